@@ -1,0 +1,2 @@
+//! flash
+fn main() {}
