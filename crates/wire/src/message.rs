@@ -1,0 +1,141 @@
+//! The payloads of the frames that carry requests and answers.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::frame::{Error, Frame, Kind, header};
+
+/// Flag: the body goes on in CHUNK frames; the last of them does not carry it.
+pub const MORE: u8 = 1;
+
+/// Bytes of a body that travel in one frame. Half of what a socket buffers, so that small frames get in between.
+pub const CHUNK: usize = 256 * 1024;
+
+/// What a worker must know of a request beside its route and body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestHead {
+    /// Percent-decoded values of the route's parameters, in the pattern's order.
+    pub path: Vec<String>,
+    /// The raw query string, without the question mark.
+    pub query: String,
+    /// The `content-type` header, as bytes: callers send what they like.
+    pub content_type: Option<Bytes>,
+}
+
+impl RequestHead {
+    /// An absent head means: no path values, no query, `content-type: application/json`. Most requests are like that.
+    fn is_plain(&self) -> bool {
+        self.path.is_empty() && self.query.is_empty() && self.content_type.as_deref() == Some(b"application/json".as_slice())
+    }
+
+    /// `u8 count · count × (u32 length · value) · u32 length · query · u8 present · content type`, or nothing.
+    fn encode(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        if self.is_plain() {
+            return out;
+        }
+        out.put_u8(u8::try_from(self.path.len()).expect("a path pattern has at most 255 parameters"));
+        for value in self.path.iter().chain(std::iter::once(&self.query)) {
+            out.put_u32_le(value.len() as u32);
+            out.put_slice(value.as_bytes());
+        }
+        out.put_u8(u8::from(self.content_type.is_some()));
+        out.put_slice(self.content_type.as_deref().unwrap_or_default());
+        out
+    }
+}
+
+/// Appends a REQUEST frame with as much of `body` as one frame carries, and returns what is left for CHUNK frames.
+pub fn encode_request(out: &mut BytesMut, request: u32, route: u16, head: &RequestHead, body: &Bytes) -> Bytes {
+    let head = head.encode();
+    let (first, rest) = cut(body);
+    header(out, Kind::Request, request, 7 + head.len() + first.len());
+    out.put_u16_le(route);
+    out.put_u8(if rest.is_empty() { 0 } else { MORE });
+    out.put_u32_le(head.len() as u32);
+    out.put_slice(&head);
+    out.put_slice(&first);
+    rest
+}
+
+/// Appends a CALL frame with as much of `body` as one frame carries, and returns what is left for CHUNK frames.
+pub fn encode_call(out: &mut BytesMut, request: u32, body: &Bytes) -> Bytes {
+    first_or_next(out, Kind::Call, request, body)
+}
+
+/// Appends one CHUNK frame, and returns what is left for further ones.
+pub fn encode_chunk(out: &mut BytesMut, request: u32, body: &Bytes) -> Bytes {
+    first_or_next(out, Kind::Chunk, request, body)
+}
+
+fn first_or_next(out: &mut BytesMut, kind: Kind, request: u32, body: &Bytes) -> Bytes {
+    let (first, rest) = cut(body);
+    header(out, kind, request, 1 + first.len());
+    out.put_u8(if rest.is_empty() { 0 } else { MORE });
+    out.put_slice(&first);
+    rest
+}
+
+fn cut(body: &Bytes) -> (Bytes, Bytes) {
+    let mut first = body.clone();
+    let rest = first.split_off(first.len().min(CHUNK));
+    (first, rest)
+}
+
+/// The head of an ANSWER frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerHead {
+    /// Status of the response; of a call, the kind of its last record.
+    pub status: u16,
+    /// Whether the body goes on in CHUNK frames.
+    pub more: bool,
+    /// Response headers, as the worker wrote them (JSON); empty for a plain JSON answer.
+    pub headers: Bytes,
+    /// The body, or its beginning.
+    pub body: Bytes,
+}
+
+/// Reads the payload of an ANSWER frame.
+///
+/// # Errors
+/// [`Error::Malformed`] when its parts do not add up.
+pub fn decode_answer(frame: Frame) -> Result<AnswerHead, Error> {
+    let malformed = Error::Malformed { kind: frame.kind };
+    let mut payload = frame.payload;
+    if payload.len() < 7 {
+        return Err(malformed);
+    }
+    let status = payload.get_u16_le();
+    let more = payload.get_u8() & MORE != 0;
+    let head = payload.get_u32_le() as usize;
+    if payload.len() < head {
+        return Err(malformed);
+    }
+    let headers = payload.split_to(head);
+    Ok(AnswerHead { status, more, headers, body: payload })
+}
+
+/// Reads the payload of a CHUNK frame: whether more follow, and the bytes.
+///
+/// # Errors
+/// [`Error::Malformed`] when it is empty.
+pub fn decode_chunk(frame: Frame) -> Result<(bool, Bytes), Error> {
+    let (flags, bytes) = one_byte_first(frame)?;
+    Ok((flags & MORE != 0, bytes))
+}
+
+/// Reads the payload of an OUTPUT frame: the stream (1 or 2) and the text.
+///
+/// # Errors
+/// [`Error::Malformed`] when it is empty.
+pub fn decode_output(frame: Frame) -> Result<(u8, Bytes), Error> {
+    one_byte_first(frame)
+}
+
+fn one_byte_first(frame: Frame) -> Result<(u8, Bytes), Error> {
+    let mut payload = frame.payload;
+    if payload.is_empty() {
+        return Err(Error::Malformed { kind: frame.kind });
+    }
+    let first = payload.get_u8();
+    Ok((first, payload))
+}

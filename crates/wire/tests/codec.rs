@@ -1,0 +1,106 @@
+//! The codec keeps what it is given, whatever the pieces, and survives garbage.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use flash_wire::{
+    CHUNK, Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, RequestHead, decode_answer, decode_chunk, encode, encode_call,
+    encode_chunk, encode_request,
+};
+use proptest::prelude::*;
+
+fn kind() -> impl Strategy<Value = Kind> {
+    proptest::sample::select(Kind::ALL)
+}
+
+fn frames() -> impl Strategy<Value = Vec<(Kind, u32, Vec<u8>)>> {
+    proptest::collection::vec((kind(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..300)), 0..20)
+}
+
+fn drain(decoder: &mut Decoder) -> Result<Vec<Frame>, Error> {
+    std::iter::from_fn(|| decoder.next_frame().transpose()).collect()
+}
+
+proptest! {
+    #[test]
+    fn frames_come_back_whole_however_the_bytes_are_cut(frames in frames(), cuts in proptest::collection::vec(1usize..64, 1..40)) {
+        let mut bytes = BytesMut::new();
+        for (kind, request, payload) in &frames {
+            encode(&mut bytes, *kind, *request, payload);
+        }
+        let mut decoder = Decoder::default();
+        let mut seen = Vec::new();
+        let mut cuts = cuts.iter().cycle();
+        while bytes.has_remaining() {
+            let piece = bytes.split_to((*cuts.next().expect("it cycles")).min(bytes.len()));
+            decoder.buffer().put(piece);
+            seen.extend(drain(&mut decoder).expect("valid frames"));
+        }
+        let seen: Vec<_> = seen.into_iter().map(|frame| (frame.kind, frame.request, frame.payload.to_vec())).collect();
+        prop_assert_eq!(seen, frames);
+    }
+
+    #[test]
+    fn garbage_ends_in_an_error_or_in_waiting_and_never_in_a_panic(garbage in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        let mut decoder = Decoder::default();
+        decoder.buffer().put_slice(&garbage);
+        if let Ok(frames) = drain(&mut decoder) {
+            let used: usize = frames.iter().map(|frame| HEADER + frame.payload.len()).sum();
+            prop_assert!(used <= garbage.len());
+        }
+    }
+
+    #[test]
+    fn malformed_answers_are_refused_and_never_read_out_of_bounds(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let length = payload.len();
+        let frame = Frame { kind: Kind::Answer, request: 1, payload: payload.into() };
+        match decode_answer(frame) {
+            Ok(answer) => prop_assert_eq!(7 + answer.headers.len() + answer.body.len(), length),
+            Err(error) => prop_assert_eq!(error, Error::Malformed { kind: Kind::Answer }),
+        }
+    }
+
+    #[test]
+    fn a_body_of_any_size_is_whole_after_its_chunks(size in prop_oneof![0usize..10, CHUNK - 2..CHUNK + 2, CHUNK * 2 - 2..CHUNK * 3]) {
+        let body = Bytes::from((0..size).map(|index| (index % 251) as u8).collect::<Vec<_>>());
+        let mut bytes = BytesMut::new();
+        let mut rest = encode_call(&mut bytes, 7, &body);
+        while rest.has_remaining() {
+            rest = encode_chunk(&mut bytes, 7, &rest);
+        }
+        let mut decoder = Decoder::default();
+        decoder.buffer().put(bytes);
+        let mut whole = Vec::new();
+        let frames = drain(&mut decoder).expect("valid frames");
+        let count = frames.len();
+        for (index, frame) in frames.into_iter().enumerate() {
+            prop_assert_eq!(frame.kind, if index == 0 { Kind::Call } else { Kind::Chunk });
+            let (more, piece) = decode_chunk(frame).expect("a piece");
+            prop_assert_eq!(more, index + 1 < count);
+            whole.extend_from_slice(&piece);
+        }
+        prop_assert_eq!(whole, body.to_vec());
+    }
+}
+
+#[test]
+fn a_frame_over_the_limit_is_refused_before_its_payload_comes() {
+    let mut decoder = Decoder::default();
+    decoder.buffer().put_u32_le(MAX_PAYLOAD as u32 + 1);
+    decoder.buffer().put_u8(Kind::Answer as u8);
+    decoder.buffer().put_u32_le(0);
+    assert_eq!(decoder.next_frame(), Err(Error::TooLong { length: MAX_PAYLOAD + 1 }));
+}
+
+#[test]
+fn an_unknown_kind_is_refused() {
+    let mut decoder = Decoder::default();
+    decoder.buffer().put_slice(&[0, 0, 0, 0, 99, 0, 0, 0, 0]);
+    assert_eq!(decoder.next_frame(), Err(Error::UnknownKind { code: 99 }));
+}
+
+#[test]
+fn the_head_of_a_plain_json_request_is_empty() {
+    let plain = RequestHead { content_type: Some(Bytes::from_static(b"application/json")), ..RequestHead::default() };
+    let mut bytes = BytesMut::new();
+    encode_request(&mut bytes, 1, 2, &plain, &Bytes::from_static(b"{}"));
+    assert_eq!(&bytes[HEADER..], b"\x02\x00\x00\x00\x00\x00\x00{}");
+}

@@ -1,0 +1,104 @@
+"""Frames between the host and this process: the Python side of `docs/wire.md`.
+
+``u32 length | u8 kind | u32 request | payload``, little-endian; `length` counts the payload alone.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+
+VERSION = 1
+
+#: The longest payload either side accepts, in bytes.
+MAX_PAYLOAD = 1 << 20
+#: Bytes of a body that travel in one frame; the rest follows in CHUNK frames.
+CHUNK_SIZE = 256 * 1024
+#: Flag of REQUEST, CALL, CHUNK and ANSWER: the body goes on in a CHUNK frame.
+MORE = 1
+
+CONFIG, REQUEST, CALL, CHUNK, CONTEXT, CANCEL, DRAIN, FORK = 1, 2, 3, 4, 5, 6, 7, 8
+HELLO, READY, ANSWER, OUTPUT, FAILED, FORKED, EXITED = 16, 17, 18, 19, 20, 21, 22
+_KINDS = frozenset((*range(CONFIG, FORK + 1), *range(HELLO, EXITED + 1)))
+
+HEADER = struct.Struct("<IBI")
+#: What a REQUEST's payload begins with: route, flags, length of the head.
+REQUEST_HEAD = struct.Struct("<HBI")
+#: A whole ANSWER up to its body: the frame's header, then status, flags, length of the head.
+ANSWER_HEAD = struct.Struct("<IBIHBI")
+_PLAIN_CONTENT = "application/json"
+
+
+class ProtocolError(Exception):
+    """The bytes are not frames; the connection is of no further use."""
+
+
+class Decoder:
+    """Turns bytes, in pieces of any size, into frames."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[tuple[int, int, bytes]]:
+        """The frames that are whole now, as (kind, request, payload); raises ProtocolError."""
+        if self._rest:
+            data = self._rest + data
+        frames = []
+        offset, end, unpack, head = 0, len(data), HEADER.unpack_from, HEADER.size
+        while end - offset >= head:
+            length, kind, request = unpack(data, offset)
+            if length > MAX_PAYLOAD or kind not in _KINDS:
+                raise ProtocolError(f"a frame of kind {kind} and {length} bytes")
+            stop = offset + head + length
+            if stop > end:
+                break
+            frames.append((kind, request, data[offset + head : stop]))
+            offset = stop
+        self._rest = data[offset:]
+        return frames
+
+
+def encode(kind: int, request: int, payload: bytes) -> bytes:
+    """One frame."""
+    return HEADER.pack(len(payload), kind, request) + payload
+
+
+def encode_json(kind: int, value: object) -> bytes:
+    """A frame that belongs to no request and says `value` in JSON."""
+    return encode(kind, 0, json.dumps(value).encode())
+
+
+def encode_answer(request: int, status: int, headers: list[tuple[str, str]], body: bytes) -> bytes:
+    """An ANSWER, with CHUNK frames behind it when `body` is long. `headers` are beside the plain JSON answer's own."""
+    head = json.dumps(headers).encode() if headers else b""
+    if len(body) <= CHUNK_SIZE:
+        return ANSWER_HEAD.pack(7 + len(head) + len(body), ANSWER, request, status, 0, len(head)) + head + body
+    pieces = [ANSWER_HEAD.pack(7 + len(head) + CHUNK_SIZE, ANSWER, request, status, MORE, len(head)), head]
+    pieces.append(body[:CHUNK_SIZE])
+    for start in range(CHUNK_SIZE, len(body), CHUNK_SIZE):
+        piece = body[start : start + CHUNK_SIZE]
+        pieces.append(HEADER.pack(1 + len(piece), CHUNK, request))
+        pieces.append(b"\x01" if start + CHUNK_SIZE < len(body) else b"\x00")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def decode_head(head: bytes) -> tuple[tuple[str, ...], bytes, str | None]:
+    """The head of a REQUEST: path values, raw query string, content type. An empty one stands for plain JSON."""
+    if not head:
+        return (), b"", _PLAIN_CONTENT
+    try:
+        values = []
+        offset = 1
+        for _ in range(head[0] + 1):
+            (length,) = struct.unpack_from("<I", head, offset)
+            offset += 4 + length
+            if offset >= len(head):
+                raise ProtocolError("the head of a request is cut short")
+            values.append(head[offset - length : offset])
+        content = head[offset + 1 :].decode("latin-1") if head[offset] else None
+        return tuple(value.decode() for value in values[:-1]), values[-1], content
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ProtocolError("the head of a request is malformed") from error

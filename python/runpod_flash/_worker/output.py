@@ -1,0 +1,117 @@
+"""What functions print: tagged with the request that printed it, and sent at once.
+
+`sys.stdout` and `sys.stderr` become writers that know, by a context variable, which request is running. A line goes to the host as
+an OUTPUT frame before that request's answer; what no request printed goes to the descriptor, which the host reads as well.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from . import frames
+
+#: The request that runs in this context; 0 outside any.
+running: contextvars.ContextVar[int] = contextvars.ContextVar("flash_request", default=0)
+
+#: Text of one OUTPUT frame at most, in characters: a frame's limit whatever the encoding.
+_PIECE = 64 * 1024
+
+
+class Writer(io.TextIOBase):
+    """Stands in for `sys.stdout` (descriptor 1) or `sys.stderr` (descriptor 2)."""
+
+    def __init__(self, descriptor: int, send: Callable[[bytes], None]) -> None:
+        self._descriptor = descriptor
+        self._send = send
+        self._lines: dict[int, str] = {}
+        self._lock = threading.Lock()
+        self.mode = "w"
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    @property
+    def name(self) -> str:
+        return "<stdout>" if self._descriptor == 1 else "<stderr>"
+
+    @property
+    def buffer(self) -> _Bytes:
+        """For those who write bytes: `sys.stdout.buffer.write(...)`."""
+        return _Bytes(self)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        request = running.get()
+        with self._lock:
+            line = self._lines.pop(request, "") + text
+            whole = line.rfind("\n") + 1
+            if len(line) - whole > _PIECE:
+                whole = len(line)
+            if whole < len(line):
+                self._lines[request] = line[whole:]
+        if whole:
+            self._emit(request, line[:whole])
+        return len(text)
+
+    def flush(self) -> None:
+        self.finish(running.get())
+
+    def finish(self, request: int) -> None:
+        """Sends what `request` printed without a newline at its end."""
+        if self._lines:
+            with self._lock:
+                line = self._lines.pop(request, "")
+            if line:
+                self._emit(request, line)
+
+    def _emit(self, request: int, text: str) -> None:
+        for start in range(0, len(text), _PIECE):
+            piece = text[start : start + _PIECE].encode("utf-8", "backslashreplace")
+            if request:
+                self._send(frames.encode(frames.OUTPUT, request, bytes((self._descriptor,)) + piece))
+            else:
+                while piece:
+                    piece = piece[os.write(self._descriptor, piece) :]
+
+
+class _Bytes(io.RawIOBase):
+    """The binary face of a Writer."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._writer.fileno()
+
+    def write(self, data) -> int:  # type: ignore[no-untyped-def,override]
+        view = bytes(data)
+        self._writer.write(view.decode("utf-8", "backslashreplace"))
+        return len(view)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+
+def install(send: Callable[[bytes], None]) -> tuple[Writer, Writer]:
+    """Replaces `sys.stdout` and `sys.stderr`; `send` takes whole frames, from any thread."""
+    out, err = Writer(1, send), Writer(2, send)
+    sys.stdout, sys.stderr = out, err
+    return out, err
