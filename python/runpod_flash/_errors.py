@@ -1,0 +1,107 @@
+"""Every error that Flash raises itself, in one tree; each says what happened, why, and how to mend it.
+
+    FlashError
+    ├── ConfigurationError   (ValueError)           a resource or a decorator asks for what cannot be
+    ├── EndpointNotDeployed  (ValueError)           a deployed endpoint was called, and there is none
+    ├── NotBuiltYet          (NotImplementedError)  Flash does not do this yet
+    ├── DependencyMissing    (ImportError)          a function's `dependencies` are not installed here
+    ├── ModuleNotLoaded      (ImportError)          the worker found no such module
+    ├── FunctionNotFound     (LookupError)          the worker's module has no such function
+    ├── CalledWhileImporting (RuntimeError)         a remote function was called as its module loads
+    ├── CannotCarry          (TypeError)            an argument or a result cannot travel
+    ├── SessionError         (RuntimeError)         the live session could not start, or was lost
+    ├── WorkerLost           (RuntimeError)         the worker died; its state is gone
+    ├── ExecutionTimeout     (TimeoutError)         the function ran past its time limit
+    └── RemoteError          (RuntimeError)         the function raised what cannot be rebuilt here
+
+What a user's function raises is raised at the caller as it is, and has no place here; `RemoteError` stands in
+for an exception that does not survive the journey. Every error can be pickled.
+"""
+
+from __future__ import annotations
+
+
+class FlashError(Exception):
+    """The base of all of them. `what` happened, `why`, and the `remedy`; the text shows all three."""
+
+    what: str
+    why: str | None
+    remedy: str | None
+
+    def __init__(self, what: str, *, why: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"  why: {self.why}")
+        if self.remedy:
+            lines.append(f"  try: {self.remedy}")
+        return "\n".join(lines)
+
+
+class ConfigurationError(FlashError, ValueError):
+    """A resource or a decorator asks for something that cannot be. Found where it is written."""
+
+
+class EndpointNotDeployed(FlashError, ValueError):
+    """A function of a deployed endpoint was called, and the endpoint has no URL. Nothing was run."""
+
+
+class NotBuiltYet(FlashError, NotImplementedError):
+    """Flash knows what is asked for and does not do it yet. Nothing was run."""
+
+
+class DependencyMissing(FlashError, ImportError):
+    """The interpreter lacks what a function's `dependencies` name. Nothing was run."""
+
+
+class ModuleNotLoaded(FlashError, ImportError):
+    """The worker found no such module; an exception raised by the module itself is not this one."""
+
+
+class FunctionNotFound(FlashError, LookupError):
+    """The worker loaded the module, which defines no such function."""
+
+
+class CalledWhileImporting(FlashError, RuntimeError):
+    """A remote function was called at a module's top level, while a worker imports that module."""
+
+
+class CannotCarry(FlashError, TypeError):
+    """An argument or a result cannot travel; the text names it and its type."""
+
+
+class SessionError(FlashError, RuntimeError):
+    """The script's live session could not start, or ended before it answered."""
+
+
+class WorkerLost(FlashError, RuntimeError):
+    """The worker died during the call, which may have run in part. The module's state is gone."""
+
+
+class ExecutionTimeout(FlashError, TimeoutError):
+    """The function ran past its time limit, and may have run in part."""
+
+
+class RemoteError(FlashError, RuntimeError):
+    """The function raised an exception that cannot be rebuilt here.
+
+    `type_name` is its qualified name in the worker, `message` its text there, `traceback` the worker's
+    traceback as text, or "".
+    """
+
+    type_name: str
+    message: str
+    traceback: str
+
+    def __init__(self, type_name: str, message: str, traceback: str = "") -> None:
+        super().__init__(f"{type_name}: {message}" if message else type_name)
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+        # Pickle rebuilds an exception from its `args`: they have to be what this takes.
+        self.args = (type_name, message, traceback)
