@@ -1,0 +1,38 @@
+"""The base zygote: `flash` starts it with its control channel as standard input."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+
+
+def main() -> None:
+    """Moves the channel away from descriptor 0, says HELLO, and forks on command until the host goes away."""
+    channel = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    control = socket.socket(fileno=channel)
+
+    from . import frames, zygote
+
+    zygote.end_with_parent(os.getppid())
+    options = json.loads(sys.argv[1])
+    report: dict[str, object] = {"python": sys.version.split()[0], "executable": sys.executable, "pid": os.getpid()}
+    if options["routes"]:
+        try:
+            import pydantic
+
+            report["pydantic"] = pydantic.VERSION
+            from . import load, routes, serve  # noqa: F401 - imported here so that forked processes need not
+        except ImportError as error:
+            report["missing"] = str(error)
+    else:
+        from . import load, serve  # noqa: F401 - as above, without what only routes need
+    control.send(frames.encode(frames.HELLO, 0, bytes((frames.VERSION,)) + json.dumps(report).encode()))
+    zygote.serve(control)
+
+
+main()

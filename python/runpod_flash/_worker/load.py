@@ -1,0 +1,150 @@
+"""Imports a project's modules and makes routes of its functions, before any request."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+
+from . import failures, state
+
+
+class CannotLoad(Exception):
+    """The modules do not import or are not what the scan promised. `report`: error, why, try, and a traceback or None."""
+
+    def __init__(self, what: str, why: str, remedy: str, trace: str | None = None) -> None:
+        super().__init__(what)
+        self.report = {"error": what, "why": why, "try": remedy, "traceback": trace}
+
+
+def routes(config: dict) -> list:
+    """The routes of `config["functions"]`, in that order; none for a live endpoint, which imports with its first call."""
+    if not config["functions"]:
+        return []
+    from .routes import Route
+
+    found = []
+    for declared in config["functions"]:
+        module = _import(declared["module"])
+        stub = _resolve(module, declared)
+        function = getattr(stub, "__wrapped__", None)
+        promised = getattr(stub, "__remote_config__", None)
+        if function is None or promised is None:
+            raise _not_as_scanned(declared, "it is not decorated with `@remote` any more")
+        if (promised["method"], promised["path"]) != (declared["method"], declared["path"]):
+            raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported")
+        try:
+            found.append(Route(function, declared["method"], declared["path"]))
+        except Exception as error:
+            why, _, remedy = str(error).partition("\n")
+            raise CannotLoad(
+                f"`{declared['qualname']}` cannot serve {declared['method']} {declared['path']}",
+                why,
+                remedy.strip().removeprefix("try: ") or f"change its signature, in {declared['module']['file']}",
+            ) from error
+    return found
+
+
+def _import(module: dict):  # type: ignore[no-untyped-def]
+    if module["import_base"] not in sys.path:
+        sys.path.insert(0, module["import_base"])
+    state.importing = True
+    try:
+        imported = importlib.import_module(module["name"])
+    except BaseException as error:
+        if not isinstance(error, (Exception, SystemExit)):
+            raise
+        raise CannotLoad(
+            f"cannot import module '{module['name']}'",
+            f"{type(error).__name__}: {error}",
+            f"mend {module['file']}, or install what it needs for {sys.executable}",
+            failures.trimmed(error),
+        ) from error
+    finally:
+        state.importing = False
+    file = getattr(imported, "__file__", None)
+    if file is None or not os.path.samefile(file, module["file"]):
+        raise CannotLoad(
+            f"cannot import module '{module['name']}'",
+            f"the name stands for {file or 'a built-in module'}, not for {module['file']}",
+            "rename the file",
+        )
+    return imported
+
+
+def _resolve(module, declared: dict):  # type: ignore[no-untyped-def]
+    value = module
+    for name in declared["qualname"].split("."):
+        value = getattr(value, name, None)
+    if value is None:
+        raise _not_as_scanned(declared, "the imported module has no such name")
+    return value
+
+
+def _not_as_scanned(declared: dict, why: str) -> CannotLoad:
+    return CannotLoad(
+        f"`{declared['qualname']}` of {declared['module']['file']} is not what the file says",
+        why,
+        "define the function at module level, and leave its name to it",
+    )
+
+
+class Surroundings:
+    """What must not change while modules are imported, or else forking would not be safe."""
+
+    def __init__(self) -> None:
+        self._threads = set(threading.enumerate())
+        self._descriptors = _descriptors()
+        self._tasks = _tasks()
+
+    def changes(self) -> list[str]:
+        """What changed, each as a phrase for the log; empty when forking is safe."""
+        found = [f"the thread `{thread.name}`" for thread in threading.enumerate() if thread not in self._threads]
+        if not found and _tasks() > self._tasks and not _known_to_restart():
+            found.append("operating-system threads of a library")
+        for descriptor, target in _descriptors().items():
+            if self._descriptors.get(descriptor) != target and _is_shared_state(descriptor, target):
+                found.append(f"the open descriptor `{target}`")
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            found.append("an initialised accelerator")
+        return found
+
+
+def _tasks() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 1
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:  # the one that lists the directory
+            continue
+    return found
+
+
+def _is_shared_state(descriptor: int, target: str) -> bool:
+    """Two processes that share `descriptor` after a fork would get in each other's way."""
+    if target == os.devnull or target.startswith(("/proc/", "/sys/", "/dev/urandom")):
+        return False
+    if not target.startswith("/"):
+        return True  # a socket, a pipe, an epoll
+    import fcntl
+
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _known_to_restart() -> bool:
+    """OpenBLAS and OpenMP stop their threads before a fork and start them again on both sides."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8") as maps:
+            text = maps.read()
+    except OSError:
+        return False
+    return any(library in text for library in ("openblas", "libgomp", "libomp", "libiomp"))

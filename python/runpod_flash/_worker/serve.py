@@ -1,0 +1,424 @@
+"""A worker: reads requests from its host, runs functions, answers.
+
+One thread does nearly everything. It runs an asyncio loop whose selector is ours: when frames have come, `select()` parses the batch,
+runs the quick `def`s of it on the spot, makes tasks of the `async def`s, and sends all answers with one system call. asyncio sees
+only its own descriptors and timers. A `def` that has not proved to be quick runs in one of `THREADS` threads (`handlers.Pace`).
+
+Invariants
+- A `def` never sees a running event loop: the loop is hidden while `def`s run on the main thread.
+- A request's cell of the shared page holds its number before its function is called: that is how the host tells, when this process
+  dies, which requests had begun.
+- Whatever a request printed is sent before its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.events
+import atexit
+import contextvars
+import os
+import selectors
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from time import perf_counter
+
+from . import failures, frames, output, state
+from .handlers import QUICK, Handler, Pace
+
+#: Threads for `def`s that block.
+THREADS = 40
+#: Requests in flight that the host may have here; the page has a cell for each, then the inline cell.
+SLOTS = 128
+#: Index of the cell that holds the `def` that runs on the main thread now: a host that sees it unchanged for long sends nothing more.
+INLINE_CELL = SLOTS
+_RECEIVE = 256 * 1024
+
+_set_running_loop = asyncio.events._set_running_loop
+_PLAIN_HEAD = frames.ANSWER_HEAD.pack
+
+#: Kinds of the last record of a live call, as its ANSWER's status.
+RESULT, EXCEPTION = 3, 4
+#: Status that frees the slot of a request that was dropped before it began; nobody reads it.
+_DROPPED = 499
+
+
+class _Selector(selectors.EpollSelector):
+    """Epoll for asyncio, which sees to the wire first."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self._worker = worker
+        self._wire = worker.wire.fileno()
+        self._poll = self._selector.poll  # type: ignore[attr-defined]
+        self._selector.register(self._wire, selectors.EVENT_READ)  # type: ignore[attr-defined]
+
+    def select(self, timeout: float | None = None):  # type: ignore[no-untyped-def,override]
+        worker, wire = self._worker, self._wire
+        worker.flush()
+        while True:
+            wait = -1 if timeout is None else max(timeout, 0.0)
+            events = self._poll(wait, len(self._fd_to_key) + 1)  # type: ignore[attr-defined]
+            if len(events) == 1 and events[0][0] == wire:
+                if worker.read() or timeout is not None:
+                    return []
+                continue
+            ready = []
+            for descriptor, event in events:
+                if descriptor == wire:
+                    worker.read()
+                    continue
+                key = self._fd_to_key.get(descriptor)  # type: ignore[attr-defined]
+                if key is not None:
+                    mask = (event & ~selectors.select.EPOLLIN and selectors.EVENT_WRITE) | (  # type: ignore[attr-defined]
+                        event & ~selectors.select.EPOLLOUT and selectors.EVENT_READ  # type: ignore[attr-defined]
+                    )
+                    ready.append((key, mask & key.events))
+            return ready
+
+
+class Worker:
+    """One worker process's state. `wire`: the socket to the host; `page`: the shared page as unsigned 32-bit cells."""
+
+    def __init__(self, wire: socket.socket, page: memoryview, config: dict, routes: list) -> None:
+        self.wire = wire
+        self.page = page
+        self.handlers = [Handler(route, bool(config.get("inline", True))) for route in routes]
+        self.calls: dict[object, Pace] = {}
+        self.allow_inline = bool(config.get("inline", True))
+        self.decoder = frames.Decoder()
+        self.out: list[bytes] = []
+        self.partial: dict[int, tuple[tuple, list[bytes]]] = {}
+        self.tasks: dict[int, asyncio.Task] = {}
+        self.scheduled = False
+        self.draining = False
+        self.sending = threading.Lock()
+        self.queue: SimpleQueue[tuple] = SimpleQueue()
+        self.idle = threading.Semaphore(0)
+        self.threads = 0
+        #: Requests that wait for a thread or run in one, and those of them that nobody waits for any more.
+        self.threaded: set[int] = set()
+        self.dropped: set[int] = set()
+        self.stdout, self.stderr = output.install(self.send)
+        # Made last: it registers nothing of its own but the wire, and asyncio's self-pipe.
+        self.loop = asyncio.SelectorEventLoop(_Selector(self))
+        self.loop.set_debug(False)
+
+    # -- sending ---------------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Sends frames at once, from any thread. Blocks until the host has taken them; the host always reads."""
+        with self.sending:
+            try:
+                self.wire.sendall(data)
+            except OSError:
+                _gone()
+
+    def flush(self) -> None:
+        """Sends the answers of this batch. `out` belongs to the main thread."""
+        if self.out:
+            data = b"".join(self.out)
+            self.out.clear()
+            self.send(data)
+
+    # -- reading ---------------------------------------------------------------------------------------------------------
+
+    def read(self) -> bool:
+        """Takes what the host has sent and runs it. True when asyncio has something to do."""
+        try:
+            data = self.wire.recv(_RECEIVE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            _gone()
+        if not data:
+            _gone()
+        self.scheduled = False
+        _set_running_loop(None)
+        try:
+            for kind, request, payload in self.decoder.feed(data):
+                self.take(kind, request, payload)
+        except frames.ProtocolError as error:
+            os.write(2, f"flash: the host sent {error}\n".encode())
+            os._exit(70)
+        finally:
+            _set_running_loop(self.loop)
+            self.page[INLINE_CELL] = 0
+            self.flush()
+        return self.scheduled
+
+    def take(self, kind: int, request: int, payload: bytes) -> None:
+        if kind == frames.REQUEST:
+            route, flags, length = frames.REQUEST_HEAD.unpack_from(payload)
+            handler = self.handlers[route]
+            if not flags and not length and handler.inline:
+                self.run_inline(handler, request, None, payload[7:])
+                return
+            head, body = payload[7 : 7 + length], payload[7 + length :]
+            if flags & frames.MORE:
+                self.partial[request] = ((self.start, handler, head), [body])
+            else:
+                self.start(handler, head, request, body)
+        elif kind == frames.CALL:
+            if payload[0] & frames.MORE:
+                self.partial[request] = ((self.start_call,), [payload[1:]])
+            else:
+                self.start_call(request, payload[1:])
+        elif kind == frames.CHUNK:
+            (then, *arguments), pieces = self.partial[request]
+            pieces.append(payload[1:])
+            if not payload[0] & frames.MORE:
+                del self.partial[request]
+                then(*arguments, request, b"".join(pieces))
+        elif kind == frames.CANCEL:
+            self.cancel(request)
+        elif kind == frames.CONTEXT:
+            from . import calls
+
+            calls.apply_context(payload)
+        elif kind == frames.DRAIN:
+            self.draining = True
+            self.loop.call_soon(self.leave)
+            self.scheduled = True
+
+    # -- routes ----------------------------------------------------------------------------------------------------------
+
+    def start(self, handler: Handler, head: bytes, request: int, body: bytes) -> None:
+        decoded = frames.decode_head(head)
+        if handler.is_async:
+            self.spawn(request, self.run_async(handler, request, decoded, body))
+        elif handler.inline:
+            self.run_inline(handler, request, decoded, body)
+        else:
+            self.enqueue(request, self.run_in_thread, (handler, request, decoded, body))
+
+    def run_inline(self, handler: Handler, request: int, head: tuple | None, body: bytes) -> None:
+        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
+        output.running.set(request)
+        context = contextvars.copy_context()
+        started = perf_counter()
+        try:
+            arguments = self.bind(handler, head, body)
+            payload = handler.encode(context.run(handler.function, **arguments))
+        except BaseException as error:
+            self.out.append(self.failed(request, handler, error))
+        else:
+            self.out.append(self.answered(request, payload))
+        elapsed = perf_counter() - started
+        if elapsed > QUICK:
+            handler.note(elapsed)
+        output.running.set(0)
+
+    def run_in_thread(self, handler: Handler, request: int, head: tuple, body: bytes) -> None:
+        self.page[request & 0xFFFF] = request
+        elapsed = 0.0
+        try:
+            arguments = self.bind(handler, head, body)
+            started = perf_counter()
+            try:
+                result = handler.function(**arguments)
+            finally:
+                elapsed = perf_counter() - started
+            payload = handler.encode(result)
+        except BaseException as error:
+            answer = self.failed(request, handler, error)
+        else:
+            answer = self.answered(request, payload)
+        handler.note(elapsed)
+        self.send(answer)
+
+    async def run_async(self, handler: Handler, request: int, head: tuple, body: bytes) -> None:
+        self.page[request & 0xFFFF] = request
+        try:
+            arguments = self.bind(handler, head, body)
+            payload = handler.encode(await handler.function(**arguments))  # type: ignore[misc]
+        except BaseException as error:
+            self.out.append(self.failed(request, handler, error))
+        else:
+            self.out.append(self.answered(request, payload))
+        del self.tasks[request]
+
+    @staticmethod
+    def bind(handler: Handler, head: tuple | None, body: bytes) -> dict[str, object]:
+        """The function's arguments; raises `routes.Rejected`. The quick way decides nothing but success."""
+        if handler.quick is not None and (head is None or head[2] == "application/json"):
+            try:
+                return handler.quick(body)
+            except Exception:  # noqa: S110 - whatever it was, `bind` finds it again and its verdict stands
+                pass
+        path, query, content = head or ((), b"", "application/json")
+        return handler.bind(path, query, body, content)
+
+    def answered(self, request: int, payload: bytes) -> bytes:
+        """The answer's frame; what the request printed is sent before."""
+        if self.stdout._lines or self.stderr._lines:
+            self.stdout.finish(request)
+            self.stderr.finish(request)
+        length = len(payload)
+        if length > frames.CHUNK_SIZE:
+            return frames.encode_answer(request, 200, [], payload)
+        return _PLAIN_HEAD(7 + length, frames.ANSWER, request, 200, 0, 0) + payload
+
+    def failed(self, request: int, handler: Handler, error: BaseException) -> bytes:
+        """The answer's frame, with the status that `error` asks for, else 500; what was not asked for goes to stderr."""
+        from . import routes
+
+        if isinstance(error, routes.Rejected):
+            status, headers, body = error.status, [], error.body
+        elif (chosen := routes.failure(error)) is not None:
+            status, headers, body = chosen
+        else:
+            status, headers, body = 500, [], b""  # the host fills in the request id
+            if isinstance(error, asyncio.CancelledError):
+                text = f"`{handler.name}` was cancelled\n"
+            elif isinstance(error, routes.Unserialisable):
+                text = f"{error}\n"
+            else:
+                text = failures.trimmed(error)
+            self.stderr._emit(request, text)
+        self.stdout.finish(request)
+        self.stderr.finish(request)
+        return frames.encode_answer(request, status, headers, body)
+
+    # -- live calls ------------------------------------------------------------------------------------------------------
+
+    def start_call(self, request: int, payload: bytes) -> None:
+        from . import calls
+
+        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
+        token = output.running.set(request)
+        try:
+            prepared = calls.prepare(payload)
+        except BaseException as error:
+            self.finish_call(request, EXCEPTION, calls.pack_exception(error))
+            return
+        finally:
+            output.running.reset(token)
+        if prepared.is_async:
+            self.spawn(request, self.call_async(request, prepared))
+            return
+        pace = self.calls.setdefault(getattr(prepared.function, "__code__", None), Pace(self.allow_inline))
+        if pace.inline:
+            self.call_here(request, prepared, pace)
+        else:
+            self.enqueue(request, self.call_here, (request, prepared, pace))
+
+    def call_here(self, request: int, prepared, pace: Pace) -> None:  # type: ignore[no-untyped-def]
+        from . import calls
+
+        output.running.set(request)
+        started = perf_counter()
+        try:
+            result = contextvars.copy_context().run(prepared.function, *prepared.args, **prepared.kwargs)
+            elapsed = perf_counter() - started
+            kind, payload = RESULT, calls.pack_result(result)
+        except BaseException as error:
+            elapsed = perf_counter() - started
+            kind, payload = EXCEPTION, calls.pack_exception(error)
+        output.running.set(0)
+        pace.note(elapsed)
+        self.finish_call(request, kind, payload)
+
+    async def call_async(self, request: int, prepared) -> None:  # type: ignore[no-untyped-def]
+        from . import calls
+
+        try:
+            result = await prepared.function(*prepared.args, **prepared.kwargs)
+            kind, payload = RESULT, calls.pack_result(result)
+        except BaseException as error:
+            kind, payload = EXCEPTION, calls.pack_exception(error)
+        del self.tasks[request]
+        self.finish_call(request, kind, payload)
+
+    def finish_call(self, request: int, kind: int, payload: bytes) -> None:
+        self.stdout.finish(request)
+        self.stderr.finish(request)
+        self.send(frames.encode_answer(request, kind, [], payload))
+
+    # -- tasks and threads -----------------------------------------------------------------------------------------------
+
+    def spawn(self, request: int, coroutine) -> None:  # type: ignore[no-untyped-def]
+        output.running.set(request)
+        self.tasks[request] = self.loop.create_task(coroutine)
+        output.running.set(0)
+        self.scheduled = True
+
+    def enqueue(self, request: int, run: Callable[..., None], arguments: tuple) -> None:
+        output.running.set(request)
+        self.threaded.add(request)
+        self.queue.put((request, contextvars.copy_context(), run, arguments))
+        output.running.set(0)
+        if not self.idle.acquire(blocking=False) and self.threads < THREADS:
+            self.threads += 1
+            threading.Thread(target=self.thread, name=f"flash-{self.threads}", daemon=True).start()
+
+    def thread(self) -> None:
+        while True:
+            try:
+                item = self.queue.get_nowait()
+            except Empty:
+                self.idle.release()
+                item = self.queue.get()
+            request, context, run, arguments = item
+            if request in self.dropped:
+                self.send(frames.encode_answer(request, _DROPPED, [], b""))
+            else:
+                context.run(run, *arguments)
+            self.dropped.discard(request)
+            self.threaded.discard(request)
+            del item, context, run, arguments  # nothing of a request outlives it
+
+    def cancel(self, request: int) -> None:
+        """Nobody waits for `request` any more: a task is cancelled, a call that waits for a thread is dropped."""
+        task = self.tasks.get(request)
+        if task is not None:
+            task.cancel()
+            self.scheduled = True
+        elif request in self.threaded and self.page[request & 0xFFFF] != request:
+            self.dropped.add(request)
+
+    # -- life ------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serves until the host says DRAIN or goes away."""
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        self.flush()
+        _leave()
+
+    def leave(self) -> None:
+        """Stops the loop once nothing runs any more."""
+        if self.tasks or self.threaded:
+            self.loop.call_later(0.005, self.leave)
+        else:
+            self.loop.stop()
+
+
+def _gone() -> None:
+    """The host is gone, and with it everyone who waited: nothing is left to be done here."""
+    os._exit(1)
+
+
+def _leave() -> None:
+    """Ends this process as Python would, but without unwinding the zygote's frames below us."""
+    for step in (atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):
+        try:
+            step()
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
+    os._exit(0)
+
+
+def run(wire: socket.socket, page: memoryview, config: dict, routes: list) -> None:
+    """Serves `routes` to the host at `wire` until it says DRAIN or goes away. Does not return."""
+    state.endpoint = config["endpoint"]
+    if config.get("host"):
+        state.host = (config["host"]["port"], config["host"]["token"])
+    worker = Worker(wire, page, config, routes)
+    ready = {"pid": os.getpid(), "routes": [{"name": route.name, "plan": route.plan.to_json()} for route in routes]}
+    worker.send(frames.encode_json(frames.READY, ready))
+    worker.run()

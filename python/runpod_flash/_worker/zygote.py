@@ -1,0 +1,153 @@
+"""A zygote: imports once, forks on command, runs no function itself.
+
+The base zygote holds the runtime alone. It forks workers, and zygotes of projects, which import the project's modules and fork workers
+that are ready at once. The control channel is a SOCK_SEQPACKET socket pair: one frame a packet, so that descriptors sent along
+belong to their frame. A zygote has one thread: fork is safe only so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import mmap
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from array import array
+
+from . import failures, frames
+
+_PACKET = 1 << 20
+_MOST_DESCRIPTORS = 4
+_PR_SET_PDEATHSIG = 1
+
+# Resolved before any fork: a forked child should not have to look anything up.
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def serve(control: socket.socket, loaded: Loaded | None = None) -> None:
+    """Forks on command until the host goes away. Returns only in a forked child, never: children end by themselves."""
+    children: set[int] = set()
+
+    def reap(*_: object) -> None:
+        for pid in list(children):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                children.discard(pid)
+                _tell(control, frames.encode(frames.EXITED, 0, struct.pack("<Ii", pid, status)))
+
+    signal.signal(signal.SIGCHLD, reap)
+    gc.collect()
+    gc.freeze()  # what is here now is never collected, so its pages stay shared with the children
+    while True:
+        packet, descriptors = _receive(control)
+        if not packet:
+            os._exit(0)
+        ((kind, _, payload),) = frames.Decoder().feed(packet)
+        if kind != frames.FORK:
+            raise frames.ProtocolError(f"a zygote takes no frame of kind {kind}")
+        order = json.loads(payload)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        pid = os.fork()
+        if pid == 0:
+            _become(order, descriptors, control, loaded)
+        children.add(pid)
+        pidfd = os.pidfd_open(pid)
+        _tell(control, frames.encode(frames.FORKED, 0, struct.pack("<I", pid)), pidfd)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        for descriptor in (pidfd, *descriptors):
+            os.close(descriptor)
+
+
+class Loaded:
+    """What a project's zygote has imported."""
+
+    def __init__(self, config: dict, routes: list) -> None:
+        self.config = config
+        self.routes = routes
+
+
+def _become(order: dict, descriptors: list[int], control: socket.socket, loaded: Loaded | None) -> None:
+    """The child's side of a fork: a worker or a project's zygote. Does not return."""
+    try:
+        end_with_parent(order["parent"] if "parent" in order else os.getppid())
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        control.close()
+        channel, printed, *rest = descriptors
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        os.close(printed)
+        wire = socket.socket(fileno=channel)
+        if order["role"] == "worker":
+            page = memoryview(mmap.mmap(rest[0], 0)).cast("I")
+            os.close(rest[0])
+            _work(wire, page, order.get("config"), loaded)
+        else:
+            _prepare(wire, order["config"])
+    except BaseException as error:
+        os.write(2, failures.trimmed(error).encode("utf-8", "backslashreplace"))
+        os._exit(70)
+    os._exit(0)
+
+
+def _work(wire: socket.socket, page: memoryview, config: dict | None, loaded: Loaded | None) -> None:
+    from . import load, serve as worker
+
+    if loaded is None:
+        assert config is not None, "a worker of the base zygote is told what to import"
+        try:
+            loaded = Loaded(config, load.routes(config))
+        except load.CannotLoad as error:
+            wire.sendall(frames.encode_json(frames.FAILED, error.report))
+            os._exit(0)
+    worker.run(wire, page, loaded.config, loaded.routes)
+
+
+def _prepare(control: socket.socket, config: dict) -> None:
+    from . import load
+
+    before = load.Surroundings()
+    try:
+        routes = load.routes(config)
+    except load.CannotLoad as error:
+        control.send(frames.encode_json(frames.FAILED, error.report))
+        os._exit(0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    control.send(frames.encode_json(frames.READY, {"unsafe": before.changes()}))
+    serve(control, Loaded(config, routes))
+
+
+def end_with_parent(parent: int) -> None:
+    """SIGKILL for this process when the thread that made it ends, which for a zygote is when it ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the call
+        os._exit(0)
+
+
+def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
+    descriptors = array("i")
+    try:
+        packet, ancillary, _, _ = control.recvmsg(_PACKET, socket.CMSG_SPACE(_MOST_DESCRIPTORS * descriptors.itemsize))
+    except ConnectionError:
+        return b"", []
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return packet, list(descriptors)
+
+
+def _tell(control: socket.socket, frame: bytes, *descriptors: int) -> None:
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+    try:
+        control.sendmsg([frame], ancillary)
+    except ConnectionError:
+        os._exit(0)
+    except BlockingIOError:
+        select.select([], [control], [])
+        control.sendmsg([frame], ancillary)
