@@ -1,1 +1,29 @@
-//! flash-workers
+//! Python worker processes: started by forking zygotes, given requests through slots, replaced when they die.
+//!
+//! The gateway submits requests to a [`Pool`], one an endpoint; `flash` makes pools and prints what functions print.
+//! This crate knows no HTTP, no routes' patterns and no store: to it, a route is a number and a body is bytes.
+
+mod base;
+mod dispatch;
+mod error;
+mod interpreter;
+mod link;
+mod page;
+mod pool;
+mod zygote;
+
+pub use base::{Base, Printed, Sink};
+pub use dispatch::{Answer, Limits, MAX_SLOTS, Work};
+pub use error::{Error, Report};
+pub use interpreter::Interpreter;
+pub use pool::{Call, Event, Outcome, Pool, Request, Settings, Status};
+pub use zygote::Hello;
+
+/// Makes this process the parent of those whose parent ends: workers of a zygote that was killed. Call it once, early.
+///
+/// # Errors
+/// What the system said.
+pub fn adopt_orphans() -> std::io::Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    Ok(())
+}

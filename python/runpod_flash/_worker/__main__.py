@@ -18,8 +18,8 @@ def main() -> None:
 
     from . import frames, zygote
 
-    zygote.end_with_parent(os.getppid())
     options = json.loads(sys.argv[1])
+    zygote.end_with_parent(options["parent"])
     report: dict[str, object] = {"python": sys.version.split()[0], "executable": sys.executable, "pid": os.getpid()}
     if options["routes"]:
         try:

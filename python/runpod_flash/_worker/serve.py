@@ -43,7 +43,6 @@ _PLAIN_HEAD = frames.ANSWER_HEAD.pack
 
 #: Kinds of the last record of a live call, as its ANSWER's status.
 RESULT, EXCEPTION = 3, 4
-#: Status that frees the slot of a request that was dropped before it began; nobody reads it.
 _DROPPED = 499
 
 
@@ -173,9 +172,12 @@ class Worker:
             pieces.append(payload[1:])
             if not payload[0] & frames.MORE:
                 del self.partial[request]
-                then(*arguments, request, b"".join(pieces))
+                if request in self.dropped:
+                    self.out.append(self.drop(request))
+                else:
+                    then(*arguments, request, b"".join(pieces))
         elif kind == frames.CANCEL:
-            self.cancel(request)
+            self.cancel(request, anyway=payload[0] == 1)
         elif kind == frames.CONTEXT:
             from . import calls
 
@@ -232,6 +234,10 @@ class Worker:
         self.send(answer)
 
     async def run_async(self, handler: Handler, request: int, head: tuple, body: bytes) -> None:
+        if request in self.dropped:
+            self.out.append(self.drop(request))
+            del self.tasks[request]
+            return
         self.page[request & 0xFFFF] = request
         try:
             arguments = self.bind(handler, head, body)
@@ -365,21 +371,26 @@ class Worker:
                 item = self.queue.get()
             request, context, run, arguments = item
             if request in self.dropped:
-                self.send(frames.encode_answer(request, _DROPPED, [], b""))
+                self.send(self.drop(request))
             else:
                 context.run(run, *arguments)
-            self.dropped.discard(request)
+                self.dropped.discard(request)  # told to drop it a moment too late
             self.threaded.discard(request)
             del item, context, run, arguments  # nothing of a request outlives it
 
-    def cancel(self, request: int) -> None:
-        """Nobody waits for `request` any more: a task is cancelled, a call that waits for a thread is dropped."""
-        task = self.tasks.get(request)
-        if task is not None:
-            task.cancel()
+    def cancel(self, request: int, *, anyway: bool) -> None:
+        """Nobody waits for `request` any more. What has not begun is dropped; a task that has is cancelled if `anyway`."""
+        if self.page[request & 0xFFFF] != request:
+            if request in self.tasks or request in self.threaded or request in self.partial:
+                self.dropped.add(request)
+        elif anyway and request in self.tasks:
+            self.tasks[request].cancel()
             self.scheduled = True
-        elif request in self.threaded and self.page[request & 0xFFFF] != request:
-            self.dropped.add(request)
+
+    def drop(self, request: int) -> bytes:
+        """The answer that frees the slot of a request that was dropped; nobody reads it."""
+        self.dropped.discard(request)
+        return frames.encode_answer(request, _DROPPED, [], b"")
 
     # -- life ------------------------------------------------------------------------------------------------------------
 

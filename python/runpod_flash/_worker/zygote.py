@@ -52,9 +52,10 @@ def serve(control: socket.socket, loaded: Loaded | None = None) -> None:
             raise frames.ProtocolError(f"a zygote takes no frame of kind {kind}")
         order = json.loads(payload)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        me = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _become(order, descriptors, control, loaded)
+            _become(me, order, descriptors, control, loaded)
         children.add(pid)
         pidfd = os.pidfd_open(pid)
         _tell(control, frames.encode(frames.FORKED, 0, struct.pack("<I", pid)), pidfd)
@@ -71,10 +72,10 @@ class Loaded:
         self.routes = routes
 
 
-def _become(order: dict, descriptors: list[int], control: socket.socket, loaded: Loaded | None) -> None:
+def _become(parent: int, order: dict, descriptors: list[int], control: socket.socket, loaded: Loaded | None) -> None:
     """The child's side of a fork: a worker or a project's zygote. Does not return."""
     try:
-        end_with_parent(order["parent"] if "parent" in order else os.getppid())
+        end_with_parent(parent)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         control.close()

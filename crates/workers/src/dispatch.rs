@@ -1,0 +1,442 @@
+//! Which request goes to which worker, and what becomes of it: the rule, without a clock, a socket or a process.
+//!
+//! ```text
+//!             no slot free                     slot free                 answer
+//!  submit ──▶ waiting (bounded) ─────────────▶ in flight on a worker ─────────▶ done, its slot goes to the next that waits
+//!               │ deadline: Expired             │ deadline: Expired, the worker is told, the slot stays taken until it answers
+//!               │ abandoned: forgotten          │ abandoned: dropped by the worker unless it began; the answer is discarded
+//!               ▲                               │ worker lost: begun ─▶ Lost
+//!               └───────── not begun ───────────┘
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use flash_wire::{self as wire, AnswerHead, Kind, RequestHead};
+
+/// Limits of one endpoint's dispatcher.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Requests in flight a worker may have; at most [`MAX_SLOTS`].
+    pub slots: usize,
+    /// Requests that may wait for a slot.
+    pub waiting: usize,
+    /// How long after its deadline a worker may go on with a request before it is given up.
+    pub grace: Duration,
+}
+
+/// The most slots a worker can have: the shared page has that many cells.
+pub const MAX_SLOTS: usize = 128;
+
+/// What a worker is asked to do; the body comes beside it.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// A request to the route of this index.
+    Route(u16, RequestHead),
+    /// A live call.
+    Call,
+}
+
+/// One request. Cheap to keep: should its worker die before it began, it is sent again.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What to do.
+    pub work: Work,
+    /// The request's body.
+    pub body: Bytes,
+    /// When the caller is told that it took too long.
+    pub deadline: Instant,
+}
+
+/// A worker, as the dispatcher names it. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u64);
+
+/// A submitted request, as its submitter names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(u64);
+
+/// What a worker answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status of the response; of a live call, the kind of its last record.
+    pub status: u16,
+    /// Response headers (JSON list of pairs); empty for a plain JSON answer.
+    pub headers: Bytes,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// What became of a submission.
+#[derive(Debug)]
+pub enum Submitted<R> {
+    /// Its frame is in this worker's buffer.
+    Sent(Ticket, WorkerId),
+    /// It waits for a slot.
+    Waiting(Ticket),
+    /// Too many wait already.
+    Refused(R),
+}
+
+/// What a sweep over the deadlines found.
+#[derive(Debug)]
+pub struct Swept<R> {
+    /// Whose deadline has passed.
+    pub expired: Vec<R>,
+    /// Workers with something to send.
+    pub told: Vec<WorkerId>,
+    /// Workers that went on for longer than the grace, with nothing else in flight (or nothing else within a second grace): to be
+    /// replaced.
+    pub stuck: Vec<WorkerId>,
+}
+
+struct InFlight<R> {
+    job: Job,
+    ticket: Ticket,
+    /// `None` once nobody waits for the answer any more.
+    reply: Option<R>,
+    expired: bool,
+    answer: Option<Answer>,
+    pieces: BytesMut,
+}
+
+struct Slot<R> {
+    /// Upper half of the request's number, so that a late frame of the slot's former request is not taken for the present one's.
+    generation: u16,
+    in_flight: Option<InFlight<R>>,
+}
+
+struct Lane<R> {
+    id: WorkerId,
+    slots: Vec<Slot<R>>,
+    free: Vec<u16>,
+    accepting: bool,
+    stalled: bool,
+    out: BytesMut,
+    /// Rests of large bodies; each gets one chunk in turn when the buffer is empty.
+    rests: VecDeque<(u32, Bytes)>,
+}
+
+struct Waiting<R> {
+    ticket: Ticket,
+    job: Job,
+    reply: R,
+}
+
+/// Requests and workers of one endpoint. `R` is whom to answer.
+pub struct Dispatcher<R> {
+    limits: Limits,
+    lanes: Vec<Lane<R>>,
+    waiting: VecDeque<Waiting<R>>,
+    tickets: u64,
+}
+
+impl<R> Dispatcher<R> {
+    /// A dispatcher without workers.
+    pub fn new(limits: Limits) -> Self {
+        let limits = Limits { slots: limits.slots.clamp(1, MAX_SLOTS), ..limits };
+        Self { limits, lanes: Vec::new(), waiting: VecDeque::new(), tickets: 0 }
+    }
+
+    /// Takes a request: sends it, lets it wait, or refuses it.
+    pub fn submit(&mut self, job: Job, reply: R) -> Submitted<R> {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let waiting = Waiting { ticket, job, reply };
+        if let Some(lane) = Self::freest(&mut self.lanes) {
+            lane.send(waiting);
+            return Submitted::Sent(ticket, lane.id);
+        }
+        if self.waiting.len() >= self.limits.waiting {
+            return Submitted::Refused(waiting.reply);
+        }
+        self.waiting.push_back(waiting);
+        Submitted::Waiting(ticket)
+    }
+
+    /// A worker is ready; `context` is the first thing it is told, if there is one. Returns true when requests were waiting for it.
+    pub fn joined(&mut self, id: WorkerId, context: Option<&[u8]>) -> bool {
+        let slots = (0..self.limits.slots).map(|_| Slot { generation: 0, in_flight: None }).collect();
+        let free = (0..self.limits.slots as u16).rev().collect();
+        self.lanes.push(Lane { id, slots, free, accepting: true, stalled: false, out: BytesMut::new(), rests: VecDeque::new() });
+        if let Some(context) = context {
+            self.tell(id, Kind::Context, context);
+        }
+        !self.pump().is_empty()
+    }
+
+    /// A worker is gone. `begun` says of a request's number whether the worker had begun it. Returns whom to tell that their request was
+    /// lost with it, and the workers that took over the others.
+    pub fn lost(&mut self, id: WorkerId, begun: impl Fn(u32) -> bool) -> (Vec<R>, Vec<WorkerId>) {
+        let Some(index) = self.lanes.iter().position(|lane| lane.id == id) else { return (Vec::new(), Vec::new()) };
+        let lane = self.lanes.remove(index);
+        let mut lost = Vec::new();
+        let mut again = Vec::new();
+        for (slot, state) in lane.slots.into_iter().enumerate() {
+            let number = number(state.generation, slot as u16);
+            let Some(InFlight { job, ticket, reply: Some(reply), .. }) = state.in_flight else { continue };
+            if begun(number) {
+                lost.push(reply);
+            } else {
+                again.push(Waiting { ticket, job, reply });
+            }
+        }
+        // They were first once: they go before those that wait, in the order in which they came. The bound does not hold for them,
+        // they were admitted before.
+        again.sort_by_key(|waiting| std::cmp::Reverse(waiting.ticket.0));
+        for waiting in again {
+            self.waiting.push_front(waiting);
+        }
+        (lost, self.pump())
+    }
+
+    /// A worker gets nothing new from now on; what it has in flight goes on.
+    pub fn retire(&mut self, id: WorkerId) {
+        if let Some(lane) = self.lane(id) {
+            lane.accepting = false;
+        }
+    }
+
+    /// A worker is held up by one call, or no longer. Returns the workers that have something to send.
+    pub fn stalled(&mut self, id: WorkerId, stalled: bool) -> Vec<WorkerId> {
+        match self.lane(id) {
+            Some(lane) if lane.stalled != stalled => lane.stalled = stalled,
+            _ => return Vec::new(),
+        }
+        if stalled { Vec::new() } else { self.pump() }
+    }
+
+    /// Takes the head of an answer. `Some` when it is whole, with whom to give it to. An error means that the worker does not keep to
+    /// the protocol.
+    pub fn answered(&mut self, id: WorkerId, request: u32, head: AnswerHead) -> Result<Option<(R, Answer)>, Unexpected> {
+        let lane = self.lane(id).ok_or(Unexpected { request })?;
+        let in_flight = lane.in_flight(request).ok_or(Unexpected { request })?;
+        let answer = Answer { status: head.status, headers: head.headers, body: head.body };
+        if head.more {
+            in_flight.pieces.extend_from_slice(&answer.body);
+            in_flight.answer = Some(answer);
+            return Ok(None);
+        }
+        Ok(lane.free(request).map(|reply| (reply, answer)))
+    }
+
+    /// Takes more of an answer; as [`Self::answered`].
+    pub fn continued(&mut self, id: WorkerId, request: u32, more: bool, piece: &[u8]) -> Result<Option<(R, Answer)>, Unexpected> {
+        let lane = self.lane(id).ok_or(Unexpected { request })?;
+        let in_flight = lane.in_flight(request).ok_or(Unexpected { request })?;
+        let answer = in_flight.answer.as_mut().ok_or(Unexpected { request })?;
+        if in_flight.reply.is_some() {
+            in_flight.pieces.extend_from_slice(piece);
+        }
+        if more {
+            return Ok(None);
+        }
+        answer.body = std::mem::take(&mut in_flight.pieces).freeze();
+        let answer = in_flight.answer.take().expect("it was there a moment ago");
+        Ok(lane.free(request).map(|reply| (reply, answer)))
+    }
+
+    /// Whom a request's output goes to.
+    pub fn reply(&mut self, id: WorkerId, request: u32) -> Option<&mut R> {
+        self.lane(id)?.in_flight(request)?.reply.as_mut()
+    }
+
+    /// The request of this worker that came first among those in flight.
+    pub fn oldest(&mut self, id: WorkerId) -> Option<&mut R> {
+        let in_flight = self.lane(id)?.slots.iter_mut().filter_map(|slot| slot.in_flight.as_mut());
+        in_flight.filter(|in_flight| in_flight.reply.is_some()).min_by_key(|in_flight| in_flight.ticket.0)?.reply.as_mut()
+    }
+
+    /// Gives freed slots to those that wait. Returns the workers that have something to send.
+    pub fn pump(&mut self) -> Vec<WorkerId> {
+        let mut told = Vec::new();
+        while !self.waiting.is_empty()
+            && let Some(lane) = Self::freest(&mut self.lanes)
+        {
+            let waiting = self.waiting.pop_front().expect("it is not empty");
+            lane.send(waiting);
+            if !told.contains(&lane.id) {
+                told.push(lane.id);
+            }
+        }
+        told
+    }
+
+    /// The caller of `ticket` is gone: what has not begun is dropped, what has begun runs to its end unheard.
+    /// Returns the worker to tell, if any.
+    pub fn abandoned(&mut self, ticket: Ticket) -> Option<WorkerId> {
+        if let Some(index) = self.waiting.iter().position(|waiting| waiting.ticket == ticket) {
+            self.waiting.remove(index);
+            return None;
+        }
+        let (lane, request) = self.lanes.iter_mut().find_map(|lane| lane.find(ticket).map(|request| (lane, request)))?;
+        lane.in_flight(request)?.reply = None;
+        wire::encode(&mut lane.out, Kind::Cancel, request, &[Cancel::UnlessBegun as u8]);
+        Some(lane.id)
+    }
+
+    /// Looks for deadlines that have passed.
+    pub fn sweep(&mut self, now: Instant) -> Swept<R> {
+        let mut swept = Swept { expired: Vec::new(), told: Vec::new(), stuck: Vec::new() };
+        let waiting = std::mem::take(&mut self.waiting);
+        for waiting in waiting {
+            if waiting.job.deadline <= now {
+                swept.expired.push(waiting.reply);
+            } else {
+                self.waiting.push_back(waiting);
+            }
+        }
+        for lane in &mut self.lanes {
+            let mut cancelled = Vec::new();
+            let (mut overdue, mut long_overdue, mut others) = (false, false, false);
+            for (slot, state) in lane.slots.iter_mut().enumerate() {
+                let Some(in_flight) = &mut state.in_flight else { continue };
+                let late = now.saturating_duration_since(in_flight.job.deadline);
+                if in_flight.job.deadline <= now && !in_flight.expired {
+                    in_flight.expired = true;
+                    swept.expired.extend(in_flight.reply.take());
+                    cancelled.push(number(state.generation, slot as u16));
+                }
+                overdue |= late > self.limits.grace;
+                long_overdue |= late > self.limits.grace * 2;
+                others |= !in_flight.expired;
+            }
+            for request in &cancelled {
+                wire::encode(&mut lane.out, Kind::Cancel, *request, &[Cancel::Anyway as u8]);
+            }
+            if !cancelled.is_empty() {
+                swept.told.push(lane.id);
+            }
+            if overdue {
+                lane.accepting = false;
+                if long_overdue || !others {
+                    swept.stuck.push(lane.id);
+                }
+            }
+        }
+        swept
+    }
+
+    /// Bytes for a worker's socket: everything that has gathered, or the next chunk of a large body.
+    pub fn take_output(&mut self, id: WorkerId) -> BytesMut {
+        let Some(lane) = self.lane(id) else { return BytesMut::new() };
+        if lane.out.is_empty()
+            && let Some((request, rest)) = lane.rests.pop_front()
+        {
+            let rest = wire::encode_chunk(&mut lane.out, request, &rest);
+            if !rest.is_empty() {
+                lane.rests.push_back((request, rest));
+            }
+        }
+        std::mem::take(&mut lane.out)
+    }
+
+    /// Puts a frame of no request into a worker's buffer.
+    pub fn tell(&mut self, id: WorkerId, kind: Kind, payload: &[u8]) {
+        if let Some(lane) = self.lane(id) {
+            wire::encode(&mut lane.out, kind, 0, payload);
+        }
+    }
+
+    /// Requests in flight on one worker.
+    pub fn in_flight_on(&self, id: WorkerId) -> usize {
+        self.lanes.iter().find(|lane| lane.id == id).map_or(0, Lane::in_flight_count)
+    }
+
+    /// Requests that wait or are in flight.
+    pub fn pending(&self) -> usize {
+        self.waiting.len() + self.lanes.iter().map(Lane::in_flight_count).sum::<usize>()
+    }
+
+    /// The workers there are.
+    pub fn workers(&self) -> Vec<WorkerId> {
+        self.lanes.iter().map(|lane| lane.id).collect()
+    }
+
+    /// Gives up everything that waits, for an endpoint that cannot run.
+    pub fn give_up_waiting(&mut self) -> Vec<R> {
+        self.waiting.drain(..).map(|waiting| waiting.reply).collect()
+    }
+
+    fn lane(&mut self, id: WorkerId) -> Option<&mut Lane<R>> {
+        self.lanes.iter_mut().find(|lane| lane.id == id)
+    }
+
+    /// The worker with the fewest requests in flight; of equals, the oldest.
+    fn freest(lanes: &mut [Lane<R>]) -> Option<&mut Lane<R>> {
+        let able = lanes.iter_mut().filter(|lane| lane.accepting && !lane.stalled && !lane.free.is_empty());
+        able.min_by_key(|lane| lane.in_flight_count())
+    }
+}
+
+/// An answer to a request that is not in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the worker answered request {request:#x}, which it does not have")]
+pub struct Unexpected {
+    /// The number in the frame.
+    pub request: u32,
+}
+
+/// Payload of CANCEL: whether a request that has begun is to be stopped too.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+enum Cancel {
+    UnlessBegun = 0,
+    Anyway = 1,
+}
+
+fn number(generation: u16, slot: u16) -> u32 {
+    u32::from(generation) << 16 | u32::from(slot)
+}
+
+impl<R> Lane<R> {
+    fn in_flight_count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    fn send(&mut self, waiting: Waiting<R>) {
+        let slot = self.free.pop().expect("a lane with a free slot was chosen");
+        let state = &mut self.slots[usize::from(slot)];
+        // Number 0 means "no request": generations begin at 1.
+        state.generation = state.generation.checked_add(1).unwrap_or(1);
+        let request = number(state.generation, slot);
+        let Waiting { ticket, job, reply } = waiting;
+        let rest = match &job.work {
+            Work::Route(route, head) => wire::encode_request(&mut self.out, request, *route, head, &job.body),
+            Work::Call => wire::encode_call(&mut self.out, request, &job.body),
+        };
+        if !rest.is_empty() {
+            self.rests.push_back((request, rest));
+        }
+        state.in_flight =
+            Some(InFlight { job, ticket, reply: Some(reply), expired: false, answer: None, pieces: BytesMut::new() });
+    }
+
+    fn in_flight(&mut self, request: u32) -> Option<&mut InFlight<R>> {
+        let slot = self.slots.get_mut((request & 0xFFFF) as usize)?;
+        if u32::from(slot.generation) != request >> 16 {
+            return None;
+        }
+        slot.in_flight.as_mut()
+    }
+
+    fn free(&mut self, request: u32) -> Option<R> {
+        let slot = (request & 0xFFFF) as u16;
+        let in_flight = self.slots[usize::from(slot)].in_flight.take()?;
+        self.stalled = false; // it answers again
+        self.rests.retain(|(other, _)| *other != request);
+        self.free.push(slot);
+        in_flight.reply
+    }
+
+    fn find(&self, ticket: Ticket) -> Option<u32> {
+        self.slots.iter().enumerate().find_map(|(slot, state)| {
+            let in_flight = state.in_flight.as_ref()?;
+            (in_flight.ticket == ticket).then(|| number(state.generation, slot as u16))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

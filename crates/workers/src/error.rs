@@ -1,0 +1,90 @@
+//! What can go wrong with interpreters and workers.
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use serde::{Deserialize, Serialize};
+
+/// What a zygote or worker says of modules that it cannot serve.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// What happened.
+    #[serde(rename = "error")]
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// How to mend it.
+    #[serde(rename = "try")]
+    pub remedy: String,
+    /// The traceback, trimmed to the user's own code.
+    pub traceback: Option<String>,
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The interpreter is not there.
+    #[error("cannot start the interpreter `{}`", python.display())]
+    NoInterpreter {
+        /// Its path.
+        python: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// It ended before it said anything.
+    #[error("the interpreter `{}` ended at once ({status})", python.display())]
+    NotStarted {
+        /// Its path.
+        python: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// It lacks a package that workers need.
+    #[error("the interpreter `{}` lacks what workers need: {missing}", python.display())]
+    Missing {
+        /// Its path.
+        python: PathBuf,
+        /// What the import said.
+        missing: String,
+    },
+    /// Its `runpod_flash` speaks another version of the wire.
+    #[error("the `runpod_flash` of `{}` speaks version {version} of the wire, this `flash` speaks {}", python.display(), flash_wire::VERSION)]
+    OtherVersion {
+        /// Its path.
+        python: PathBuf,
+        /// The version in its HELLO.
+        version: u8,
+    },
+    /// The modules cannot be imported, or routes not be made of them.
+    #[error("{}", .0.what)]
+    CannotLoad(Report),
+    /// A zygote ended while it was needed.
+    #[error("the zygote has ended")]
+    ZygoteGone,
+    /// A worker ended before it was ready.
+    #[error("the worker ended before it was ready")]
+    WorkerGone,
+    /// The other side does not keep to the protocol.
+    #[error("a worker does not keep to the wire protocol")]
+    Protocol,
+    /// The system refused a descriptor, a pipe, or the like.
+    #[error("the system refused what a worker needs")]
+    System(#[source] std::io::Error),
+}
+
+impl Error {
+    /// How to mend it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NoInterpreter { .. } => "name an existing interpreter with --python, or activate a virtual environment".into(),
+            Self::NotStarted { python, .. } => format!("run `{} -c pass` and see what it says", python.display()),
+            Self::Missing { python, .. } => format!("{} -m pip install openflash", python.display()),
+            Self::OtherVersion { python, .. } => format!("{} -m pip install --upgrade openflash", python.display()),
+            Self::CannotLoad(report) => report.remedy.clone(),
+            Self::ZygoteGone | Self::WorkerGone => "see what it printed before; memory running out is a frequent cause".into(),
+            Self::Protocol => "reinstall openflash, so that `flash` and `runpod_flash` are of one version".into(),
+            Self::System(_) => "see the limits on open files and memory (`ulimit -a`)".into(),
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The workers of one endpoint: kept at their number, given requests, drained at the end.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use flash_wire::RequestHead;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::base::{Base, Printed};
+use crate::dispatch::{Answer, Dispatcher, Job, Limits, Submitted, Ticket, Work, WorkerId};
+use crate::error::Error;
+use crate::link::{self, Link};
+use crate::zygote::{Zygote, control_pair};
+
+/// How one endpoint's workers are kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Slots, and how many may wait.
+    pub limits: Limits,
+    /// Workers to keep.
+    pub workers: usize,
+    /// A request is given up this long after it came.
+    pub timeout: Duration,
+    /// A worker that is not ready after this is given up.
+    pub start_timeout: Duration,
+    /// Whether a worker that goes on with a given-up request is replaced. A live endpoint's is not: its state would be lost.
+    pub replace_stuck: bool,
+}
+
+/// A request to a route.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The route's index in the endpoint's functions.
+    pub route: u16,
+    /// What the worker must know beside the body.
+    pub head: RequestHead,
+    /// The body.
+    pub body: Bytes,
+    /// Names the request in what it prints.
+    pub tag: u64,
+}
+
+/// A live call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What the SDK sent, opaque here.
+    pub body: Bytes,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The worker answered.
+    Answered(Answer),
+    /// It took longer than the endpoint's timeout.
+    Expired,
+    /// The worker died after it had begun.
+    Lost,
+    /// Too many requests wait already.
+    Refused,
+    /// No worker can be started.
+    Failed(Arc<Error>),
+}
+
+/// A piece of a live call's answer.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Text that it printed: the stream (1 or 2), and UTF-8.
+    Output(u8, Bytes),
+    /// The worker that runs it is not the one that ran the calls before: state was lost. Comes first.
+    StateLost,
+    /// The last one.
+    End(Outcome),
+}
+
+/// Whether an endpoint can answer.
+#[derive(Clone, Debug)]
+pub enum Status {
+    /// Its first worker is being started.
+    Starting,
+    /// A worker was ready, and nothing has shown since that no other can be.
+    Ready,
+    /// Workers cannot be started.
+    Failed(Arc<Error>),
+}
+
+/// Whom to answer.
+pub(crate) enum Reply {
+    Request { answer: oneshot::Sender<Outcome>, tag: u64 },
+    Call(mpsc::UnboundedSender<Event>),
+}
+
+impl Reply {
+    pub(crate) fn give(self, outcome: Outcome) {
+        // In both cases: when the receiver is gone, nobody waits for the answer.
+        match self {
+            Self::Request { answer, .. } => drop(answer.send(outcome)),
+            Self::Call(events) => drop(events.send(Event::End(outcome))),
+        }
+    }
+}
+
+/// What the tasks of a pool share under one lock.
+pub(crate) struct Shared {
+    pub(crate) dispatcher: Dispatcher<Reply>,
+    /// Wakes each worker's link to send what has gathered.
+    pub(crate) links: Vec<(WorkerId, Arc<Notify>)>,
+    next_worker: u64,
+    /// The first frames a live worker gets; set by the session's client.
+    context: Option<Bytes>,
+    /// A live worker died, and no call was told so yet.
+    state_lost: bool,
+}
+
+impl Shared {
+    pub(crate) fn wake(&self, workers: &[WorkerId]) {
+        for (id, notify) in &self.links {
+            if workers.contains(id) {
+                notify.notify_one();
+            }
+        }
+    }
+}
+
+pub(crate) struct Inner {
+    pub(crate) name: String,
+    pub(crate) settings: Settings,
+    pub(crate) base: Arc<Base>,
+    config: serde_json::Value,
+    shared: Mutex<Shared>,
+    status: watch::Sender<Status>,
+    closing: watch::Sender<bool>,
+    /// The zygote that has this endpoint's modules; `None` inside when forking it is not safe.
+    project: tokio::sync::Mutex<Option<Option<Zygote>>>,
+}
+
+/// The workers of one endpoint. Cloneable handle.
+#[derive(Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+    tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
+}
+
+impl Pool {
+    /// Starts the endpoint's workers in the background. `config` goes to them as it is.
+    pub fn start(name: &str, base: Arc<Base>, config: serde_json::Value, settings: Settings) -> Self {
+        let shared = Shared {
+            dispatcher: Dispatcher::new(settings.limits.clone()),
+            links: Vec::new(),
+            next_worker: 0,
+            context: None,
+            state_lost: false,
+        };
+        let inner = Arc::new(Inner {
+            name: name.to_owned(),
+            base,
+            config,
+            shared: Mutex::new(shared),
+            status: watch::Sender::new(Status::Starting),
+            closing: watch::Sender::new(false),
+            project: tokio::sync::Mutex::new(None),
+            settings,
+        });
+        let mut tasks = JoinSet::new();
+        for _ in 0..inner.settings.workers {
+            tasks.spawn(keep(inner.clone()));
+        }
+        Self { inner, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) }
+    }
+
+    /// The endpoint's name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Sends a request to a worker and waits for what becomes of it. Dropping the future gives the request up: what has begun runs to
+    /// its end all the same.
+    pub async fn request(&self, request: Request) -> Outcome {
+        let (answer, receiver) = oneshot::channel();
+        let deadline = Instant::now() + self.inner.settings.timeout;
+        let job = Job { work: Work::Route(request.route, request.head), body: request.body, deadline };
+        match self.submit(job, Reply::Request { answer, tag: request.tag }) {
+            Ok(mut submission) => {
+                let outcome = submission.wait(receiver, deadline).await;
+                submission.ticket = None;
+                outcome
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Sends a live call to the worker. The events end with [`Event::End`]; dropping them gives the call up.
+    pub fn call(&self, call: Call) -> Events {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut shared = self.inner.lock();
+        if std::mem::take(&mut shared.state_lost) {
+            drop(sender.send(Event::StateLost)); // the receiver is here
+        }
+        drop(shared);
+        let deadline = Instant::now() + self.inner.settings.timeout;
+        let job = Job { work: Work::Call, body: call.body, deadline };
+        let submission = match self.submit(job, Reply::Call(sender.clone())) {
+            Ok(submission) => Some(submission),
+            Err(outcome) => {
+                drop(sender.send(Event::End(outcome)));
+                None
+            }
+        };
+        Events { receiver, submission }
+    }
+
+    /// Says what live workers need to know of their caller; workers that are there already keep what they have.
+    pub fn set_context(&self, context: Bytes) {
+        let mut shared = self.inner.lock();
+        if shared.context.replace(context.clone()).is_none() {
+            for id in shared.dispatcher.workers() {
+                shared.dispatcher.tell(id, flash_wire::Kind::Context, &context);
+                shared.wake(&[id]);
+            }
+        }
+    }
+
+    /// Whether a context was set.
+    pub fn has_context(&self) -> bool {
+        self.inner.lock().context.is_some()
+    }
+
+    /// Whether the endpoint can answer, now and as it changes.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.inner.status.subscribe()
+    }
+
+    /// Lets requests in flight finish for at most `grace`, then ends the workers. Requests that come later are refused.
+    pub async fn close(&self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        while self.inner.lock().dispatcher.pending() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.inner.closing.send_replace(true);
+        let mut tasks = self.tasks.lock().await;
+        while tasks.join_next().await.is_some() {}
+        self.inner.project.lock().await.take();
+    }
+
+    fn submit(&self, job: Job, reply: Reply) -> Result<Submission, Outcome> {
+        let mut shared = self.inner.lock();
+        let ticket = match shared.dispatcher.submit(job, reply) {
+            Submitted::Sent(ticket, worker) => {
+                shared.wake(&[worker]);
+                ticket
+            }
+            Submitted::Waiting(ticket) => {
+                if let Status::Failed(error) = &*self.inner.status.borrow() {
+                    let _ = shared.dispatcher.abandoned(ticket); // it waits: no worker is to be told
+                    return Err(Outcome::Failed(error.clone()));
+                }
+                ticket
+            }
+            Submitted::Refused(_) => return Err(Outcome::Refused),
+        };
+        drop(shared);
+        Ok(Submission { inner: self.inner.clone(), ticket: Some(ticket) })
+    }
+}
+
+/// The events of a live call.
+pub struct Events {
+    receiver: mpsc::UnboundedReceiver<Event>,
+    submission: Option<Submission>,
+}
+
+impl Events {
+    /// The next event; after [`Event::End`] none.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        let event = std::task::ready!(Pin::new(&mut self.receiver).poll_recv(context));
+        if matches!(event, Some(Event::End(_)) | None)
+            && let Some(submission) = &mut self.submission
+        {
+            submission.ticket = None;
+        }
+        Poll::Ready(event)
+    }
+}
+
+/// A request that somebody waits for; given up when dropped with its ticket.
+struct Submission {
+    inner: Arc<Inner>,
+    ticket: Option<Ticket>,
+}
+
+impl Submission {
+    /// The outcome. The links look after deadlines of what they carry; what waits while there is no worker has this timer, which
+    /// fires a little later than a link would.
+    async fn wait(&mut self, receiver: oneshot::Receiver<Outcome>, deadline: Instant) -> Outcome {
+        if self.inner.lock().links.is_empty() {
+            let late = deadline + link::SWEEP * 2;
+            return match tokio::time::timeout_at(late.into(), receiver).await {
+                Ok(outcome) => outcome.unwrap_or(Outcome::Lost),
+                Err(_) => Outcome::Expired,
+            };
+        }
+        receiver.await.unwrap_or(Outcome::Lost)
+    }
+}
+
+impl Drop for Submission {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let mut shared = self.inner.lock();
+        if let Some(worker) = shared.dispatcher.abandoned(ticket) {
+            shared.wake(&[worker]);
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
+        // A panic while it was held is a bug that was reported; the data is still the best there is.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn print(&self, tag: Option<u64>, stream: u8, text: &str) {
+        self.base.sink()(Printed { endpoint: Some(&self.name), tag, stream, text });
+    }
+
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    /// A worker is ready for requests.
+    fn joined(&self, id: WorkerId, notify: Arc<Notify>) {
+        let mut shared = self.lock();
+        shared.links.push((id, notify.clone()));
+        let context = shared.context.clone();
+        let waiting = shared.dispatcher.joined(id, context.as_deref());
+        if waiting || context.is_some() {
+            notify.notify_one();
+        }
+        drop(shared);
+        self.status.send_replace(Status::Ready);
+    }
+
+    /// A worker is gone: what it had begun is lost, the rest goes on elsewhere.
+    fn left(&self, id: WorkerId, begun: impl Fn(u32) -> bool) {
+        let mut shared = self.lock();
+        shared.links.retain(|(other, _)| *other != id);
+        let (lost, told) = shared.dispatcher.lost(id, begun);
+        shared.wake(&told);
+        shared.state_lost = !*self.closing.borrow();
+        drop(shared);
+        for reply in lost {
+            reply.give(Outcome::Lost);
+        }
+    }
+
+    /// Forks a worker and waits until it is ready.
+    async fn start_worker(&self) -> Result<Link, Error> {
+        let base = self.base.zygote().await?;
+        let (link, descriptors) = Link::new()?;
+        let order = serde_json::json!({ "role": "worker", "config": self.config });
+        let imports_ahead = self.config["functions"].as_array().is_some_and(|functions| !functions.is_empty());
+        let zygote = if imports_ahead { self.project_zygote(&base).await?.unwrap_or(base) } else { base };
+        let forked = zygote.fork(&order, descriptors).await?;
+        link.until_ready(self, forked).await
+    }
+
+    /// The zygote with this endpoint's modules, made when first needed or when it died; `None` where forking it is not safe.
+    async fn project_zygote(&self, base: &Zygote) -> Result<Option<Zygote>, Error> {
+        let mut project = self.project.lock().await;
+        match &*project {
+            Some(None) => return Ok(None),
+            Some(Some(zygote)) if !zygote.is_gone() => return Ok(Some(zygote.clone())),
+            _ => {}
+        }
+        let (ours, theirs) = control_pair().map_err(Error::System)?;
+        let (reader, writer) = crate::base::output_pipe()?;
+        tokio::spawn(crate::base::print_all(reader, Some(self.name.clone()), self.base.sink().clone()));
+        let order = serde_json::json!({ "role": "zygote", "config": self.config });
+        base.fork(&order, vec![theirs, writer]).await?;
+        let adopted = tokio::time::timeout(self.settings.start_timeout, base.adopt(ours)).await;
+        let (zygote, changes) = adopted.map_err(|_| Error::ZygoteGone)??;
+        if !changes.is_empty() {
+            let text = format!(
+                "flash: importing the modules of {} left {}, so its workers are not forked but import afresh\n",
+                self.name,
+                changes.join(" and ")
+            );
+            self.print(None, 2, &text);
+            *project = Some(None);
+            return Ok(None);
+        }
+        *project = Some(Some(zygote.clone()));
+        Ok(Some(zygote))
+    }
+}
+
+/// Keeps one worker running until the pool closes.
+async fn keep(inner: Arc<Inner>) {
+    let mut closing = inner.closing();
+    let mut failures: u32 = 0;
+    while !*closing.borrow() {
+        let started = tokio::select! {
+            started = inner.start_worker() => started,
+            () = link::closed(&mut closing) => break,
+        };
+        match started {
+            Ok(link) => {
+                failures = 0;
+                let id = {
+                    let mut shared = inner.lock();
+                    shared.next_worker += 1;
+                    WorkerId(shared.next_worker)
+                };
+                let notify = Arc::new(Notify::new());
+                inner.joined(id, notify.clone());
+                let page = link.carry(&inner, id, &notify).await;
+                inner.left(id, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
+            }
+            Err(error) => {
+                failures += 1;
+                let wait = Duration::from_millis(100) * 2u32.pow(failures.min(8));
+                tracing::debug!(endpoint = inner.name, %error, ?wait, "no worker could be started");
+                // A worker that died while it started may do better next time; modules that cannot be imported stay so.
+                if failures >= 3 || !matches!(error, Error::WorkerGone | Error::ZygoteGone) {
+                    inner.fail(Arc::new(error));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = link::closed(&mut closing) => break,
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Nobody need wait for a worker any more.
+    fn fail(&self, error: Arc<Error>) {
+        let mut shared = self.lock();
+        self.status.send_replace(Status::Failed(error.clone()));
+        let waiting = shared.dispatcher.give_up_waiting();
+        drop(shared);
+        for reply in waiting {
+            reply.give(Outcome::Failed(error.clone()));
+        }
+    }
+}
