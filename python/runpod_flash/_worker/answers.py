@@ -1,0 +1,274 @@
+"""Answers as JSON bytes: results, rejections, and the HTTP exceptions of other libraries.
+
+The JSON value is the one FastAPI would send. Its bytes may differ in how a float's exponent is written (`1e16`, `1e+16`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import ipaddress
+import json
+import math
+import pathlib
+import re
+import types
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined, to_json
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+JSON_HEADER = ("content-type", "application/json")
+
+
+class Rejected(Exception):
+    """The request is not what the function takes. `status` and `body` (JSON bytes) answer it."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = body
+
+
+class Unserialisable(Exception):
+    """The result cannot be sent as JSON. The message names the function and the type."""
+
+
+class Answered(Exception):
+    """The result is a whole answer by itself, as web frameworks' `Response` objects are; `failure` gives it."""
+
+    def __init__(self, status_code: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        super().__init__(status_code)
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body
+
+
+class _Stranger(Exception):
+    """A value of a type that JSON has no form for; `args[0]` is the value."""
+
+
+def invalid(errors: list[dict[str, Any]]) -> Rejected:
+    """422 with pydantic's errors, each with its `loc` complete. Whatever the input was, it is answered."""
+    try:
+        value = _jsonable({"detail": errors}, lenient=True)
+        text = _dumps(value)
+    except RecursionError:
+        bare = [{key: error[key] for key in ("type", "loc", "msg")} | {"input": None} for error in errors]
+        text = _dumps(_jsonable({"detail": bare}, lenient=True))
+    # A lone surrogate becomes the escape that names it: the same JSON string.
+    return Rejected(422, text.encode("utf-8", "backslashreplace"))
+
+
+def refused(status: int, detail: str) -> Rejected:
+    """An answer with one sentence."""
+    return Rejected(status, _dumps({"detail": detail}).encode())
+
+
+def failure(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | None:
+    """The answer that `error` itself asks for: status, headers (lower case, content type among them), body.
+
+    That is an exception with `status_code`, `detail` and `headers`, as FastAPI's `HTTPException` has them, or `Answered`.
+    None for any other, and where the detail is not JSON: it is a failure of the function.
+    """
+    if isinstance(error, Answered):
+        return error.status_code, error.headers, error.body
+    status = getattr(error, "status_code", None)
+    headers = getattr(error, "headers", None)
+    detail = getattr(error, "detail", PydanticUndefined)
+    if type(status) is not int or not 100 <= status <= 599 or detail is PydanticUndefined:
+        return None
+    if headers is not None and not isinstance(headers, Mapping):
+        return None
+    fields = [(str(name).lower(), str(value)) for name, value in (headers or {}).items()]
+    fields = [field for field in fields if field[0] != "content-length"]
+    if status < 200 or status in (204, 205, 304):
+        return status, fields, b""
+    try:
+        body = _dumps({"detail": detail}).encode()
+    except (TypeError, ValueError, RecursionError):
+        return None
+    if all(name != "content-type" for name, _ in fields):
+        fields.append(JSON_HEADER)
+    return status, fields, body
+
+
+def encoder(function: str) -> Callable[[object], bytes]:
+    """What turns the results of `function` (its name, for errors) into JSON, without regard to its annotation."""
+
+    def encode(result: object) -> bytes:
+        try:
+            if type(result) is dict:
+                # As in `_is_plain`, for the most frequent results without the call.
+                for key, value in result.items():
+                    if type(key) is not str or (type(value) not in _PLAIN and not _is_plain(value)):
+                        break
+                else:
+                    return to_json(result)
+            elif _is_plain(result):
+                return to_json(result)
+        except (ValueError, RecursionError):  # nested deeper than `to_json` goes, or a lone surrogate: `json` decides
+            pass
+        return _encode_any(function, result)
+
+    return encode
+
+
+def typed_encoder(function: str, adapter: TypeAdapter[Any], annotation: str) -> Callable[[object], bytes]:
+    """As `encoder`, by the function's return annotation: it validates and filters, as FastAPI's response models do."""
+    validate, dump = adapter.validator.validate_python, adapter.serializer.to_json
+
+    def encode(result: object) -> bytes:
+        _pass_whole_answers(result)
+        try:
+            return dump(validate(result, from_attributes=True), by_alias=True)
+        except Exception as error:
+            raise Unserialisable(
+                f"`{function}` returned a `{type(result).__qualname__}` that is not the `{annotation}` it is annotated with\n"
+                f"  why: {error}\n"
+                "  try: return what the annotation says, or change or remove the annotation"
+            ) from error
+
+    return encode
+
+
+#: Types whose values `to_json` writes as FastAPI does, whatever the value. Floats need a look: NaN is no JSON.
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `value` is made of JSON's own types only, of which all writers agree what they look like.
+
+    Dates, decimals and keys that are not strings have a form of pydantic's and another of FastAPI's.
+    """
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or (type(item) not in _PLAIN and not _is_plain(item)):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        for item in value:
+            if type(item) not in _PLAIN and not _is_plain(item):
+                return False
+        return True
+    return kind in _PLAIN or (kind is float and math.isfinite(value))
+
+
+def _encode_any(function: str, result: object) -> bytes:
+    _pass_whole_answers(result)
+    try:
+        return _dumps(_jsonable(result)).encode()
+    except _Stranger as error:
+        why = f"a `{_type_name(error.args[0])}` has no form in JSON"
+    except RecursionError:
+        why = "it is nested too deeply, or contains itself"
+    except Exception as error:
+        why = str(error)
+    raise Unserialisable(
+        f"`{function}` returned a `{_type_name(result)}` that cannot be sent as JSON\n"
+        f"  why: {why}\n"
+        "  try: return dicts, lists, strings, finite numbers, dates, dataclasses or pydantic models"
+    )
+
+
+def _pass_whole_answers(result: Any) -> None:
+    """Raises `Answered` if `result` is a response object of a web framework, recognised by its parts."""
+    raw = getattr(result, "raw_headers", None)
+    if raw is None:
+        return
+    body, status = getattr(result, "body", None), getattr(result, "status_code", None)
+    if isinstance(raw, list) and isinstance(body, bytes) and isinstance(status, int):
+        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
+        raise Answered(status, [header for header in headers if header[0] != "content-length"], body)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _jsonable(value: Any, lenient: bool = False) -> Any:
+    """`value` in the types `json` knows, by FastAPI's rules; raises `_Stranger`.
+
+    `lenient` is for telling callers what they sent: what has no form in JSON gets the nearest one.
+    """
+    if isinstance(value, BaseModel):
+        return _jsonable(value.model_dump(mode="json", by_alias=True), lenient)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _jsonable(dataclasses.asdict(value), lenient)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if lenient and isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if value is PydanticUndefined:
+        return None
+    if isinstance(value, dict):
+        return {_jsonable(key, lenient): _jsonable(item, lenient) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, deque, types.GeneratorType)):
+        return [_jsonable(item, lenient) for item in value]
+    if lenient and isinstance(value, bytes):
+        return value.decode(errors="replace")
+    for kind in type(value).__mro__:
+        form = _FORMS.get(kind) or _PYDANTIC_FORMS.get((kind.__module__.partition(".")[0], kind.__name__))
+        if form is not None:
+            return form(value)
+    return _jsonable(_attributes(value), lenient)
+
+
+def _attributes(value: Any) -> dict[Any, Any]:
+    try:
+        return dict(value)
+    except Exception:
+        try:
+            return dict(vars(value))
+        except TypeError:
+            raise _Stranger(value) from None
+
+
+def _decimal(value: decimal.Decimal) -> int | float:
+    exponent = value.as_tuple().exponent
+    return int(value) if isinstance(exponent, int) and exponent >= 0 else float(value)
+
+
+_FORMS: dict[type, Callable[[Any], Any]] = {
+    bytes: bytes.decode,
+    datetime.date: lambda value: value.isoformat(),
+    datetime.time: lambda value: value.isoformat(),
+    datetime.timedelta: datetime.timedelta.total_seconds,
+    decimal.Decimal: _decimal,
+    ipaddress.IPv4Address: str,
+    ipaddress.IPv4Interface: str,
+    ipaddress.IPv4Network: str,
+    ipaddress.IPv6Address: str,
+    ipaddress.IPv6Interface: str,
+    ipaddress.IPv6Network: str,
+    pathlib.PurePath: str,
+    re.Pattern: lambda value: value.pattern,
+    uuid.UUID: str,
+}
+
+#: pydantic's own types, by name: importing them all costs more than a worker's start should.
+_PYDANTIC_FORMS: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("pydantic", "AnyUrl"): str,
+    ("pydantic", "Color"): str,
+    ("pydantic", "NameEmail"): str,
+    ("pydantic", "SecretBytes"): str,
+    ("pydantic", "SecretStr"): str,
+    ("pydantic_core", "Url"): str,
+    ("pydantic_extra_types", "Color"): str,
+}
