@@ -1,1 +1,16 @@
-//! flash-gateway
+//! Callers' HTTP: accepts, matches, admits, dispatches, answers.
+//!
+//! `flash` gives it a listener and endpoints, each with its routes and its pool of workers, and hears of every request through an
+//! observer. It knows nothing of deployments, of Python, or of where endpoints come from.
+
+mod answer;
+mod endpoint;
+mod execute;
+mod gateway;
+mod matcher;
+mod server;
+
+pub use endpoint::{Access, Endpoint};
+pub use gateway::{Finished, Gateway, Observer, OpenEndpoint, Settings};
+pub use matcher::{Matched, Part, Routes};
+pub use server::serve;

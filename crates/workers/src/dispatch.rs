@@ -191,13 +191,6 @@ impl<R> Dispatcher<R> {
         (lost, self.pump())
     }
 
-    /// A worker gets nothing new from now on; what it has in flight goes on.
-    pub fn retire(&mut self, id: WorkerId) {
-        if let Some(lane) = self.lane(id) {
-            lane.accepting = false;
-        }
-    }
-
     /// A worker is held up by one call, or no longer. Returns the workers that have something to send.
     pub fn stalled(&mut self, id: WorkerId, stalled: bool) -> Vec<WorkerId> {
         match self.lane(id) {
@@ -337,11 +330,6 @@ impl<R> Dispatcher<R> {
         if let Some(lane) = self.lane(id) {
             wire::encode(&mut lane.out, kind, 0, payload);
         }
-    }
-
-    /// Requests in flight on one worker.
-    pub fn in_flight_on(&self, id: WorkerId) -> usize {
-        self.lanes.iter().find(|lane| lane.id == id).map_or(0, Lane::in_flight_count)
     }
 
     /// Requests that wait or are in flight.

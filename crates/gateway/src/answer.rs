@@ -1,0 +1,172 @@
+//! Responses: their body, and those that the gateway makes by itself.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use flash_workers::{Answer, Event, Events, Outcome};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use hyper::body::{Body, Frame, SizeHint};
+
+/// A response's body: bytes that are there, or the records of a live call as they come.
+pub enum Payload {
+    /// All of it.
+    Whole(Option<Bytes>),
+    /// The records of a live call on this endpoint.
+    Records {
+        /// What comes.
+        events: Events,
+        /// The endpoint, for messages.
+        endpoint: String,
+        /// Whether the last record was sent.
+        ended: bool,
+    },
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Records { ended: true, .. } => Poll::Ready(None),
+            Self::Records { events, endpoint, ended } => {
+                let Some(event) = std::task::ready!(events.poll_next(context)) else { return Poll::Ready(None) };
+                *ended = matches!(event, Event::End(_));
+                Poll::Ready(Some(Ok(Frame::data(record(endpoint, event)))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Records { ended, .. } => *ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Records { .. } => SizeHint::default(),
+        }
+    }
+}
+
+/// Kinds of the records of a live call (`docs/wire.md`); 1 and 2 are the output streams.
+const NOTE: u8 = 5;
+const FAILURE: u8 = 6;
+
+/// `u32 length · u8 kind · payload`.
+fn record(endpoint: &str, event: Event) -> Bytes {
+    let (kind, payload) = match event {
+        Event::Output(stream, text) => (stream, text),
+        Event::StateLost => {
+            let note = format!(
+                "flash: the worker of `{endpoint}` died and was replaced; what its functions kept in module globals is lost\n"
+            );
+            (NOTE, note.into())
+        }
+        Event::End(Outcome::Answered(Answer { status, body, .. })) => (status as u8, body),
+        Event::End(outcome) => {
+            let (what, why, remedy) = explain(endpoint, &outcome);
+            (FAILURE, serde_json::json!({ "error": what, "why": why, "try": remedy }).to_string().into())
+        }
+    };
+    let mut out = BytesMut::with_capacity(5 + payload.len());
+    out.put_u32_le(payload.len() as u32);
+    out.put_u8(kind);
+    out.put(payload);
+    out.freeze()
+}
+
+/// What happened, why, and how to mend it, where a live call got no answer.
+fn explain(endpoint: &str, outcome: &Outcome) -> (String, String, String) {
+    match outcome {
+        Outcome::Answered(_) => unreachable!("an answer needs no explanation"),
+        Outcome::Expired => (
+            format!("Execution timeout on {endpoint} after 30s"),
+            "the function had not returned by then".into(),
+            "make it faster, or split the work".into(),
+        ),
+        Outcome::Lost => (
+            format!("the worker of `{endpoint}` died while it ran this call"),
+            "the process ended: killed, out of memory, a crash in native code, or `os._exit`".into(),
+            "see what it printed; the next call gets a new worker, without the state of this one".into(),
+        ),
+        Outcome::Refused => (
+            format!("`{endpoint}` has too many calls waiting"),
+            "its worker is busy with others".into(),
+            "await some of the calls before making more".into(),
+        ),
+        Outcome::Failed(error) => (format!("`{endpoint}` cannot run"), error.to_string(), error.remedy()),
+    }
+}
+
+/// A response with a JSON body that the gateway makes by itself.
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Payload> {
+    let mut response = Response::new(Payload::Whole(Some(body.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// `{"detail": ...}`, as FastAPI says things.
+pub(crate) fn detail(status: StatusCode, text: &str) -> Response<Payload> {
+    json(status, serde_json::json!({ "detail": text }).to_string())
+}
+
+/// As [`detail`], for a failure that somebody may want to look up in the log.
+fn failure(status: StatusCode, text: &str, id: &str) -> Response<Payload> {
+    json(status, serde_json::json!({ "detail": text, "request_id": id }).to_string())
+}
+
+/// The response for what became of a request.
+pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: std::time::Duration, id: &str) -> Response<Payload> {
+    match outcome {
+        Outcome::Answered(answer) => answered(answer, id),
+        Outcome::Expired => {
+            let text = format!("Execution timeout on {endpoint} after {}s", timeout.as_secs_f64());
+            failure(StatusCode::GATEWAY_TIMEOUT, &text, id)
+        }
+        Outcome::Lost => failure(StatusCode::BAD_GATEWAY, "the worker that ran this request died", id),
+        Outcome::Refused => {
+            let mut response = failure(StatusCode::SERVICE_UNAVAILABLE, "too many requests are waiting", id);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
+        Outcome::Failed(_) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("{endpoint} cannot run: see its log"), id),
+    }
+}
+
+fn answered(answer: Answer, id: &str) -> Response<Payload> {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if answer.headers.is_empty() {
+        if status == StatusCode::INTERNAL_SERVER_ERROR && answer.body.is_empty() {
+            return failure(status, "Internal Server Error", id);
+        }
+        return json(status, answer.body);
+    }
+    let mut response = Response::new(Payload::Whole(Some(answer.body)));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers(&answer.headers);
+    response
+}
+
+/// The headers that a function asked for. One that HTTP does not allow, or that is the gateway's own, is left out.
+fn headers(json: &[u8]) -> HeaderMap {
+    let pairs: Vec<(String, String)> = serde_json::from_slice(json).unwrap_or_default();
+    let mut headers = HeaderMap::with_capacity(pairs.len() + 2);
+    for (name, value) in pairs {
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { continue };
+        let ours = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE];
+        if !ours.contains(&name) {
+            headers.append(name, value);
+        }
+    }
+    if !headers.contains_key(header::CONTENT_TYPE) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    headers
+}

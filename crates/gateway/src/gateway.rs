@@ -1,0 +1,291 @@
+//! The life of a request.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use flash_wire::RequestHead;
+use flash_workers::{Pool, Request as Work, Status};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use hyper::body::{Body, Incoming};
+use http_body_util::{BodyExt, Limited};
+use percent_encoding::percent_decode_str;
+
+use crate::answer::{self, Payload};
+use crate::endpoint::{Access, Endpoint};
+use crate::execute;
+use crate::matcher::Matched;
+
+/// Limits on what callers may send, and for how long.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Longest head of a request, in bytes.
+    pub head_bytes: usize,
+    /// Longest body, in bytes.
+    pub body_bytes: usize,
+    /// Longest body of a live call, in bytes: arguments of a script on this machine, so it is only a guard.
+    pub call_bytes: usize,
+    /// Longest wait for a request's head, and for the first byte on a new connection.
+    pub head_timeout: Duration,
+    /// Longest time from a request's head to its answer.
+    pub timeout: Duration,
+    /// Open connections; a further one waits until another ends.
+    pub connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 << 10,
+            body_bytes: 32 << 20,
+            call_bytes: 1 << 30,
+            head_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
+            connections: 10_000,
+        }
+    }
+}
+
+/// A request that was answered.
+#[derive(Debug)]
+pub struct Finished<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its path, as it was sent.
+    pub path: &'a str,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// From its head to its answer's head.
+    pub elapsed: Duration,
+    /// The number in its `x-request-id`.
+    pub tag: u64,
+}
+
+/// Hears of every request that was answered, on the request path: it must not block.
+pub type Observer = Arc<dyn Fn(Finished<'_>) + Send + Sync>;
+
+/// Makes an endpoint for a live call when it is first called.
+pub type OpenEndpoint = Arc<dyn Fn(&str) -> Endpoint + Send + Sync>;
+
+/// Everything one listener serves.
+pub struct Gateway {
+    pub(crate) settings: Settings,
+    endpoints: RwLock<HashMap<String, Arc<Endpoint>>>,
+    /// For a script's own session, whose endpoints are those it calls.
+    open: Option<OpenEndpoint>,
+    /// Whoever has it may make live calls; `None` where live calls are off.
+    token: Option<String>,
+    observer: Option<Observer>,
+    /// Distinguishes this process's request ids from those of the one before.
+    epoch: u32,
+    requests: AtomicU64,
+}
+
+impl Gateway {
+    /// A gateway without endpoints. `epoch`: any number that differs from run to run.
+    pub fn new(settings: Settings, epoch: u32) -> Self {
+        Self {
+            settings,
+            endpoints: RwLock::default(),
+            open: None,
+            token: None,
+            observer: None,
+            epoch,
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Turns live calls on for those who have the token.
+    #[must_use]
+    pub fn with_token(mut self, token: String) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Makes endpoints as they are called live.
+    #[must_use]
+    pub fn with_open_endpoints(mut self, open: OpenEndpoint) -> Self {
+        self.open = Some(open);
+        self
+    }
+
+    /// Reports every request.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Serves an endpoint from now on.
+    pub fn add(&self, endpoint: Endpoint) {
+        self.endpoints.write().unwrap_or_else(PoisonError::into_inner).insert(endpoint.name.clone(), Arc::new(endpoint));
+    }
+
+    /// The pools of all endpoints.
+    pub fn pools(&self) -> Vec<Pool> {
+        let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
+        endpoints.values().map(|endpoint| endpoint.pool.clone()).collect()
+    }
+
+    pub(crate) fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
+        self.endpoints.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The endpoint of a live call, made if need be.
+    pub(crate) fn live_endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
+        if let Some(endpoint) = self.endpoint(name) {
+            return Some(endpoint);
+        }
+        let open = self.open.as_ref()?;
+        let mut endpoints = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
+        Some(endpoints.entry(name.to_owned()).or_insert_with(|| Arc::new(open(name))).clone())
+    }
+
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Answers one request, in this order:
+    pub(crate) async fn handle(&self, request: Request<Incoming>, local: IpAddr) -> Response<Payload> {
+        let arrived = Instant::now();
+        let tag = self.requests.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:08x}{:08x}", self.epoch, tag as u32); // every answer carries it
+        let (head, body) = request.into_parts();
+        let mut response = self.route(&head, body, local, tag, &id).await;
+        response.headers_mut().insert("x-request-id", HeaderValue::try_from(id).expect("hexadecimal digits are allowed"));
+        if let Some(observer) = &self.observer {
+            let (method, path, status) = (&head.method, head.uri.path(), response.status());
+            observer(Finished { method, path, status, elapsed: arrived.elapsed(), tag });
+        }
+        response
+    }
+
+    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &str) -> Response<Payload> {
+        // A page in a browser may have its own name resolve to this address: it must not reach what listens here for this machine.
+        if local.is_loopback() && !addressed_to_loopback(head) {
+            return answer::detail(StatusCode::MISDIRECTED_REQUEST, "this server answers to loopback addresses and `localhost` only");
+        }
+        let Some((name, path)) = split(&head.uri) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
+        if path == "/execute" {
+            return execute::answer(self, &name, head, body, local).await;
+        }
+        let Some(endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
+        if path == "/ping" {
+            return ping(&endpoint, &head.method);
+        }
+        let (route, values) = match endpoint.routes.find(&head.method, &path) {
+            Matched::Route(route, values) => (route, values),
+            Matched::OtherMethods(methods) => return method_not_allowed(&methods),
+            Matched::Redirect => return redirect(&head.uri),
+            Matched::Nothing => return answer::detail(StatusCode::NOT_FOUND, "Not Found"),
+        };
+        let body = match self.read(body, self.settings.body_bytes).await {
+            Ok(body) => body,
+            Err(response) => return response,
+        };
+        let head = RequestHead {
+            path: values,
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            content_type: head.headers.get(header::CONTENT_TYPE).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        };
+        let outcome = endpoint.pool.request(Work { route: route as u16, head, body, tag }).await;
+        answer::outcome(&endpoint.name, outcome, self.settings.timeout, id)
+    }
+
+    /// The whole body, within its limit and its time.
+    pub(crate) async fn read(&self, body: Incoming, limit: usize) -> Result<Bytes, Response<Payload>> {
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let too_large = || {
+            let text = format!("the body is longer than the {limit} bytes that are allowed");
+            let mut response = answer::detail(StatusCode::PAYLOAD_TOO_LARGE, &text);
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        };
+        if body.size_hint().lower() > limit as u64 {
+            return Err(too_large());
+        }
+        let collected = Limited::new(body, limit).collect();
+        // Small bodies are there with the head: no timer for them.
+        let mut collected = std::pin::pin!(collected);
+        let first = std::future::poll_fn(|context| std::task::Poll::Ready(collected.as_mut().poll(context))).await;
+        let done = match first {
+            std::task::Poll::Ready(done) => done,
+            std::task::Poll::Pending => match tokio::time::timeout(self.settings.timeout, collected).await {
+                Ok(done) => done,
+                Err(_) => return Err(answer::detail(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+            },
+        };
+        match done {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+            Err(_) => Err(answer::detail(StatusCode::BAD_REQUEST, "the body could not be read")),
+        }
+    }
+}
+
+/// `/lb/{endpoint}/{rest}`, percent-decoded as a whole before it is matched, as Starlette's is.
+fn split(uri: &Uri) -> Option<(String, String)> {
+    let rest = uri.path().strip_prefix("/lb/")?;
+    let (name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some((decode(name), if path.is_empty() { "/".into() } else { decode(path) }))
+}
+
+/// Whether the request names this machine as loopback does: what it calls the host, not where it came from.
+fn addressed_to_loopback(head: &Parts) -> bool {
+    let from_header = || head.headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse().ok());
+    let Some(authority) = head.uri.authority().cloned().or_else(from_header) else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.to_ascii_lowercase().ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether the endpoint can answer, without waking a worker.
+fn ping(endpoint: &Endpoint, method: &Method) -> Response<Payload> {
+    if method != Method::GET {
+        return method_not_allowed(&[Method::GET]);
+    }
+    match &*endpoint.pool.status().borrow() {
+        Status::Ready => answer::json(StatusCode::OK, r#"{"status": "healthy"}"#),
+        Status::Starting => {
+            let mut response = Response::new(Payload::Whole(None));
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        Status::Failed(_) => answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status": "unhealthy"}"#),
+    }
+}
+
+fn method_not_allowed(methods: &[Method]) -> Response<Payload> {
+    let mut response = answer::detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let allow = HeaderValue::try_from(names.join(", ")).expect("methods are tokens");
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
+/// To the same path with a slash more or less at its end.
+fn redirect(uri: &Uri) -> Response<Payload> {
+    let path = uri.path();
+    let mut location = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
+    if let Some(query) = uri.query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    let mut response = Response::new(Payload::Whole(None));
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).expect("it was a request's path"));
+    response
+}
+
+impl Endpoint {
+    pub(crate) fn is_live(&self) -> bool {
+        self.access == Access::Live
+    }
+}

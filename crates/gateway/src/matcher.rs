@@ -1,0 +1,165 @@
+//! Which route a method and a path mean, as Starlette decides it but for three things: static routes win over parameters wherever they
+//! stand, `Allow` names all methods of the path, and parameter names do not matter.
+
+use std::collections::HashMap;
+
+use http::Method;
+
+/// A piece of a path pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Text that must be there.
+    Literal(String),
+    /// `{name}`: at least one character, no slash.
+    Parameter,
+    /// `{name:path}`: anything, slashes and nothing too.
+    Path,
+}
+
+/// What a request means.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Matched {
+    /// The route of this index, with its parameters' values in order.
+    Route(usize, Vec<String>),
+    /// The path exists, for these methods.
+    OtherMethods(Vec<Method>),
+    /// The path exists with a slash more or less at its end.
+    Redirect,
+    /// No such path.
+    Nothing,
+}
+
+/// The routes of one endpoint.
+#[derive(Debug, Default)]
+pub struct Routes {
+    fixed: HashMap<String, Vec<(Method, usize)>>,
+    patterns: Vec<(Vec<Part>, Method, usize)>,
+}
+
+impl Routes {
+    /// A table of routes; each one's index is its place in the list.
+    pub fn new(routes: impl IntoIterator<Item = (Method, Vec<Part>)>) -> Self {
+        let mut table = Self::default();
+        for (index, (method, parts)) in routes.into_iter().enumerate() {
+            match parts.as_slice() {
+                [Part::Literal(path)] => table.fixed.entry(path.clone()).or_default().push((method, index)),
+                _ => table.patterns.push((parts, method, index)),
+            }
+        }
+        table
+    }
+
+    /// Finds the route for a method and a percent-decoded path.
+    pub fn find(&self, method: &Method, path: &str) -> Matched {
+        let mut others = Vec::new();
+        for (own, index) in self.fixed.get(path).into_iter().flatten() {
+            if own == method {
+                return Matched::Route(*index, Vec::new());
+            }
+            others.push(own.clone());
+        }
+        for (parts, own, index) in &self.patterns {
+            let Some(values) = values(parts, path) else { continue };
+            if own == method {
+                return Matched::Route(*index, values.into_iter().map(str::to_owned).collect());
+            }
+            if !others.contains(own) {
+                others.push(own.clone());
+            }
+        }
+        if !others.is_empty() {
+            return Matched::OtherMethods(others);
+        }
+        let other = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
+        if path != "/" && self.exists(&other) { Matched::Redirect } else { Matched::Nothing }
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.fixed.contains_key(path) || self.patterns.iter().any(|(parts, _, _)| values(parts, path).is_some())
+    }
+}
+
+/// The values of the parameters where `parts` match the whole of `path`; parameters take as much as they can.
+fn values<'path>(parts: &[Part], path: &'path str) -> Option<Vec<&'path str>> {
+    let Some((first, rest)) = parts.split_first() else { return path.is_empty().then(Vec::new) };
+    let longest = match first {
+        Part::Literal(text) => return values(rest, path.strip_prefix(text.as_str())?),
+        Part::Parameter => path.find('/').unwrap_or(path.len()),
+        Part::Path => path.len(),
+    };
+    let shortest = usize::from(*first == Part::Parameter);
+    (shortest..=longest).rev().filter(|end| path.is_char_boundary(*end)).find_map(|end| {
+        let mut found = values(rest, &path[end..])?;
+        found.insert(0, &path[..end]);
+        Some(found)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Matched, Part, Routes};
+    use http::Method;
+
+    fn literal(text: &str) -> Part {
+        Part::Literal(text.into())
+    }
+
+    fn users() -> Routes {
+        Routes::new([
+            (Method::GET, vec![literal("/users")]),
+            (Method::POST, vec![literal("/users")]),
+            (Method::GET, vec![literal("/users/"), Part::Parameter]),
+            (Method::DELETE, vec![literal("/users/"), Part::Parameter]),
+            (Method::GET, vec![literal("/users/me")]),
+            (Method::GET, vec![literal("/files/"), Part::Path, literal(".txt")]),
+            (Method::GET, vec![literal("/v"), Part::Parameter, literal("/x")]),
+        ])
+    }
+
+    fn route(index: usize, values: &[&str]) -> Matched {
+        Matched::Route(index, values.iter().map(|value| (*value).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_static_route_wins_over_a_parameter_declared_before_it() {
+        assert_eq!(users().find(&Method::GET, "/users/me"), route(4, &[]));
+        assert_eq!(users().find(&Method::GET, "/users/7"), route(2, &["7"]));
+    }
+
+    #[test]
+    fn a_method_that_the_static_route_lacks_is_found_at_the_parameter() {
+        assert_eq!(users().find(&Method::DELETE, "/users/me"), route(3, &["me"]));
+    }
+
+    #[test]
+    fn allow_is_the_union_of_the_methods() {
+        let Matched::OtherMethods(methods) = users().find(&Method::PUT, "/users/7") else { panic!("the path exists") };
+        assert_eq!(methods, [Method::GET, Method::DELETE]);
+    }
+
+    #[test]
+    fn a_slash_more_or_less_is_a_redirect() {
+        assert_eq!(users().find(&Method::GET, "/users/"), Matched::Redirect);
+        assert_eq!(users().find(&Method::PUT, "/users/7/"), Matched::Redirect);
+        assert_eq!(users().find(&Method::GET, "/nothing"), Matched::Nothing);
+        assert_eq!(users().find(&Method::GET, "/"), Matched::Nothing);
+    }
+
+    #[test]
+    fn parameters_hold_no_slash_and_are_never_empty() {
+        assert_eq!(users().find(&Method::GET, "/users/a/b"), Matched::Nothing);
+        assert_eq!(users().find(&Method::GET, "/v/x"), Matched::Nothing);
+        assert_eq!(users().find(&Method::GET, "/v2/x"), route(6, &["2"]));
+    }
+
+    #[test]
+    fn a_path_parameter_holds_slashes_and_may_be_empty() {
+        assert_eq!(users().find(&Method::GET, "/files/a/b.txt.txt"), route(5, &["a/b.txt"]));
+        assert_eq!(users().find(&Method::GET, "/files/.txt"), route(5, &[""]));
+    }
+
+    #[test]
+    fn letters_of_several_bytes_are_not_cut() {
+        assert_eq!(users().find(&Method::GET, "/vé/x"), route(6, &["é"]));
+    }
+}
