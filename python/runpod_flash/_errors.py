@@ -2,6 +2,7 @@
 
     FlashError
     ├── ConfigurationError   (ValueError)           a resource or a decorator asks for what cannot be
+    │   └── FieldError       (AttributeError)       a field that does not exist, or cannot be set
     ├── EndpointNotDeployed  (ValueError)           a deployed endpoint was called, and there is none
     ├── NotBuiltYet          (NotImplementedError)  Flash does not do this yet
     ├── DependencyMissing    (ImportError)          a function's `dependencies` are not installed here
@@ -45,6 +46,10 @@ class FlashError(Exception):
 
 class ConfigurationError(FlashError, ValueError):
     """A resource or a decorator asks for something that cannot be. Found where it is written."""
+
+
+class FieldError(ConfigurationError, AttributeError):
+    """A resource was given a field that does not exist, or that cannot be set."""
 
 
 class EndpointNotDeployed(FlashError, ValueError):

@@ -1,0 +1,374 @@
+"""`@remote`: give a function to an endpoint, and get back something to call that runs it there.
+
+Decorating checks everything that can be checked without running anything; calling is `_call`'s part, imported
+by the first call.
+"""
+
+from __future__ import annotations
+
+from ._errors import ConfigurationError
+from ._resources import LoadBalancerSlsResource, ServerlessEndpoint, ServerlessResource, queues_not_built
+from ._rules import normal_method, parse_path, route_conflict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
+
+    from ._rules import PathPattern
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    C = TypeVar("C")
+    F = TypeVar("F", bound=Callable[..., object])
+
+    class _Queued(Protocol):
+        """Functions of queue-based endpoints are always awaited; classes keep their type."""
+
+        @overload  # A class is a callable too, and goes first.
+        def __call__(self, function: type[C], /) -> type[C]: ...  # type: ignore[overload-overlap]
+        @overload
+        def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+
+else:
+
+    def overload(function):  # Importing typing would cost more than all the rest.
+        return function
+
+
+#: The options, with their defaults, in the order in which older programs give them by position.
+_OPTIONS = {
+    "dependencies": None,
+    "system_dependencies": None,
+    "accelerate_downloads": True,
+    "local": False,
+    "method": None,
+    "path": None,
+    "_internal": False,
+}
+
+#: The order in which the guide has them: `remote(api, "POST", "/api/process")`.
+_ROUTE_FIRST = ("method", "path", "dependencies", "system_dependencies", "accelerate_downloads")
+
+# From `inspect`, which costs too much to import.
+_CO_VARKEYWORDS = 0x08
+_CO_COROUTINE = 0x80
+
+
+class RemoteConfig(dict[str, object]):
+    """What was declared of a function: `resource_config`, `method` (in capitals), `path`, `dependencies`,
+    `system_dependencies`, `is_lb_route_handler`."""
+
+
+@overload
+def remote(
+    resource_config: LoadBalancerSlsResource,
+    method: str,
+    path: str,
+    dependencies: Sequence[str] | None = None,
+    system_dependencies: Sequence[str] | None = None,
+    accelerate_downloads: bool = True,
+    *,
+    local: bool = False,
+) -> Callable[[F], F]: ...
+@overload
+def remote(
+    resource_config: LoadBalancerSlsResource,
+    dependencies: Sequence[str] | None = None,
+    system_dependencies: Sequence[str] | None = None,
+    accelerate_downloads: bool = True,
+    local: bool = False,
+    *,
+    method: str,
+    path: str,
+) -> Callable[[F], F]: ...
+@overload
+def remote(
+    resource_config: ServerlessEndpoint,
+    dependencies: Sequence[str] | None = None,
+    system_dependencies: Sequence[str] | None = None,
+    accelerate_downloads: bool = True,
+    *,
+    local: Literal[True],
+) -> Callable[[F], F]: ...
+@overload
+def remote(
+    resource_config: ServerlessEndpoint,
+    dependencies: Sequence[str] | None = None,
+    system_dependencies: Sequence[str] | None = None,
+    accelerate_downloads: bool = True,
+    local: Literal[False] = False,
+) -> _Queued: ...
+def remote(resource_config: ServerlessResource, *positional: object, **options: object) -> Any:
+    """Make a function one of an endpoint's.
+
+    resource_config: the endpoint. method, path: its route, required on a load-balanced endpoint; the path's
+    parameters, as in `/users/{user_id}`, are arguments of the function. dependencies, system_dependencies: the
+    Python and system packages that it needs. accelerate_downloads: a label, kept for older programs. local: run
+    it in this process when it is called here.
+
+    A function of a load-balanced endpoint keeps its nature: `def` is called, `async def` is awaited. One of a
+    queue-based endpoint is always awaited. Raises `ConfigurationError` (a ValueError) for what cannot be, and
+    TypeError for an option that does not exist.
+    """
+    given = _named(positional, options)
+    if not isinstance(resource_config, (LoadBalancerSlsResource, ServerlessEndpoint)):
+        raise _not_a_resource(resource_config)
+    config = RemoteConfig(
+        resource_config=resource_config,
+        method=None,
+        path=None,
+        dependencies=_packages("dependencies", given["dependencies"]),
+        system_dependencies=_packages("system_dependencies", given["system_dependencies"]),
+        is_lb_route_handler=isinstance(resource_config, LoadBalancerSlsResource),
+    )
+    if isinstance(resource_config, ServerlessEndpoint):
+        return _queued(resource_config, config, given)
+    return _routed(resource_config, config, given)
+
+
+def _routed(resource: LoadBalancerSlsResource, config: RemoteConfig, given: dict[str, object]) -> Callable[[F], F]:
+    method, path = given["method"], given["path"]
+    if not isinstance(method, str) or not isinstance(path, str):
+        kind = type(resource).__name__
+        raise ConfigurationError(
+            f"{kind} requires both 'method' and 'path' parameters. Got method={method!r}, path={path!r}. "
+            "Example: @remote(resource_config, method='POST', path='/api/process')",
+            why="a function of a load-balanced endpoint is called by its route, which is a method and a path",
+            remedy="@remote(resource_config, method='POST', path='/api/process')",
+        )
+    normal, pattern = normal_method(method), parse_path(path)
+    config.update(method=normal, path=path)
+
+    def decorate(function: F) -> F:
+        _check_function(function, resource)
+        _check_parameters(function, pattern)
+        _claim(resource, normal, pattern, function)
+        decorated = function if given["local"] else _stub(function, config)
+        return _mark(decorated, config, local=bool(given["local"]))
+
+    return decorate
+
+
+def _queued(resource: ServerlessEndpoint, config: RemoteConfig, given: dict[str, object]) -> Any:
+    if given["method"] is not None or given["path"] is not None:
+        from warnings import warn
+
+        warn(
+            f"HTTP routing parameters (method={given['method']}, path={given['path']}) are only used with "
+            f"LoadBalancerSlsResource, but resource_config is {type(resource).__name__}. They will be ignored.",
+            stacklevel=3,
+        )
+
+    def decorate(function: Any) -> Any:
+        if given["local"]:
+            return _mark(function, config, local=True)
+        if isinstance(function, type):
+            return _mark(_queued_class(function, resource), config, local=False)
+        _check_function(function, resource)
+
+        async def stub(*args: object, **kwargs: object) -> object:
+            raise queues_not_built(resource)
+
+        return _mark(_wrap(stub, function), config, local=False)
+
+    return decorate
+
+
+def _stub(function: F, config: RemoteConfig) -> F:
+    """What stands in for the function, as awaitable as the function is, and sends each call where it belongs."""
+    if _is_coroutine_function(function):
+
+        async def stub(*args: object, **kwargs: object) -> object:
+            from . import _call
+
+            return await _call.invoke_async(function, config, args, kwargs)
+    else:
+
+        def stub(*args: object, **kwargs: object) -> object:  # type: ignore[misc]  # The one or the other.
+            from . import _call
+
+            return _call.invoke(function, config, args, kwargs)
+
+    return _wrap(stub, function)
+
+
+def _wrap(stub: Callable[..., object], function: F) -> F:
+    """As `functools.wraps`: for readers, editors and `inspect` the stub is the function."""
+    for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__"):
+        if hasattr(function, name):
+            setattr(stub, name, getattr(function, name))
+    vars(stub).update(vars(function))
+    stub.__wrapped__ = function  # type: ignore[attr-defined]
+    return stub  # type: ignore[return-value]
+
+
+def _mark(decorated: F, config: RemoteConfig, *, local: bool) -> F:
+    """Leave on it what a worker looks for when it has imported the module."""
+    marks: Any = decorated
+    marks.__remote_config__ = config
+    if config["is_lb_route_handler"]:
+        marks.__is_lb_route_handler__ = True
+    if local:
+        marks.__flash_local__ = True
+    return decorated
+
+
+def _queued_class(cls: type, resource: ServerlessEndpoint) -> type:
+    def refuse(self: object, *args: object, **kwargs: object) -> None:
+        raise queues_not_built(resource)
+
+    body = {
+        "__init__": refuse,
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+        "__wrapped__": cls,
+        "_wrapped_class": cls,
+    }
+    return type(cls.__name__, (cls,), body)
+
+
+class Site:
+    """Which function was decorated, and where it stands."""
+
+    __slots__ = ("file", "line", "module", "qualname")
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        code = _code(function)
+        self.module = function.__module__
+        self.qualname = function.__qualname__
+        self.file: str = code.co_filename if code else ""
+        self.line: int = code.co_firstlineno if code else 0
+
+    def replaces(self, other: Site) -> bool:
+        """Whether this is the same function again rather than a second one: its module is reloaded, or runs as
+        `__main__` and is imported by name too, or its cell is run again."""
+        if self.qualname != other.qualname:
+            return False
+        if self.file == other.file and not self.file.startswith("<"):
+            return self.line == other.line
+        # A cell, or a line at a prompt, is a new file each time it is run.
+        return self.module == other.module
+
+    def __str__(self) -> str:
+        return f"function '{self.qualname}' ({self.file}:{self.line})"
+
+
+def _claim(
+    resource: LoadBalancerSlsResource, method: str, pattern: PathPattern, function: Callable[..., object]
+) -> None:
+    """Give the route to the function; raise when another function of the resource has it."""
+    routes: dict[tuple[str, str], Site] = vars(resource).setdefault("_routes", {})
+    key, site = (method, pattern.normal), Site(function)
+    first = routes.get(key)
+    if first is not None and not site.replaces(first):
+        raise route_conflict(method, pattern.path, first=str(first), second=str(site))
+    routes[key] = site
+
+
+def _check_function(function: object, resource: ServerlessResource) -> None:
+    if isinstance(function, type):
+        raise ConfigurationError(
+            f"class '{function.__qualname__}' cannot be decorated with @remote of a {type(resource).__name__}",
+            why="a route of a load-balanced endpoint is served by a function",
+            remedy="decorate functions, one a route",
+        )
+    if not callable(function) or not hasattr(function, "__qualname__"):
+        raise ConfigurationError(
+            f"@remote decorates functions. Got: {type(function).__name__}",
+            why="a worker finds the function by its module and name",
+            remedy="write @remote above a def or an async def",
+        )
+    if hasattr(function, "__remote_config__"):
+        raise ConfigurationError(
+            f"function '{function.__qualname__}' is decorated with @remote twice",
+            why="a function has one endpoint and one route",
+            remedy="write a second function for the second route, and let both call a third",
+        )
+
+
+def _check_parameters(function: Callable[..., object], pattern: PathPattern) -> None:
+    code = _code(function)
+    if code is None or code.co_flags & _CO_VARKEYWORDS or hasattr(function, "__signature__"):
+        return  # What it takes cannot be told from here.
+    count = code.co_argcount + code.co_kwonlyargcount
+    names = code.co_varnames[code.co_posonlyargcount : count]
+    for parameter in pattern.parameters:
+        if parameter in names:
+            continue
+        positional_only = parameter in code.co_varnames[: code.co_posonlyargcount]
+        raise ConfigurationError(
+            f"path '{pattern.path}' has the parameter '{parameter}', which function "
+            f"'{function.__qualname__}' does not take" + (" by name" if positional_only else ""),
+            why="a path's parameters are passed to the function by name",
+            remedy=f"move '{parameter}' behind the '/' in the signature"
+            if positional_only
+            else f"add '{parameter}' to the function's parameters, or take it out of the path",
+        )
+
+
+def _code(function: Any) -> Any:
+    """The code object of a function, seen through wrappers as `inspect.signature` does; None if there is none."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return getattr(function, "__code__", None)
+
+
+def _is_coroutine_function(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & _CO_COROUTINE)
+
+
+def _named(positional: tuple[object, ...], options: dict[str, object]) -> dict[str, object]:
+    """The options by name. By position they come in the guide's order when the first is a method, else in `_OPTIONS`'."""
+    order = _ROUTE_FIRST if positional and isinstance(positional[0], str) else tuple(_OPTIONS)[:-1]
+    if len(positional) > len(order):
+        raise TypeError(f"remote() takes at most {len(order) + 1} positional arguments ({len(positional) + 1} given)")
+    by_position = dict(zip(order, positional))
+    for name in by_position:
+        if name in options:
+            raise TypeError(f"remote() got multiple values for argument '{name}'")
+    unknown = sorted(name for name in options if name not in _OPTIONS)
+    if unknown:
+        raise _unknown_options(unknown)
+    return {**_OPTIONS, **by_position, **options}
+
+
+def _unknown_options(names: list[str]) -> TypeError:
+    from difflib import get_close_matches
+
+    known = [name for name in _OPTIONS if not name.startswith("_")]
+    shown = []
+    for name in names:
+        near = get_close_matches(name, known, n=1, cutoff=0.6)
+        shown.append(f"'{name}' (Did you mean '{near[0]}'?)" if near else f"'{name}'")
+    return TypeError(f"remote() got unknown keyword argument{'s'[: len(names) > 1]}: {', '.join(shown)}")
+
+
+def _packages(name: str, value: object) -> list[str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise ConfigurationError(
+            f"{name} must be a list of strings. Got: {value!r}",
+            why="each is the name of a package",
+            remedy=f"{name}=[{value!r}]" if isinstance(value, str) else f"{name}=['name']",
+        )
+    return list(value)
+
+
+def _not_a_resource(value: object) -> ConfigurationError:
+    if isinstance(value, type) and issubclass(value, ServerlessResource):
+        shown, remedy = f"the class {value.__name__}", f"api = {value.__name__}(name='my-api'), then @remote(api, ...)"
+    elif callable(value):
+        shown, remedy = f"function '{getattr(value, '__qualname__', value)}'", "@remote(api, ...) above the function"
+    else:
+        shown, remedy = type(value).__name__, "api = LiveLoadBalancer(name='my-api'), then @remote(api, ...)"
+    return ConfigurationError(
+        f"remote() takes a resource first. Got: {shown}",
+        why="the resource says which endpoint the function belongs to",
+        remedy=remedy,
+    )
