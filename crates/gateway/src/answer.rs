@@ -100,7 +100,7 @@ fn explain(endpoint: &str, outcome: &Outcome) -> (String, String, String) {
             "its worker is busy with others".into(),
             "await some of the calls before making more".into(),
         ),
-        Outcome::Failed(error) => (format!("`{endpoint}` cannot run"), error.to_string(), error.remedy()),
+        Outcome::Failed(error) => (error.to_string(), error.why(), error.remedy()),
     }
 }
 

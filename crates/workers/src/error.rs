@@ -41,7 +41,7 @@ pub enum Error {
         status: ExitStatus,
     },
     /// It lacks a package that workers need.
-    #[error("the interpreter `{}` lacks what workers need: {missing}", python.display())]
+    #[error("the interpreter `{}` lacks what workers need", python.display())]
     Missing {
         /// Its path.
         python: PathBuf,
@@ -69,21 +69,34 @@ pub enum Error {
     #[error("a worker does not keep to the wire protocol")]
     Protocol,
     /// The system refused a descriptor, a pipe, or the like.
-    #[error("the system refused what a worker needs")]
+    #[error("no worker could be set up")]
     System(#[source] std::io::Error),
 }
 
 impl Error {
+    /// Why it happened.
+    pub fn why(&self) -> String {
+        match self {
+            Self::NoInterpreter { cause, .. } | Self::System(cause) => cause.to_string(),
+            Self::NotStarted { status, .. } => format!("it said nothing first ({status})"),
+            Self::Missing { missing, .. } => missing.clone(),
+            Self::OtherVersion { .. } => "the two are from different releases of openflash".into(),
+            Self::CannotLoad(report) => report.why.clone(),
+            Self::ZygoteGone | Self::WorkerGone => "its process was killed, or ended by itself while it imported the modules".into(),
+            Self::Protocol => "what it sent is not a frame that it may send".into(),
+        }
+    }
+
     /// How to mend it.
     pub fn remedy(&self) -> String {
         match self {
             Self::NoInterpreter { .. } => "name an existing interpreter with --python, or activate a virtual environment".into(),
             Self::NotStarted { python, .. } => format!("run `{} -c pass` and see what it says", python.display()),
-            Self::Missing { python, .. } => format!("{} -m pip install openflash", python.display()),
-            Self::OtherVersion { python, .. } => format!("{} -m pip install --upgrade openflash", python.display()),
+            Self::Missing { python, .. } => format!("{} -m pip install pydantic cloudpickle", python.display()),
+            Self::OtherVersion { python, .. } => format!("{} -m pip install --force-reinstall openflash", python.display()),
             Self::CannotLoad(report) => report.remedy.clone(),
             Self::ZygoteGone | Self::WorkerGone => "see what it printed before; memory running out is a frequent cause".into(),
-            Self::Protocol => "reinstall openflash, so that `flash` and `runpod_flash` are of one version".into(),
+            Self::Protocol => "reinstall openflash, so that `flash` and `runpod_flash` are of one release".into(),
             Self::System(_) => "see the limits on open files and memory (`ulimit -a`)".into(),
         }
     }

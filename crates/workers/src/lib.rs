@@ -17,7 +17,7 @@ pub use dispatch::{Answer, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report};
 pub use interpreter::Interpreter;
 pub use pool::{Call, Event, Events, Outcome, Pool, Request, Settings, Status};
-pub use zygote::Hello;
+pub use zygote::{Hello, watched};
 
 /// Makes this process the parent of those whose parent ends: workers of a zygote that was killed. Call it once, early.
 ///

@@ -63,7 +63,7 @@ pub struct Hello {
 
 /// A descriptor that tasks can wait for.
 #[expect(deprecated, reason = "an `OwnedFd` keeps its descriptor open, which is what the `unsafe` successor has callers promise")]
-pub(crate) fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
 }
 

@@ -1,0 +1,126 @@
+//! Which Python runs the functions, and where the worker's package is.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A Python, and why it was chosen.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The executable.
+    pub python: PathBuf,
+    /// What led to it.
+    pub because: Because,
+}
+
+/// What led to a Python.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Because {
+    /// `--python`.
+    Named,
+    /// An activated virtual environment.
+    Activated,
+    /// A `.venv` in the project's directory or above it.
+    Nearest,
+    /// It stands beside `flash`.
+    Beside,
+    /// The first one of `PATH`.
+    OnPath,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Named => "--python",
+            Self::Activated => "VIRTUAL_ENV",
+            Self::Nearest => "the nearest .venv",
+            Self::Beside => "beside flash",
+            Self::OnPath => "PATH",
+        })
+    }
+}
+
+/// Chooses: what was named, the activated environment, the nearest `.venv` from `directory` upward, the one beside `flash`, the first
+/// of `PATH`.
+pub fn choose(named: Option<&Path>, activated: Option<OsString>, directory: &Path, flash: Option<&Path>) -> Choice {
+    if let Some(python) = named {
+        return Choice { python: python.to_owned(), because: Because::Named };
+    }
+    if let Some(python) = activated.filter(|path| !path.is_empty()).and_then(|path| in_environment(Path::new(&path))) {
+        return Choice { python, because: Because::Activated };
+    }
+    if let Some(python) = directory.ancestors().find_map(|directory| in_environment(&directory.join(".venv"))) {
+        return Choice { python, because: Because::Nearest };
+    }
+    if let Some(python) = flash.and_then(Path::parent).and_then(in_directory) {
+        return Choice { python, because: Because::Beside };
+    }
+    Choice { python: "python3".into(), because: Because::OnPath }
+}
+
+fn in_environment(environment: &Path) -> Option<PathBuf> {
+    in_directory(&environment.join("bin"))
+}
+
+fn in_directory(directory: &Path) -> Option<PathBuf> {
+    ["python", "python3"].iter().map(|name| directory.join(name)).find(|python| python.is_file())
+}
+
+/// The directory of our own `runpod_flash`: installed beside this executable, or in the source tree that it was built in. `None`
+/// leaves it to the interpreter to find one.
+pub fn package() -> Option<PathBuf> {
+    let flash = env::current_exe().ok()?.canonicalize().ok()?;
+    let installed = flash.parent()?.parent().and_then(installed_package);
+    installed.or_else(|| {
+        let candidates = flash.ancestors().map(|directory| directory.join("python/runpod_flash"));
+        candidates.into_iter().find(|candidate| is_package(candidate))
+    })
+}
+
+fn installed_package(prefix: &Path) -> Option<PathBuf> {
+    let versions = prefix.join("lib").read_dir().ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    versions
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python3")))
+        .flat_map(|path| ["site-packages", "dist-packages"].map(|packages| path.join(packages).join("runpod_flash")))
+        .find(|candidate| is_package(candidate))
+}
+
+fn is_package(directory: &Path) -> bool {
+    directory.join("_worker/__main__.py").is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(directory: &Path) -> PathBuf {
+        let python = directory.join("bin/python");
+        std::fs::create_dir_all(python.parent().expect("it has one")).expect("a temporary directory can be written");
+        std::fs::write(&python, "").expect("a temporary directory can be written");
+        python
+    }
+
+    #[test]
+    fn what_is_nearer_to_the_user_goes_first() {
+        let place = tempfile::tempdir().expect("there is room for a temporary directory");
+        let project = place.path().join("project/deep");
+        std::fs::create_dir_all(&project).expect("a temporary directory can be written");
+        let flash = place.path().join("tools/bin/flash");
+        let named = place.path().join("elsewhere/python");
+        let activated = place.path().join("activated");
+        let choose = |named: Option<&Path>, activated: Option<&Path>| {
+            super::choose(named, activated.map(|path| path.as_os_str().to_owned()), &project, Some(&flash))
+        };
+
+        assert_eq!(choose(None, None), Choice { python: "python3".into(), because: Because::OnPath });
+        let beside = environment(&place.path().join("tools"));
+        assert_eq!(choose(None, None), Choice { python: beside, because: Because::Beside });
+        let nearest = environment(&place.path().join("project/.venv"));
+        assert_eq!(choose(None, None), Choice { python: nearest.clone(), because: Because::Nearest });
+        assert_eq!(choose(None, Some(&activated)).because, Because::Nearest, "an environment that is gone is passed over");
+        let python = environment(&activated);
+        assert_eq!(choose(None, Some(&activated)), Choice { python, because: Because::Activated });
+        assert_eq!(choose(Some(&named), Some(&activated)), Choice { python: named.clone(), because: Because::Named });
+    }
+}

@@ -1,0 +1,108 @@
+//! How failures are told: what happened, why, how to mend it. The one place that chooses exit codes.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use owo_colors::OwoColorize as _;
+
+/// Whose fault it was, which is what an exit code tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The request could not be met: a file with an error in it, a port that is taken.
+    Request,
+    /// The command was used wrongly.
+    Usage,
+    /// Ours.
+    Flash,
+}
+
+/// Why a command ended without doing what it was asked.
+#[derive(Debug)]
+pub struct Failure {
+    fault: Fault,
+    troubles: Vec<Trouble>,
+}
+
+/// One thing that went wrong.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What happened.
+    pub what: String,
+    /// Why; may be of several lines.
+    pub why: String,
+    /// How to mend it.
+    pub remedy: String,
+    /// Text that comes before: a traceback.
+    pub detail: Option<String>,
+}
+
+impl Trouble {
+    /// A trouble without a traceback.
+    pub fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into(), remedy: remedy.into(), detail: None }
+    }
+}
+
+impl Failure {
+    /// One trouble.
+    pub fn new(fault: Fault, trouble: Trouble) -> Self {
+        Self { fault, troubles: vec![trouble] }
+    }
+
+    /// Several, reported in one go.
+    pub fn all(fault: Fault, troubles: Vec<Trouble>) -> Self {
+        Self { fault, troubles }
+    }
+
+    /// Something that should not happen on a healthy machine.
+    pub fn system(what: &str, cause: &std::io::Error) -> Self {
+        Self::new(Fault::Flash, Trouble::new(what, cause.to_string(), "see the limits on open files and memory (`ulimit -a`)"))
+    }
+
+    /// The first trouble, for those who are told in another way than by print.
+    pub fn first(&self) -> &Trouble {
+        &self.troubles[0]
+    }
+
+    /// Prints it to standard error; the exit code says whose fault it was.
+    pub fn report(&self) -> ExitCode {
+        for trouble in &self.troubles {
+            anstream::eprint!("{}", shown("error".red().bold().to_string(), trouble));
+        }
+        match self.fault {
+            Fault::Request => ExitCode::from(1),
+            Fault::Usage => ExitCode::from(2),
+            Fault::Flash => ExitCode::from(70),
+        }
+    }
+}
+
+/// Prints something that hinders nothing yet to standard error.
+pub fn warn(trouble: &Trouble) {
+    anstream::eprint!("{}", shown("warning".yellow().bold().to_string(), trouble));
+}
+
+fn shown(label: String, trouble: &Trouble) -> String {
+    let mut text = String::new();
+    if let Some(detail) = &trouble.detail {
+        text.push_str(detail.trim_end());
+        text.push('\n');
+    }
+    let _ = writeln!(text, "{label}: {}", trouble.what); // writing to a String does not fail
+    for (name, value) in [("why", &trouble.why), ("try", &trouble.remedy)] {
+        if !value.is_empty() {
+            let _ = writeln!(text, "  {}: {}", name.bold(), value.trim_end().replace('\n', "\n       "));
+        }
+    }
+    text
+}
+
+impl From<&flash_workers::Error> for Trouble {
+    fn from(error: &flash_workers::Error) -> Self {
+        let mut trouble = Self::new(error.to_string(), error.why(), error.remedy());
+        if let flash_workers::Error::CannotLoad(report) = error {
+            trouble.detail.clone_from(&report.traceback);
+        }
+        trouble
+    }
+}
