@@ -1,1 +1,269 @@
+use super::*;
+use flash_wire::Decoder;
 
+const FIRST: WorkerId = WorkerId(1);
+const SECOND: WorkerId = WorkerId(2);
+
+/// A dispatcher whose replies are names of requests, and the frames its workers were sent.
+struct Trial {
+    dispatcher: Dispatcher<&'static str>,
+    start: Instant,
+    tickets: Vec<(&'static str, Ticket)>,
+}
+
+impl Trial {
+    fn new(slots: usize, waiting: usize) -> Self {
+        let limits = Limits { slots, waiting, grace: Duration::from_secs(5) };
+        Self { dispatcher: Dispatcher::new(limits), start: Instant::now(), tickets: Vec::new() }
+    }
+
+    /// As [`Self::new`], with these workers there.
+    fn with(slots: usize, waiting: usize, workers: &[WorkerId]) -> Self {
+        let mut trial = Self::new(slots, waiting);
+        for worker in workers {
+            trial.dispatcher.joined(*worker, None);
+        }
+        trial
+    }
+
+    /// Submits a request that has 30 s.
+    fn submit(&mut self, name: &'static str) -> Option<WorkerId> {
+        self.submit_body(name, Bytes::new())
+    }
+
+    fn submit_body(&mut self, name: &'static str, body: Bytes) -> Option<WorkerId> {
+        let work = Work::Route(0, RequestHead { path: Vec::new(), query: String::new(), content_type: None });
+        let job = Job { work, body, deadline: self.start + Duration::from_secs(30) };
+        match self.dispatcher.submit(job, name) {
+            Submitted::Sent(ticket, worker) => {
+                self.tickets.push((name, ticket));
+                Some(worker)
+            }
+            Submitted::Waiting(ticket) => {
+                self.tickets.push((name, ticket));
+                None
+            }
+            Submitted::Refused(name) => panic!("{name} was refused"),
+        }
+    }
+
+    fn ticket(&self, name: &str) -> Ticket {
+        self.tickets.iter().find(|(other, _)| *other == name).expect("it was submitted").1
+    }
+
+    /// What the worker gets now: kinds and numbers of requests.
+    fn sent(&mut self, worker: WorkerId) -> Vec<(Kind, u32)> {
+        let mut decoder = Decoder::default();
+        loop {
+            let out = self.dispatcher.take_output(worker);
+            if out.is_empty() {
+                break;
+            }
+            decoder.buffer().extend_from_slice(&out);
+        }
+        std::iter::from_fn(|| decoder.next_frame().expect("we speak our own protocol")).map(|frame| (frame.kind, frame.request)).collect()
+    }
+
+    fn answer(&mut self, worker: WorkerId, request: u32) -> Option<&'static str> {
+        let head = AnswerHead { status: 200, headers: Bytes::new(), body: Bytes::from_static(b"1"), more: false };
+        self.dispatcher.answered(worker, request, head).expect("it has that request").map(|(name, _)| name)
+    }
+
+    fn sweep_after(&mut self, seconds: u64) -> Swept<&'static str> {
+        self.dispatcher.sweep(self.start + Duration::from_secs(seconds))
+    }
+}
+
+#[test]
+fn a_request_goes_to_the_worker_with_the_fewest_and_of_equals_to_the_oldest() {
+    let mut trial = Trial::with(8, 8, &[FIRST, SECOND]);
+    assert_eq!(trial.submit("a"), Some(FIRST));
+    assert_eq!(trial.submit("b"), Some(SECOND));
+    assert_eq!(trial.submit("c"), Some(FIRST));
+    let b = trial.sent(SECOND)[0].1;
+    assert_eq!(trial.answer(SECOND, b), Some("b"));
+    assert_eq!(trial.submit("d"), Some(SECOND));
+}
+
+#[test]
+fn requests_beyond_the_slots_wait_in_their_order_and_beyond_that_are_refused() {
+    let mut trial = Trial::with(1, 2, &[FIRST]);
+    assert_eq!(trial.submit("a"), Some(FIRST));
+    assert_eq!((trial.submit("b"), trial.submit("c")), (None, None));
+    let work = Work::Call;
+    let job = Job { work, body: Bytes::new(), deadline: trial.start };
+    assert!(matches!(trial.dispatcher.submit(job, "d"), Submitted::Refused("d")));
+    for expected in ["a", "b", "c"] {
+        let request = trial.sent(FIRST)[0].1;
+        assert_eq!(trial.answer(FIRST, request), Some(expected));
+        trial.dispatcher.pump();
+    }
+    assert_eq!(trial.dispatcher.pending(), 0);
+}
+
+#[test]
+fn what_waits_goes_to_the_first_worker_that_joins_after_its_context() {
+    let mut trial = Trial::new(4, 4);
+    assert_eq!(trial.submit("a"), None);
+    assert!(trial.dispatcher.joined(FIRST, Some(b"{}")));
+    let kinds: Vec<Kind> = trial.sent(FIRST).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, [Kind::Context, Kind::Request]);
+}
+
+#[test]
+fn of_a_lost_worker_s_requests_the_begun_are_lost_and_the_others_go_on_elsewhere_in_order() {
+    let mut trial = Trial::with(4, 4, &[FIRST]);
+    for name in ["a", "b", "c"] {
+        trial.submit(name);
+    }
+    let requests = trial.sent(FIRST);
+    trial.submit("d");
+    trial.dispatcher.joined(SECOND, None);
+    let (lost, told) = trial.dispatcher.lost(FIRST, |request| request == requests[1].1);
+    assert_eq!((lost, told), (vec!["b"], vec![SECOND]));
+    for expected in ["a", "c", "d"] {
+        let at = trial.sent(SECOND);
+        assert!(!at.is_empty() || expected != "a", "all three were sent");
+        for (_, request) in at {
+            trial.answer(SECOND, request);
+        }
+    }
+    assert_eq!(trial.dispatcher.pending(), 0);
+}
+
+#[test]
+fn a_late_answer_to_a_slot_s_former_request_is_not_taken_for_the_present_one_s() {
+    let mut trial = Trial::with(1, 1, &[FIRST]);
+    trial.submit("a");
+    let a = trial.sent(FIRST)[0].1;
+    trial.answer(FIRST, a);
+    trial.submit("b");
+    let b = trial.sent(FIRST)[0].1;
+    assert_ne!(a, b);
+    let head = AnswerHead { status: 200, headers: Bytes::new(), body: Bytes::new(), more: false };
+    assert_eq!(trial.dispatcher.answered(FIRST, a, head), Err(Unexpected { request: a }));
+    assert_eq!(trial.answer(FIRST, b), Some("b"));
+}
+
+#[test]
+fn an_abandoned_request_keeps_its_slot_until_the_worker_says_so_and_its_answer_goes_nowhere() {
+    let mut trial = Trial::with(1, 1, &[FIRST]);
+    trial.submit("a");
+    let a = trial.sent(FIRST)[0].1;
+    assert_eq!(trial.dispatcher.abandoned(trial.ticket("a")), Some(FIRST));
+    assert_eq!(trial.sent(FIRST), [(Kind::Cancel, a)]);
+    assert_eq!(trial.submit("b"), None);
+    assert_eq!(trial.answer(FIRST, a), None);
+    assert_eq!(trial.dispatcher.pump(), [FIRST]);
+}
+
+#[test]
+fn an_abandoned_request_that_waits_is_forgotten() {
+    let mut trial = Trial::new(1, 1);
+    trial.submit("a");
+    assert_eq!(trial.dispatcher.abandoned(trial.ticket("a")), None);
+    assert_eq!(trial.dispatcher.pending(), 0);
+}
+
+#[test]
+fn a_stalled_worker_gets_nothing_new_until_it_answers() {
+    let mut trial = Trial::with(4, 4, &[FIRST]);
+    trial.submit("a");
+    let a = trial.sent(FIRST)[0].1;
+    trial.dispatcher.stalled(FIRST, true);
+    assert_eq!(trial.submit("b"), None);
+    trial.answer(FIRST, a);
+    assert_eq!(trial.dispatcher.pump(), [FIRST]);
+}
+
+#[test]
+fn a_stalled_worker_that_goes_on_by_itself_is_told_what_waits() {
+    let mut trial = Trial::with(4, 4, &[FIRST]);
+    trial.submit("a");
+    trial.dispatcher.stalled(FIRST, true);
+    trial.submit("b");
+    assert_eq!(trial.dispatcher.stalled(FIRST, false), [FIRST]);
+}
+
+#[test]
+fn past_its_deadline_a_request_expires_and_the_worker_is_told_to_stop_it() {
+    let mut trial = Trial::with(1, 1, &[FIRST]);
+    trial.submit("a");
+    let a = trial.sent(FIRST)[0].1;
+    trial.submit("waits");
+    let swept = trial.sweep_after(29);
+    assert!(swept.expired.is_empty() && swept.stuck.is_empty());
+    let mut swept = trial.sweep_after(30);
+    swept.expired.sort_unstable();
+    assert_eq!((swept.expired, swept.told, swept.stuck), (vec!["a", "waits"], vec![FIRST], vec![]));
+    assert_eq!(trial.sent(FIRST), [(Kind::Cancel, a)]);
+    assert!(trial.sweep_after(31).expired.is_empty(), "only once");
+}
+
+#[test]
+fn a_worker_that_goes_on_past_the_grace_is_replaced_once_its_other_requests_are_done() {
+    let mut trial = Trial::with(2, 2, &[FIRST]);
+    trial.submit("stuck");
+    trial.start += Duration::from_secs(8); // the other came later
+    trial.submit("other");
+    trial.start -= Duration::from_secs(8);
+    let other = trial.sent(FIRST)[1].1;
+    trial.sweep_after(30);
+    assert_eq!(trial.sweep_after(36).stuck, [], "the other one has time left");
+    assert_eq!(trial.submit("late"), None, "it gets nothing new");
+    trial.answer(FIRST, other);
+    assert_eq!(trial.sweep_after(37).stuck, [FIRST]);
+}
+
+#[test]
+fn a_second_grace_is_the_last() {
+    let mut trial = Trial::with(2, 2, &[FIRST]);
+    trial.submit("stuck");
+    trial.start += Duration::from_secs(60);
+    trial.submit("other");
+    trial.start -= Duration::from_secs(60);
+    trial.sweep_after(30);
+    assert_eq!(trial.sweep_after(41).stuck, [FIRST]);
+}
+
+#[test]
+fn large_bodies_go_in_chunks_and_small_requests_pass_between_them() {
+    let mut trial = Trial::with(4, 4, &[FIRST]);
+    trial.submit_body("large", Bytes::from(vec![b'x'; 600 * 1024]));
+    let first = trial.dispatcher.take_output(FIRST);
+    trial.submit("small");
+    let mut decoder = Decoder::default();
+    decoder.buffer().extend_from_slice(&first);
+    let mut kinds = Vec::new();
+    loop {
+        while let Some(frame) = decoder.next_frame().expect("we speak our own protocol") {
+            kinds.push((frame.kind, frame.request & 0xFFFF));
+        }
+        let out = trial.dispatcher.take_output(FIRST);
+        if out.is_empty() {
+            break;
+        }
+        decoder.buffer().extend_from_slice(&out);
+    }
+    assert_eq!(kinds, [(Kind::Request, 0), (Kind::Request, 1), (Kind::Chunk, 0), (Kind::Chunk, 0)]);
+}
+
+#[test]
+fn an_answer_in_pieces_is_put_together() {
+    let mut trial = Trial::with(1, 1, &[FIRST]);
+    trial.submit("a");
+    let a = trial.sent(FIRST)[0].1;
+    let head = AnswerHead { status: 201, headers: Bytes::new(), body: Bytes::from_static(b"one "), more: true };
+    assert_eq!(trial.dispatcher.answered(FIRST, a, head), Ok(None));
+    assert_eq!(trial.dispatcher.continued(FIRST, a, true, b"two "), Ok(None));
+    let (name, answer) = trial.dispatcher.continued(FIRST, a, false, b"three").expect("it is there").expect("it is whole");
+    assert_eq!((name, answer.status, &answer.body[..]), ("a", 201, &b"one two three"[..]));
+}
+
+#[test]
+fn a_piece_of_an_answer_that_was_not_begun_is_refused() {
+    let mut trial = Trial::with(1, 1, &[FIRST]);
+    trial.submit("a");
+    let a = trial.sent(FIRST)[0].1;
+    assert_eq!(trial.dispatcher.continued(FIRST, a, false, b"x"), Err(Unexpected { request: a }));
+}
