@@ -1,0 +1,204 @@
+//! An endpoint, and the functions behind it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::{Diagnostic, EndpointName, Location, Method, PathPattern};
+
+/// One endpoint of a project: the unit of naming, scaling and addressing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its name, alone of its kind in the project.
+    pub name: EndpointName,
+    /// The class it was declared with.
+    pub class: ResourceClass,
+    /// How many workers it may have.
+    pub workers: Workers,
+    /// Its functions, in the order of their declaration.
+    pub functions: Vec<Function>,
+    /// Where it is declared.
+    pub location: Location,
+}
+
+/// How an endpoint is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Directly, over HTTP routes.
+    LoadBalanced,
+    /// By jobs in a queue.
+    QueueBased,
+}
+
+/// The classes that declare an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the SDK's, and its documentation has them")]
+pub enum ResourceClass {
+    LoadBalancerSlsResource,
+    LiveLoadBalancer,
+    CpuLoadBalancerSlsResource,
+    CpuLiveLoadBalancer,
+    ServerlessEndpoint,
+    LiveServerless,
+    CpuServerlessEndpoint,
+    CpuLiveServerless,
+}
+
+impl ResourceClass {
+    /// Every class.
+    pub const ALL: [Self; 8] = [
+        Self::LoadBalancerSlsResource,
+        Self::LiveLoadBalancer,
+        Self::CpuLoadBalancerSlsResource,
+        Self::CpuLiveLoadBalancer,
+        Self::ServerlessEndpoint,
+        Self::LiveServerless,
+        Self::CpuServerlessEndpoint,
+        Self::CpuLiveServerless,
+    ];
+
+    /// The class of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LoadBalancerSlsResource => "LoadBalancerSlsResource",
+            Self::LiveLoadBalancer => "LiveLoadBalancer",
+            Self::CpuLoadBalancerSlsResource => "CpuLoadBalancerSlsResource",
+            Self::CpuLiveLoadBalancer => "CpuLiveLoadBalancer",
+            Self::ServerlessEndpoint => "ServerlessEndpoint",
+            Self::LiveServerless => "LiveServerless",
+            Self::CpuServerlessEndpoint => "CpuServerlessEndpoint",
+            Self::CpuLiveServerless => "CpuLiveServerless",
+        }
+    }
+
+    /// How its endpoints are called.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::LoadBalancerSlsResource | Self::LiveLoadBalancer | Self::CpuLoadBalancerSlsResource | Self::CpuLiveLoadBalancer => {
+                Kind::LoadBalanced
+            }
+            Self::ServerlessEndpoint | Self::LiveServerless | Self::CpuServerlessEndpoint | Self::CpuLiveServerless => Kind::QueueBased,
+        }
+    }
+
+    /// Whether a script's calls run in a worker of its own. A server never asks: what it serves is its own affair.
+    pub const fn is_live(self) -> bool {
+        match self {
+            Self::LiveLoadBalancer | Self::CpuLiveLoadBalancer | Self::LiveServerless | Self::CpuLiveServerless => true,
+            Self::LoadBalancerSlsResource | Self::CpuLoadBalancerSlsResource | Self::ServerlessEndpoint | Self::CpuServerlessEndpoint => {
+                false
+            }
+        }
+    }
+}
+
+impl fmt::Display for ResourceClass {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// How many workers an endpoint is kept at, at least and at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    least: u32,
+    most: u32,
+}
+
+impl Workers {
+    /// From `workersMin` and `workersMax`. Errs when the first is greater.
+    pub fn new(least: u32, most: u32) -> Result<Self, Diagnostic> {
+        if least > most {
+            return Err(Diagnostic::error(
+                format!("workersMin ({least}) cannot be greater than workersMax ({most})"),
+                "that many workers are kept at least, and at most",
+                format!("workersMax={least}, or a smaller workersMin"),
+            ));
+        }
+        Ok(Self { least, most })
+    }
+
+    /// Kept even when nothing is asked of them.
+    pub const fn least(self) -> u32 {
+        self.least
+    }
+
+    /// Never more than these.
+    pub const fn most(self) -> u32 {
+        self.most
+    }
+}
+
+impl Default for Workers {
+    /// None at rest, and one at work.
+    fn default() -> Self {
+        Self { least: 0, most: 1 }
+    }
+}
+
+/// A decorated callable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name within its module.
+    pub qualname: String,
+    /// The module that defines it.
+    pub module: Module,
+    /// Where it is defined: the line of its `def`.
+    pub location: Location,
+    /// What was decorated.
+    pub nature: Nature,
+    /// Its route; there is one exactly when its endpoint is load-balanced.
+    pub route: Option<Route>,
+    /// The Python packages that it asks for.
+    pub dependencies: Vec<String>,
+    /// The system packages that it asks for.
+    pub system_dependencies: Vec<String>,
+}
+
+impl Function {
+    /// Whether calling it gives something to await.
+    pub fn is_async(&self) -> bool {
+        self.nature == Nature::AsyncFunction
+    }
+}
+
+/// What kind of callable was decorated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// `def`
+    Function,
+    /// `async def`
+    AsyncFunction,
+    /// `class`, on queue-based endpoints only.
+    Class,
+}
+
+/// A Python module of the project.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Module {
+    /// Its name, as it is imported: `package.module`.
+    pub name: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// The folder that must be on the import path for that.
+    pub import_base: PathBuf,
+}
+
+/// What a request must look like to reach a function.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path below the endpoint's URL.
+    pub path: PathPattern,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.method, self.path)
+    }
+}
