@@ -1,13 +1,14 @@
 //! What is wrong with a project, told to the person who wrote it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// The file, spelled as the person who asked would spell it.
-    pub file: PathBuf,
+    pub file: Arc<Path>,
     /// The line, counted from one.
     pub line: u32,
 }
@@ -37,7 +38,7 @@ pub struct Diagnostic {
     /// Where it is, when it is at one place.
     pub location: Option<Location>,
     /// The line of source there.
-    pub excerpt: Option<String>,
+    pub excerpt: Option<Box<str>>,
     /// What is wrong.
     pub what: String,
     /// Why that is wrong.
@@ -66,7 +67,7 @@ impl Diagnostic {
 
     /// The same, showing the line of source.
     #[must_use]
-    pub fn showing(mut self, line: impl Into<String>) -> Self {
+    pub fn showing(mut self, line: impl Into<Box<str>>) -> Self {
         self.excerpt = Some(line.into());
         self
     }
@@ -93,13 +94,15 @@ impl std::error::Error for Diagnostic {}
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{Diagnostic, Location};
 
     #[test]
     fn a_diagnostic_says_what_where_why_and_how_to_mend_it() {
         let plain = Diagnostic::warning("it rains", "there are clouds", "take an umbrella");
         assert_eq!(plain.to_string(), "warning: it rains\n  why: there are clouds\n  try: take an umbrella");
-        let placed = Diagnostic::error("a", "b", "c").at(Location { file: "app.py".into(), line: 3 }).showing("x = 1");
+        let placed = Diagnostic::error("a", "b", "c").at(Location { file: Path::new("app.py").into(), line: 3 }).showing("x = 1");
         assert_eq!(placed.to_string(), "error: a\n   at: app.py:3\n       x = 1\n  why: b\n  try: c");
     }
 }

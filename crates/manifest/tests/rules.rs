@@ -90,7 +90,7 @@ fn route(method: Method, path: &str) -> Route {
 }
 
 fn endpoint(name: &str, routes: &[Route]) -> Endpoint {
-    let location = |line| Location { file: "app.py".into(), line };
+    let location = |line| Location { file: Path::new("app.py").into(), line };
     let functions = routes.iter().zip(0..).map(|(route, index)| Function {
         qualname: format!("f{index}"),
         module: Module { name: "app".into(), file: "app.py".into(), import_base: PathBuf::new() },
