@@ -1,0 +1,46 @@
+"""Pickling by value what has no name that the other side knows; imported when the first such value comes, as cloudpickle is."""
+
+from __future__ import annotations
+
+import io
+import sys
+from types import FunctionType
+
+import cloudpickle
+
+from ._carry import MAIN_NAMES, main_has_names, named
+
+
+def dumps(value: object) -> bytes:
+    """`value` as bytes, by name where there is one. Raises what cloudpickle raises."""
+    out = io.BytesIO()
+    _Pickler(out, protocol=5).dump(value)
+    return out.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    def reducer_override(self, obj: object) -> object:
+        """cloudpickle ships all of `__main__` by value; what a file put there keeps its name."""
+        if isinstance(obj, (type, FunctionType)):
+            module = obj.__module__
+            if module in MAIN_NAMES and not main_has_names():
+                return super().reducer_override(obj)
+            name = _name(obj)
+            if name == obj.__qualname__ and module in MAIN_NAMES:
+                return NotImplemented  # pickle writes the name
+            if name is not None and name != obj.__qualname__:
+                return named, (module, name)
+        return super().reducer_override(obj)
+
+
+def _name(obj: type | FunctionType) -> str | None:
+    """What `obj` is called at the level of its module, if anything: `Point = namedtuple("P", "x y")` makes it `Point`."""
+    module = sys.modules.get(obj.__module__)
+    if getattr(module, "__file__", None) is None:
+        return None
+    found: object = module
+    for part in obj.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is obj:
+        return obj.__qualname__
+    return next((name for name, value in list(vars(module).items()) if value is obj), None)

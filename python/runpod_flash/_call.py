@@ -1,0 +1,137 @@
+"""What a stub does when it is called: run the function here, or have it run where it belongs.
+
+In a worker of the function's own endpoint a call is the plain function. In a worker of another endpoint it goes to the same host, and
+elsewhere to this process's own session, or to the deployment.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from . import _carry, _http, _module, _session
+from ._errors import CannotCarry
+from ._exchange import Exchange
+from ._resources import not_deployed, target_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from ._remote import RemoteConfig
+    from ._resources import ServerlessResource
+
+    Function = Callable[..., Any]
+    Args = tuple[object, ...]
+    Kwargs = dict[str, object]
+
+_CO_COROUTINE = 0x80
+
+#: Heads of calls of functions that workers find by name: there are as many as there are decorated functions.
+_heads: dict[Function, bytes] = {}
+
+
+def invoke(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs) -> object:
+    """Calls `function` where it belongs, and waits."""
+    exchange = _begin(function, config, args, kwargs)
+    if exchange is None:
+        return function(*args, **kwargs)
+    while True:
+        try:
+            response = _http.send(exchange.session.pool, exchange.request(), exchange.take)
+        except (OSError, _http.BadResponse) as error:
+            exchange.failed(error)
+        else:
+            if exchange.settled(response.status):
+                return exchange.result()
+
+
+async def invoke_async(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs) -> object:
+    """Calls `function` where it belongs. Cancelling gives the answer up; what has begun runs to its end."""
+    exchange = _begin(function, config, args, kwargs)
+    if exchange is None:
+        return await function(*args, **kwargs)
+    while True:
+        try:
+            response = await _http.send_async(exchange.session.pool, exchange.request(), exchange.take)
+        except (OSError, _http.BadResponse) as error:
+            exchange.failed(error)
+        else:
+            if exchange.settled(response.status):
+                return exchange.result()
+
+
+def _begin(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs) -> Exchange | None:
+    """The call, ready to be sent; None when the function is to be called here."""
+    resource: Any = config["resource_config"]
+    state: Any = sys.modules.get("runpod_flash._worker.state")
+    if state is not None and state.endpoint is not None:
+        if state.importing:
+            from ._importing import refuse
+
+            refuse(function)
+        if state.endpoint == resource.name:
+            return None
+    elif target_of(resource) == "deployed":
+        raise not_deployed(resource)
+    if config["dependencies"]:
+        from . import _dependencies
+
+        _dependencies.check(function, config["dependencies"])  # type: ignore[arg-type]  # a list of strings: `remote` saw to it
+    head = _heads.get(function)
+    if head is not None:
+        body = _pack(function, args, kwargs, (args, kwargs))
+    else:
+        module = _module.of(function)
+        head = _head(function, module)
+        if module is not None:
+            _heads[function] = head
+            body = _pack(function, args, kwargs, (args, kwargs))
+        else:
+            body = _pack(function, args, kwargs, (function, args, kwargs))
+    return Exchange(_session.current(), resource.name, function.__qualname__, head, body)
+
+
+def _head(function: Function, module: dict[str, str | None] | None) -> bytes:
+    import json
+
+    head = {
+        "function": function.__qualname__,
+        "module": module,
+        "by_value": module is None,
+        "is_async": bool(function.__code__.co_flags & _CO_COROUTINE),
+    }
+    return json.dumps(head).encode()
+
+
+def _pack(function: Function, args: Args, kwargs: Kwargs, value: object) -> bytes:
+    try:
+        return _carry.dumps(value)
+    except Exception as problem:
+        raise _cannot_carry(function, args, kwargs, problem) from problem
+
+
+def _cannot_carry(function: Function, args: Args, kwargs: Kwargs, problem: Exception) -> CannotCarry:
+    import inspect
+
+    why = f"{type(problem).__name__}: {problem}"
+    try:
+        bound: dict[str, object] = dict(inspect.signature(function).bind(*args, **kwargs).arguments)
+    except (TypeError, ValueError):  # the function would refuse them
+        bound = {**{str(place): value for place, value in enumerate(args, 1)}, **kwargs}
+    for name, value in bound.items():
+        try:
+            _carry.dumps(value)
+        except Exception as culprit:
+            kind = type(value)
+            shown = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+            return CannotCarry(
+                f"argument '{name}' of `{function.__qualname__}` cannot be carried to a worker: it is of type `{shown}`",
+                why=f"{type(culprit).__name__}: {culprit}",
+                remedy="pass what it is made from, and make it in the function",
+            )
+    return CannotCarry(
+        f"`{function.__qualname__}` cannot be carried to a worker",
+        why=why,
+        remedy="define it at the top level of a file, or use nothing in it that cannot be pickled",
+    )

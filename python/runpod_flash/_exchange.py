@@ -1,0 +1,183 @@
+"""One live call without its I/O: the request's bytes, the records of its answer, and what the caller gets."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from urllib.parse import quote
+
+from . import _carry, _http, _raised, _session
+from ._errors import CannotCarry, ExecutionTimeout, FlashError, SessionError, WorkerLost
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LENGTH = struct.Struct("<I")
+_RECORD = struct.Struct("<IB")
+
+# Kinds of records: docs/wire.md.
+_STDOUT, _STDERR, _RESULT, _EXCEPTION, _NOTE, _FAILURE = range(1, 7)
+
+#: What a failure's kind is here.
+_FAILURES: dict[str, type[FlashError]] = {"lost": WorkerLost, "expired": ExecutionTimeout}
+
+
+class Exchange:
+    """A call of `function` at `endpoint`. `head` and `body` are for the worker: which function, and with what."""
+
+    def __init__(self, session: _session.Session, endpoint: str, function: str, head: bytes, body: bytes) -> None:
+        self.session = session
+        self._endpoint = endpoint
+        self._function = function
+        self._parts = (_LENGTH.pack(len(head)) + head, body)
+        self._with_context = endpoint not in session.told
+        self._received = bytearray()
+        self._end: tuple[int, bytes] | None = None
+        self._detail = bytearray()
+        self._trouble: Exception | None = None
+        self._replaced = False
+
+    def request(self) -> Sequence[bytes]:
+        """The whole request, to be sent as it is."""
+        context = _context() if self._with_context else b""
+        head, body = self._parts
+        length = 4 + len(context) + len(head) + len(body)
+        first = _http.head(
+            "POST",
+            f"/lb/{quote(self._endpoint, safe='')}/execute",
+            {
+                "host": "127.0.0.1",
+                "authorization": self.session.authorization,
+                "content-type": "application/x-flash-call",
+                "content-length": str(length),
+            },
+        )
+        start = first + _LENGTH.pack(len(context)) + context + head
+        return (start + body,) if len(body) < 64 * 1024 else (start, body)
+
+    def take(self, status: int, piece: bytes) -> None:
+        """A piece of the answer's body. Output goes to the caller's streams at once."""
+        if status != 200:
+            self._detail += piece
+            return
+        received = self._received
+        received += piece
+        at = 0
+        while len(received) - at >= _RECORD.size:
+            length, kind = _RECORD.unpack_from(received, at)
+            stop = at + _RECORD.size + length
+            if stop > len(received):
+                break
+            payload = bytes(received[at + _RECORD.size : stop])
+            at = stop
+            if kind in (_STDOUT, _STDERR, _NOTE):
+                self._show(kind, payload)
+            else:
+                self._end = kind, payload
+        del received[:at]
+
+    def _show(self, kind: int, payload: bytes) -> None:
+        stream = sys.stdout if kind == _STDOUT else sys.stderr
+        if stream is None:
+            return
+        text = payload.decode("utf-8", "replace")
+        try:
+            try:
+                stream.write(text)
+            except UnicodeEncodeError:
+                encoding = stream.encoding
+                stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except Exception as problem:  # the function runs on; its caller hears of this at its end
+            self._trouble = self._trouble or problem
+
+    def failed(self, error: Exception) -> None:
+        """The connection failed. Returns when the call is to be sent again, to `session`; raises SessionError."""
+        if isinstance(error, ConnectionRefusedError) and self.session.is_own and not self._replaced:
+            # Nothing was sent, and nobody listens: the server was killed between two calls.
+            self._replaced = self._with_context = True
+            self.session = _session.replace(self.session)
+            self._show(_NOTE, b"flash: the session's server was gone; a new one runs, and what functions kept in module globals is lost\n")
+            return
+        raise SessionError(
+            f"the live session ended during the call of `{self._function}`, which may have run in part",
+            why=str(error) or type(error).__name__,
+            remedy="call again: a new session starts, without the state of this one",
+        ) from error
+
+    def settled(self, status: int) -> bool:
+        """The answer is whole. False when the call is to be sent again."""
+        if status == 428 and not self._with_context:
+            self._with_context = True
+            self._detail.clear()
+            return False
+        self.session.told.add(self._endpoint)
+        return True
+
+    def result(self) -> object:
+        """What the function returned; raises what it raised, or why it did not run."""
+        if self._end is None:
+            raise _refusal(self._function, self._detail)
+        kind, payload = self._end
+        if kind == _EXCEPTION:
+            raise _raised.unpack(payload)
+        if kind == _FAILURE:
+            raise _failure(payload)
+        value = self._loaded(payload)
+        if self._trouble is not None:
+            raise self._trouble
+        return value
+
+    def _loaded(self, payload: bytes) -> object:
+        try:
+            return _carry.loads(payload)
+        except Exception as problem:
+            raise CannotCarry(
+                f"the result of `{self._function}` cannot be read here",
+                why=f"{type(problem).__name__}: {problem}",
+                remedy="return what this process can import",
+            ) from problem
+
+
+def _refusal(function: str, body: bytearray) -> SessionError:
+    import json
+
+    try:
+        detail = json.loads(body)["detail"]
+    except (ValueError, TypeError, KeyError):
+        detail = "the answer ended without a result"
+    return SessionError(
+        f"`{function}` was not called",
+        why=f"the session's server says: {detail}",
+        remedy="if this is the `flash` of another release: pip install --force-reinstall openflash",
+    )
+
+
+def _failure(payload: bytes) -> FlashError:
+    import json
+
+    failure = json.loads(payload)
+    kind = _FAILURES.get(failure.get("kind"), SessionError)
+    return kind(failure["error"], why=failure.get("why"), remedy=failure.get("try"))
+
+
+def _context() -> bytes:
+    """What a worker must know of this process to see modules and files as it does."""
+    import json
+    import os
+
+    from ._module import describe
+
+    try:
+        directory = os.getcwd()
+    except OSError:  # it was removed
+        directory = None
+    main = vars(sys.modules["__main__"])
+    context = {
+        "cwd": directory,
+        "sys_path": list(sys.path),
+        "argv": getattr(sys, "argv", [""]),
+        "environ": dict(os.environ),
+        "main": describe(main) if _carry.main_has_names() else None,
+    }
+    return json.dumps(context).encode()

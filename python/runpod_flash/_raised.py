@@ -1,0 +1,112 @@
+"""Exceptions on their way from a worker to the caller.
+
+Each travels as it pickles, where what comes out of a round trip is the same; else as its class, `args` and `__dict__`, rebuilt without
+`__init__`; else `RemoteError` stands in. The user's own causes come along, and the worker's traceback ends their chain.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+from . import _carry
+from ._errors import RemoteError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Causes that travel with an exception, at most: they may form a ring.
+_MOST_CAUSES = 16
+
+# How an exception is packed: as it pickles, as its parts, not at all.
+_WHOLE, _PARTS, _NAME = range(3)
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception as it was in the worker, as text: the last `__cause__` of what a remote function raised."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"in the worker:\n\n{self.text}"
+
+
+def pack(error: BaseException, traceback: str) -> bytes:
+    """`error`, its causes, and the text of its traceback. Never raises."""
+    links = []
+    link: BaseException | None = error
+    while link is not None and len(links) < _MOST_CAUSES:
+        links.append((*_pack_one(link), _type_name(link), _message(link)))
+        link = link.__cause__
+    return pickle.dumps((traceback, links))
+
+
+def unpack(data: bytes) -> BaseException:
+    """The exception, as an instance of this process's own class, ready to be raised."""
+    traceback, links = pickle.loads(data)  # noqa: S301 - from the session's own worker
+    cause: BaseException = RemoteTraceback(traceback)
+    for form, packed, type_name, message in reversed(links):
+        error = _unpack_one(form, packed)
+        if error is None:
+            error = RemoteError(type_name, message, traceback)
+        error.__cause__ = cause
+        cause = error
+    return cause
+
+
+def _pack_one(error: BaseException) -> tuple[int, bytes]:
+    # An exception's class is the user's: pickling, calling and comparing it may raise anything, which only says to try the next way.
+    try:
+        packed = _carry.dumps(error)
+        copy = _carry.loads(packed)
+        if type(copy) is type(error) and copy.args == error.args:  # type: ignore[attr-defined]  # it is an exception
+            return _WHOLE, packed
+    except Exception:  # noqa: S110
+        pass
+    try:
+        packed = _carry.dumps((type(error), error.args, vars(error)))
+        if type(_rebuild(*_carry.loads(packed))) is type(error):  # type: ignore[misc]
+            return _PARTS, packed
+    except Exception:  # noqa: S110
+        pass
+    return _NAME, b""
+
+
+def _unpack_one(form: int, packed: bytes) -> BaseException | None:
+    """None where this process cannot make it: it has no such class, or the class will not."""
+    if form == _NAME:
+        return None
+    try:
+        value = _carry.loads(packed)
+        error = _rebuild(*value) if form == _PARTS else value  # type: ignore[misc]
+    except Exception:
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _rebuild(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    """An instance without `__init__`: what that takes need not be what `args` holds."""
+    builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    try:
+        error: BaseException = builtin.__new__(kind, *args)
+    except TypeError:  # this one takes other arguments
+        error = builtin.__new__(kind)
+    error.args = args
+    vars(error).update(state)
+    return error
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    if kind.__module__ == "builtins" or kind.__module__ in _carry.MAIN_NAMES:
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as problem:
+        return f"<no text: __str__ raised {type(problem).__name__}>"

@@ -1,0 +1,206 @@
+"""The live session of this process: a `flash` server of its own, started by the first live call, ended with the process.
+
+The server holds the other end of a pipe, as its standard input, and watches this process; either's end is its own. The token, which
+lets its owner run any code, goes through that pipe: an argument or the environment could be read by others.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import allocate_lock  # `threading` costs a script's first call a millisecond that it does not need.
+from time import monotonic
+
+from . import _binary
+from ._errors import SessionError
+from ._http import Pool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: The version of the protocol that both ends of a session speak: `docs/wire.md`.
+PROTOCOL = 1
+#: Seconds in which the server says where it listens; it does so before it does anything slow.
+_START_LIMIT = 20.0
+#: The longest line with which it does, in bytes.
+_LINE_LIMIT = 64 * 1024
+
+
+class Session:
+    """A server for live calls: where it listens, and the right to call. `told` has the endpoints that know this process's context."""
+
+    def __init__(self, port: int, token: str, pid: int | None = None, pipe: int | None = None) -> None:
+        self.pool = Pool("127.0.0.1", port)
+        self.authorization = f"Bearer {token}"
+        self.told: set[str] = set()
+        #: The server, where it is this process's own.
+        self.pid = pid
+        self._pipe = pipe
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process started the server, and may start another; a worker's is its host's."""
+        return self.pid is not None
+
+    def close(self) -> None:
+        """Closes the connections and the pipe, which ends the server."""
+        self.pool.close()
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
+
+_current: Session | None = None
+_lock = allocate_lock()
+
+
+def current() -> Session:
+    """This process's session; started when there is none. Raises SessionError."""
+    global _current
+    session = _current
+    if session is None:
+        with _lock:
+            session = _current
+            if session is None:
+                session = _current = _of_worker() or _start()
+    return session
+
+
+def replace(lost: Session) -> Session:
+    """A session in place of `lost`, whose server is gone. Raises SessionError."""
+    global _current
+    with _lock:
+        if _current is lost:
+            _current = None
+            lost.close()
+            if lost.pid is not None:
+                _reap(lost.pid)
+    return current()
+
+
+def _of_worker() -> Session | None:
+    """In a worker: the session of its host."""
+    state: Any = sys.modules.get("runpod_flash._worker.state")
+    if state is None or state.host is None:
+        return None
+    return Session(*state.host)
+
+
+def _start() -> Session:
+    import json
+
+    if not sys.executable:
+        raise SessionError(
+            "cannot start a live session: this Python does not know its own executable",
+            why="workers run in the same interpreter, and `sys.executable` is empty",
+            remedy="set `sys.executable` to the interpreter's path before the first call",
+        )
+    binary = _binary.find()
+    token = os.urandom(32).hex()
+    hello = json.dumps({"token": token, "pid": os.getpid(), "python": sys.executable, "protocol": PROTOCOL}) + "\n"
+    stdin, pipe = os.pipe()
+    try:
+        answers, stdout = os.pipe()
+        try:
+            pid = _spawn(binary, stdin, stdout)
+            os.close(stdout)
+            stdout = -1
+            os.write(pipe, hello.encode())
+            answer = _first_line(answers)
+        finally:
+            os.close(answers)
+            if stdout >= 0:
+                os.close(stdout)
+    except BaseException:
+        os.close(pipe)
+        raise
+    finally:
+        os.close(stdin)
+    try:
+        told = json.loads(answer)
+        if "port" in told:
+            return Session(told["port"], token, pid, pipe)
+        error = SessionError(f"cannot start a live session: {told['error']}", why=told.get("why"), remedy=told.get("try"))
+    except (ValueError, TypeError, KeyError):
+        error = SessionError(
+            f"cannot start a live session: {binary} did not say where it listens",
+            why=f"it said {answer[:200]!r}" if answer else "it ended, or said nothing",
+            remedy="is it the `flash` of openflash? If not: pip install --force-reinstall openflash",
+        )
+    os.close(pipe)
+    _reap(pid)
+    raise error
+
+
+def _spawn(binary: str, stdin: int, stdout: int) -> int:
+    """Starts the server. It gets no stream of the script's, nor any descriptor that the script lets its children have."""
+    actions: list[tuple[int, Any, Any] | tuple[int, Any] | tuple[int, Any, Any, Any, Any]] = [
+        (os.POSIX_SPAWN_DUP2, stdin, 0),
+        (os.POSIX_SPAWN_DUP2, stdout, 1),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+    ]
+    actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()]
+    try:
+        # A session of its own from the first instant: Ctrl-C in the script's terminal is for the script.
+        return os.posix_spawn(binary, [binary, "session"], os.environ, file_actions=actions, setsid=True)
+    except OSError as problem:
+        raise SessionError(
+            f"cannot start a live session: {binary} does not run",
+            why=str(problem),
+            remedy="pip install --force-reinstall openflash",
+        ) from problem
+
+
+def _inheritable() -> list[int]:
+    found = []
+    try:
+        names = os.listdir("/dev/fd")
+    except OSError:
+        return []
+    for name in names:
+        descriptor = int(name)
+        try:
+            if descriptor > 2 and os.get_inheritable(descriptor):
+                found.append(descriptor)
+        except OSError:  # the one that listed them
+            continue
+    return found
+
+
+def _first_line(descriptor: int) -> bytes:
+    """What comes until the first newline, the end, or the time limit."""
+    import select
+
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    deadline = monotonic() + _START_LIMIT
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _LINE_LIMIT:
+        if not waiting.poll(max(deadline - monotonic(), 0) * 1000):
+            break
+        piece = os.read(descriptor, 4096)
+        if not piece:
+            break
+        line += piece
+    return line
+
+
+def _reap(pid: int) -> None:
+    """Lets a server that is ending leave the table of processes; one that needs longer is left to this process's end."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # the script waits for all its children, and for this one too
+        pass
+
+
+def _after_fork() -> None:
+    """In a forked child: the parent's session is not its own."""
+    global _current, _lock
+    _lock = allocate_lock()  # another thread may have held it
+    session, _current = _current, None
+    if session is not None:
+        session.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,116 @@
+"""Live calls in a worker: the caller's surroundings, the function that is meant, and what it gives back."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .. import _carry, _raised
+from .._errors import CannotCarry, FunctionNotFound
+from . import failures, modules
+
+_LENGTH = struct.Struct("<I")
+
+#: Functions by the heads of their calls, so that a call costs no more than its arguments.
+_found: dict[bytes, tuple[Callable[..., Any], bool]] = {}
+
+
+class Prepared:
+    """A function and its arguments."""
+
+    __slots__ = ("args", "function", "is_async", "kwargs")
+
+    def __init__(self, function: Callable[..., Any], is_async: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function = function
+        self.is_async = is_async
+        self.args = args
+        self.kwargs = kwargs
+
+
+def apply_context(context: bytes) -> None:
+    """Makes this process's surroundings the caller's: directory, module path, arguments, environment. Once, before the first call."""
+    told = json.loads(context)
+    try:
+        os.chdir(told["cwd"])
+    except (OSError, TypeError):  # it was removed; the caller has none either
+        pass
+    sys.path[:] = told["sys_path"]
+    sys.argv = told["argv"]
+    os.environ.clear()
+    os.environ.update(told["environ"])
+    modules.expect_main(told["main"])
+    _carry.main_module = modules.main
+
+
+def prepare(payload: bytes) -> Prepared:
+    """The call that `payload` describes. Imports the function's module if need be; raises whatever that raises."""
+    (length,) = _LENGTH.unpack_from(payload)
+    head, body = payload[4 : 4 + length], payload[4 + length :]
+    found = _found.get(head)
+    if found is None:
+        described = json.loads(head)
+        if described["by_value"]:
+            function, args, kwargs = _loads(described["function"], body)
+            return Prepared(function, described["is_async"], args, kwargs)
+        module = modules.load(described["module"])
+        found = _found[head] = _function(module, described), described["is_async"]
+        function, is_async = found
+        args, kwargs = _loads(described["function"], body)
+    else:
+        function, is_async = found
+        args, kwargs = _loads(function.__qualname__, body)
+    return Prepared(function, is_async, args, kwargs)
+
+
+def pack_result(value: object) -> bytes:
+    """The bytes of a result; raises CannotCarry, which names its type."""
+    try:
+        return _carry.dumps(value)
+    except Exception as problem:
+        kind = type(value)
+        shown = kind.__qualname__ if kind.__module__ in ("builtins", modules.MAIN) else f"{kind.__module__}.{kind.__qualname__}"
+        raise CannotCarry(
+            f"the result cannot be carried to the caller: it is of type `{shown}`",
+            why=f"{type(problem).__name__}: {problem}",
+            remedy="return plain data, or what the caller can make it from",
+        ) from None
+
+
+def pack_exception(error: BaseException) -> bytes:
+    """The bytes of what a call raised; never raises."""
+    return _raised.pack(error, failures.trimmed(error).replace(f"{modules.MAIN}.", ""))
+
+
+def _loads(function: str, body: bytes) -> Any:
+    try:
+        with modules.importing():  # a class may be the first to need its module
+            return _carry.loads(body)
+    except (AttributeError, ImportError) as problem:
+        raise CannotCarry(
+            f"the arguments of `{function}` cannot be read in the worker",
+            why=f"{type(problem).__name__}: {problem}",
+            remedy="define their classes at the top level of a module, not under `if __name__ == \"__main__\":`",
+        ) from problem
+
+
+def _function(module: Any, described: dict[str, Any]) -> Callable[..., Any]:
+    """The function itself, behind its stub and whatever else was put in front of that."""
+    name = described["function"]
+    value = module
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    found = value
+    while found is not None and "__remote_config__" in getattr(found, "__dict__", {}):
+        found = getattr(found, "__wrapped__", None)
+    if found is None or found is value:
+        raise FunctionNotFound(
+            f"Function '{name}' not found in executed code",
+            why=f"{described['module']['file']}, imported by the worker, "
+            + ("has no such name at its top level" if value is None else f"has another thing by the name `{name}`"),
+            remedy="define the function at module level, not under `if __name__ == \"__main__\":`, with `@remote` as its topmost decorator",
+        )
+    return found  # type: ignore[no-any-return]
