@@ -123,9 +123,10 @@ class Route:
             return quick.reader(self._together.model)
         if self.plan.body == "keyed":
             return quick.reader(Fields(self.name, in_body).model)
-        annotation = in_body[0].annotation
+        name, annotation = in_body[0].name, in_body[0].annotation
         # A model in `Annotated` may have more to it than its schema tells.
-        return quick.model_reader(annotation, in_body[0].name) if isinstance(annotation, type) else None
+        is_plain = signatures.is_model(annotation) and annotation is signatures.bare(annotation)
+        return quick.model_reader(annotation, name) if is_plain else None
 
     def _encoder(self, function: Callable[..., object]) -> Callable[[object], bytes]:
         annotation = inspect.signature(function).return_annotation

@@ -130,15 +130,14 @@ def is_scalar(annotation: typing.Any) -> bool:
     return not any(_is_complex(branch) for branch in _branches(annotation))
 
 
-def is_sequence(annotation: typing.Any) -> bool:
-    """Whether it, or a branch of it, is a sequence: what FastAPI gives all values of a repeated query parameter."""
-    return any(_is_sequence(branch) for branch in _branches(annotation))
-
-
 def is_scalar_sequence(annotation: typing.Any) -> bool:
     """Whether a repeated query parameter can carry it: a sequence of scalars, perhaps in a union with scalars."""
+    from pydantic import Json
+
+    if any(type(extra) is Json for extra in typing.get_args(annotation)[1:]):
+        return False  # one string has all of it
     branches = list(_branches(annotation))
-    return is_sequence(annotation) and all(
+    return any(map(_is_sequence, branches)) and all(
         all(is_scalar(item) or item is ... for item in typing.get_args(branch)) if _is_sequence(branch) else is_scalar(branch)
         for branch in branches
     )

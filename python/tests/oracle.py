@@ -1,0 +1,221 @@
+"""Two servers of one function, asked the same: FastAPI, which says what is right, and ours.
+
+FastAPI gets its app as the reference builds it: for POST, PUT, PATCH and DELETE all parameters that are not in the path become one
+body model, unless one of them is a pydantic model; any other function as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from urllib.parse import quote
+
+import fastapi
+from pydantic import BaseModel, create_model
+
+from runpod_flash._worker.routes import Rejected, Route, Unserialisable, failure, is_json
+
+JSON = "application/json"
+
+
+class Request(NamedTuple):
+    """What a caller sends. `path` holds the values of the pattern's parameters, not yet percent-encoded."""
+
+    body: bytes = b""
+    content: str | None = JSON
+    query: bytes = b""
+    path: tuple[str, ...] = ()
+
+
+class Answer(NamedTuple):
+    """What comes back. A 500 of FastAPI's is plain text that says nothing: its body and headers are left out."""
+
+    status: int
+    body: Any
+    content: str | None = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+FAILED = Answer(500, None, None)
+
+
+def compare(function: Callable[..., Any], method: str, path: str, requests: Iterable[Request]) -> list[str]:
+    """What is wrong with our answers, by FastAPI's."""
+    return differing(FastAPI(function, method, path), function, method, path, requests)
+
+
+def differing(oracle: FastAPI, function: Callable[..., Any], method: str, path: str, requests: Iterable[Request]) -> list[str]:
+    """As `compare`, by an oracle that was made already."""
+    ways = {"quick": Ours(function, method, path), "slow": Ours(function, method, path, quick=False)}
+    wrong = []
+    for request in requests:
+        right = oracle.ask(request)
+        for way, ours in ways.items():
+            answer = ours.ask(request)
+            # Bad input that makes FastAPI fail is refused: the one difference that may show up anywhere (docs/differences.json).
+            if answer != right and not (right.status == 500 and 400 <= answer.status < 500):
+                wrong.append(f"{request}\n  FastAPI: {right}\n  ours, the {way} way: {answer}\n")
+    return wrong
+
+
+class FastAPI:
+    """`function` behind FastAPI."""
+
+    def __init__(self, function: Callable[..., Any], method: str = "POST", path: str = "/") -> None:
+        self._method, self._path = method, path
+        self._app = fastapi.FastAPI(openapi_url=None)
+        endpoint = _as_coroutine(_with_body_model(function, method, path))
+        self._app.add_api_route(path, endpoint, methods=[method])
+
+    def ask(self, request: Request) -> Answer:
+        values = iter(request.path)
+        raw_path = re.sub(r"\{[^}]*\}", lambda _: quote(next(values), safe=""), self._path)
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": self._method,
+            "path": re.sub(r"\{[^}]*\}", lambda _, v=iter(request.path): next(v), self._path),
+            "raw_path": raw_path.encode(),
+            "query_string": request.query,
+            "headers": [] if request.content is None else [(b"content-type", request.content.encode("latin-1"))],
+        }
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": request.body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        try:
+            _loop().run_until_complete(self._app(scope, receive, send))
+        except Exception:  # Starlette answers 500 and raises what it was
+            return FAILED
+        start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
+        headers = [(name.decode().lower(), value.decode("latin-1")) for name, value in start["headers"]]
+        return _answer(start["status"], headers, body)
+
+
+class Ours:
+    """`function` behind a `Route`, as a worker uses it. With `quick` off, every request goes the slow way."""
+
+    def __init__(self, function: Callable[..., Any], method: str = "POST", path: str = "/", quick: bool = True) -> None:
+        self.route = Route(function, method, path)
+        self._quick = self.route.quick if quick else None
+
+    def ask(self, request: Request) -> Answer:
+        try:
+            result = self.route.function(**self._arguments(request))
+            if self.route.is_async:
+                result = _loop().run_until_complete(result)
+            return _answer(200, [("content-type", JSON)], self.route.encode(result))
+        except Rejected as rejected:
+            return _answer(rejected.status, [("content-type", JSON)], rejected.body)
+        except Unserialisable:
+            return FAILED
+        except Exception as error:
+            chosen = failure(error)
+            return FAILED if chosen is None else _answer(*chosen)
+
+    def _arguments(self, request: Request) -> dict[str, object]:
+        if self._quick is not None and is_json(request.content):
+            try:
+                return self._quick(request.body)
+            except Exception:  # noqa: S110 - as the worker has it: the slow way's verdict stands
+                pass
+        return self.route.bind(request.path, request.query, request.body, request.content)
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
+
+
+def _answer(status: int, headers: list[tuple[str, str]], body: bytes) -> Answer:
+    others = tuple(sorted(header for header in headers if header[0] not in ("content-length", "content-type")))
+    content = dict(headers).get("content-type")
+    # Compared by type as well: in JSON `1`, `1.0` and `true` are three things, in Python they are equal.
+    return Answer(status, _parsed(body) if content == JSON and body else body, content, others)
+
+
+def _parsed(body: bytes) -> Any:
+    value = json.loads(body, object_pairs_hook=_Object, parse_float=_Float, parse_constant=_no_json)
+    return _typed(value)
+
+
+class _Float(float):
+    """A JSON number with a fraction or an exponent."""
+
+
+class _Object(tuple[Any, ...]):
+    """A JSON object, as pairs: their order counts."""
+
+
+def _no_json(constant: str) -> None:
+    raise AssertionError(f"an answer contains {constant}, which is no JSON")
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if isinstance(value, _Object):
+        return ("object", *((key, _typed(item)) for key, item in value))
+    if isinstance(value, _Float):
+        return ("float", repr(value))
+    return ("bool", value) if isinstance(value, bool) else value
+
+
+def _with_body_model(function: Callable[..., Any], method: str, path: str) -> Callable[..., Any]:
+    if method == "GET":
+        return function
+    in_path = set(re.findall(r"\{(\w+)[^}]*\}", path))
+    parameters = [
+        parameter
+        for parameter in inspect.signature(function, eval_str=True).parameters.values()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    kept = [parameter for parameter in parameters if parameter.name in in_path]
+    fields = {
+        parameter.name: (
+            Any if parameter.annotation is parameter.empty else parameter.annotation,
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in parameters
+        if parameter.name not in in_path
+    }
+    if not fields or any(_is_model(annotation) for annotation, _ in fields.values()):
+        return function
+    model = create_model("FunctionBody", __module__=function.__module__, **fields)  # type: ignore[call-overload]
+
+    def endpoint(body: BaseModel, **from_path: Any) -> Any:
+        values = {name: getattr(body, name) for name in fields} | from_path
+        positional = [values.pop(parameter.name) for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]
+        return function(*positional, **values)
+
+    asked = inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=model)
+    kept = [parameter.replace(kind=parameter.KEYWORD_ONLY, default=parameter.empty) for parameter in kept]
+    endpoint.__signature__ = inspect.Signature([asked, *kept])  # type: ignore[attr-defined]
+    endpoint.__annotations__ = {}
+    return endpoint
+
+
+def _is_model(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel)
+
+
+def _as_coroutine(function: Callable[..., Any]) -> Callable[..., Any]:
+    """FastAPI runs a `def` in a thread, which is slow and changes no answer."""
+
+    @functools.wraps(function)
+    async def endpoint(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    return endpoint

@@ -1,0 +1,195 @@
+"""Functions to serve, made from the text of a signature, and the types that such texts may name."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import ipaddress
+import pathlib
+import re
+import typing
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Generic, Literal, NamedTuple, Optional, TypeVar, Union
+
+import pydantic
+import typing_extensions
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+    ONE = 1
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str = "r"
+
+
+class Address(typing_extensions.TypedDict):
+    street: str
+    number: typing_extensions.NotRequired[int]
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: float = 0.5
+
+
+class Item(BaseModel):
+    name: str
+    price: float = 1.5
+    tags: set[str] = set()
+
+
+class Tree(BaseModel):
+    value: int
+    children: list[Tree] = []
+
+
+class Aliased(BaseModel):
+    first_name: str = Field(alias="firstName")
+    other: int = Field(3, validation_alias="Other", serialization_alias="OTHER")
+
+
+class ByName(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+    first_name: str = Field(alias="firstName")
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    a: int
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    a: int
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+    a: int
+    b: Optional[tuple[int, ...]] = None
+
+
+class Stripped(BaseModel):
+    model_config = ConfigDict(str_strip_whitespace=True, str_max_length=3)
+    a: str
+
+
+class Checked(BaseModel):
+    a: int
+    b: int = 0
+
+    @pydantic.field_validator("a")
+    @classmethod
+    def even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError("must be even")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def ordered(self) -> Checked:
+        assert self.a >= self.b, "a before b"
+        return self
+
+
+class Box(BaseModel, Generic[T]):
+    content: T
+
+
+class Many(pydantic.RootModel[list[int]]):
+    pass
+
+
+class Initialised(BaseModel):
+    a: int
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**{"a": 7} | values)
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    name: str
+
+
+class Private(BaseModel):
+    a: int
+    _kept: int = 3
+
+
+class Pricey(BaseModel):
+    net: float
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def gross(self) -> float:
+        return self.net * 2
+
+
+Pet = Annotated[Union[Cat, Dog], Field(discriminator="kind")]
+
+#: What the text of a signature may name. The module's own names are among them, for annotations that are strings.
+NAMES: dict[str, Any] = dict(globals())
+
+
+def show(value: object) -> object:
+    """`value` with the types of everything in it, as JSON."""
+    kind = type(value).__name__
+    if isinstance(value, BaseModel):
+        return [kind, {name: show(item) for name, item in (vars(value) | (value.__pydantic_extra__ or {})).items()}]
+    if dataclasses.is_dataclass(value):
+        return [kind, {name: show(item) for name, item in vars(value).items()}]
+    if isinstance(value, dict):
+        return [kind, [[show(key), show(item)] for key, item in value.items()]]
+    if isinstance(value, (set, frozenset)):
+        return [kind, sorted(repr(show(item)) for item in value)]
+    if isinstance(value, (list, tuple, deque)):
+        return [kind, [show(item) for item in value]]
+    if hasattr(value, "__next__"):
+        return [kind, [show(item) for item in value]]  # type: ignore[attr-defined]
+    if isinstance(value, str):
+        return [kind, value.encode("utf-8", "surrogatepass").decode("latin-1")]
+    if isinstance(value, pydantic.SecretStr):
+        return [kind, value.get_secret_value()]
+    return [kind, repr(value)]
+
+
+def function(signature: str, name: str = "answer", future: bool = False) -> Callable[..., object]:
+    """A function with this signature that returns what it was called with.
+
+    With `future`, its annotations are strings, as after `from __future__ import annotations`.
+    """
+    source = f"def {name}({signature}):\n    return {{name: show(value) for name, value in locals().items()}}\n"
+    if future:
+        source = "from __future__ import annotations\n" + source
+    names = NAMES | {"show": show, "__name__": __name__}
+    # `dont_inherit`: this module's own `annotations` would make strings of them all.
+    exec(compile(source, "<signature>", "exec", dont_inherit=True), names)
+    made: Callable[..., object] = names[name]
+    return made
+
+
+__all__ = [
+    "NAMES", "Iterable", "Mapping", "Sequence", "datetime", "decimal", "function", "ipaddress", "pathlib", "re", "show", "typing", "uuid",
+]  # fmt: skip
