@@ -6,7 +6,7 @@ import io
 import sys
 from types import FunctionType
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 
 from ._carry import MAIN_NAMES, main_has_names, named
 

@@ -2,7 +2,8 @@
 
     FlashError
     ├── ConfigurationError   (ValueError)           a resource or a decorator asks for what cannot be
-    │   └── FieldError       (AttributeError)       a field that does not exist, or cannot be set
+    │   ├── FieldError       (AttributeError)       a field that does not exist, or cannot be set
+    │   └── OptionError      (TypeError)            an option that `@remote` does not have
     ├── EndpointNotDeployed  (ValueError)           a deployed endpoint was called, and there is none
     ├── NotBuiltYet          (NotImplementedError)  Flash does not do this yet
     ├── DependencyMissing    (ImportError)          a function's `dependencies` are not installed here
@@ -16,10 +17,14 @@
     └── RemoteError          (RuntimeError)         the function raised what cannot be rebuilt here
 
 What a user's function raises is raised at the caller as it is, and has no place here; `RemoteError` stands in
-for an exception that does not survive the journey. Every error can be pickled.
+for an exception that does not survive the journey. Every error can be pickled. `FlashWarning` is the one
+category of warnings.
 """
 
 from __future__ import annotations
+
+import os
+import sys
 
 
 class FlashError(Exception):
@@ -36,12 +41,7 @@ class FlashError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        lines = [self.what]
-        if self.why:
-            lines.append(f"  why: {self.why}")
-        if self.remedy:
-            lines.append(f"  try: {self.remedy}")
-        return "\n".join(lines)
+        return _in_lines(self.what, self.why, self.remedy)
 
 
 class ConfigurationError(FlashError, ValueError):
@@ -50,6 +50,10 @@ class ConfigurationError(FlashError, ValueError):
 
 class FieldError(ConfigurationError, AttributeError):
     """A resource was given a field that does not exist, or that cannot be set."""
+
+
+class OptionError(ConfigurationError, TypeError):
+    """`@remote` was given an option that it does not have, or one option twice."""
 
 
 class EndpointNotDeployed(FlashError, ValueError):
@@ -110,3 +114,29 @@ class RemoteError(FlashError, RuntimeError):
         self.traceback = traceback
         # Pickle rebuilds an exception from its `args`: they have to be what this takes.
         self.args = (type_name, message, traceback)
+
+
+class FlashWarning(UserWarning):
+    """Something was accepted that is probably not meant."""
+
+
+def warn(what: str, *, why: str, remedy: str) -> None:
+    """Warn of the line outside this package that led here."""
+    from warnings import warn as issue
+
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    issue(_in_lines(what, why, remedy), FlashWarning, stacklevel=level)
+
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+def _in_lines(what: str, why: str | None, remedy: str | None) -> str:
+    lines = [what]
+    if why:
+        lines.append(f"  why: {why}")
+    if remedy:
+        lines.append(f"  try: {remedy}")
+    return "\n".join(lines)

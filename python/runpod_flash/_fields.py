@@ -11,7 +11,7 @@ default is made when it is first read, so that no enum is imported before someon
 
 from __future__ import annotations
 
-from ._errors import ConfigurationError, FieldError
+from ._errors import ConfigurationError, FieldError, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,6 +111,10 @@ class Declared:
 
     _fields: ClassVar[dict[str, Field]] = {}
 
+    #: Whether a field that does not exist is refused; else it is ignored with a warning, so that programs which
+    #: give fields of other versions still run.
+    _strict: ClassVar[bool] = False
+
     def __init_subclass__(cls) -> None:
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
         inherited: dict[str, Field] = {}
@@ -124,8 +128,8 @@ class Declared:
             row = self._fields.get(name)
             try:
                 if row is None:
-                    raise self._unknown(name)
-                if isinstance(row, Locked):
+                    self._refuse_or_ignore(name)
+                elif isinstance(row, Locked):
                     row.check(name, value)
                 else:
                     vars(self)[name] = row.check(name, value)
@@ -156,13 +160,19 @@ class Declared:
         """What is wrong with the fields taken together."""
         return iter(())
 
+    def _refuse_or_ignore(self, name: str) -> None:
+        problem = self._unknown(name)
+        if self._strict or hasattr(type(self), name):  # A method or a property is there, and takes no value.
+            raise problem
+        warn(problem.what, why="it is ignored, and changes nothing", remedy=problem.remedy or "leave it out")
+
     def _unknown(self, name: str) -> FieldError:
         from difflib import get_close_matches
 
         near = get_close_matches(name, self._fields, n=1)
         return FieldError(
             f"{type(self).__name__} has no field '{name}'" + (f" (Did you mean '{near[0]}'?)" if near else ""),
-            why="ignored, it would leave the default in force without a word",
+            why="nothing would ever read it",
             remedy=f"write '{near[0]}'" if near else f"leave it out; the fields are: {', '.join(self._fields)}",
         )
 
@@ -170,6 +180,10 @@ class Declared:
         if name not in self._fields and not name.startswith("_"):
             raise self._unknown(name)
         object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy or a pickle holds: the fields, and nothing that was noted beside them."""
+        return {name: value for name, value in vars(self).items() if name in self._fields}
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -28,6 +28,8 @@ _READ, _WRITE = select.POLLIN, select.POLLOUT
 #: Where writing to a connection that the host closed would raise a signal, this asks for an error instead.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
+
 # What the parser reads next.
 _STATUS, _HEADERS, _BODY, _REST, _SIZE, _CHUNK, _CHUNK_END, _TRAILERS, _DONE = range(9)
 
@@ -118,12 +120,9 @@ class Response:
                 self._begin_body()
         elif self._state == _SIZE:
             size = line.split(b";", 1)[0].strip()
-            try:
-                self._left = int(size, 16) if size.isalnum() else -1
-            except ValueError:
-                self._left = -1
-            if self._left < 0:
+            if not size or size.strip(_HEX_DIGITS):
                 raise BadResponse(f"a chunk's size is {line[:40]!r}")
+            self._left = int(size, 16)
             self._state = _CHUNK if self._left else _TRAILERS
             self._room = HEAD_LIMIT
         elif self._state == _CHUNK_END:
@@ -207,10 +206,7 @@ def send(pool: Pool, parts: Sequence[bytes], take: Callable[[int, bytes], None])
     try:
         descriptor, wanted = next(steps)
         while True:
-            waiting = select.poll()
-            waiting.register(descriptor, wanted)
-            ((_, came),) = waiting.poll()
-            descriptor, wanted = steps.send(came)
+            descriptor, wanted = steps.send(_wait(descriptor, wanted))
     except StopIteration:
         return response
     finally:
@@ -218,10 +214,16 @@ def send(pool: Pool, parts: Sequence[bytes], take: Callable[[int, bytes], None])
 
 
 async def send_async(pool: Pool, parts: Sequence[bytes], take: Callable[[int, bytes], None]) -> Response:
-    """`send` for the running asyncio loop. Cancelling the awaiting task closes the connection."""
+    """`send` for the running asyncio loop. Cancelling the awaiting task closes the connection.
+
+    Where no such loop runs (trio, a coroutine driven by hand), or it cannot watch descriptors, it blocks.
+    """
     import asyncio
 
-    loop = asyncio.get_running_loop()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return send(pool, parts, take)
     response = Response()
     steps = _exchange(pool, parts, response, take)
     try:
@@ -234,8 +236,16 @@ async def send_async(pool: Pool, parts: Sequence[bytes], take: Callable[[int, by
         steps.close()
 
 
+def _wait(descriptor: int, wanted: int) -> int:
+    """Blocks until one of the `wanted` events has come, and returns it."""
+    waiting = select.poll()
+    waiting.register(descriptor, wanted)
+    ((_, came),) = waiting.poll()
+    return came
+
+
 async def _ready(loop: asyncio.AbstractEventLoop, descriptor: int, wanted: int) -> int:
-    """Waits until one of the `wanted` events has come, and returns it."""
+    """As `_wait`, for the running loop."""
     came: asyncio.Future[int] = loop.create_future()
 
     def settle(event: int) -> None:
@@ -247,6 +257,9 @@ async def _ready(loop: asyncio.AbstractEventLoop, descriptor: int, wanted: int) 
             loop.add_reader(descriptor, settle, _READ)
         if wanted & _WRITE:
             loop.add_writer(descriptor, settle, _WRITE)
+    except NotImplementedError:
+        return _wait(descriptor, wanted)
+    try:
         return await came
     finally:
         if wanted & _READ:

@@ -28,6 +28,8 @@ def _volume_name(name: str, value: object) -> object:
 class NetworkVolume(Declared):
     """A disk that outlives workers. `size` is in GB; `datacenter` is another name for `dataCenterId`."""
 
+    _strict = True
+
     name: str | None = field(optional(_volume_name), default=None)
     id: str | None = field(optional(text), default=None)
     size: int | None = field(optional(whole(10, 4096)), default=100)

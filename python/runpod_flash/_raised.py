@@ -35,7 +35,7 @@ class RemoteTraceback(Exception):
 
 def pack(error: BaseException, traceback: str) -> bytes:
     """`error`, its causes, and the text of its traceback. Never raises."""
-    links = []
+    links: list[tuple[int, bytes, str, str]] = []
     link: BaseException | None = error
     while link is not None and len(links) < _MOST_CAUSES:
         links.append((*_pack_one(link), _type_name(link), _message(link)))
@@ -61,7 +61,7 @@ def _pack_one(error: BaseException) -> tuple[int, bytes]:
     try:
         packed = _carry.dumps(error)
         copy = _carry.loads(packed)
-        if type(copy) is type(error) and copy.args == error.args:  # type: ignore[attr-defined]  # it is an exception
+        if type(copy) is type(error) and copy.args == error.args:
             return _WHOLE, packed
     except Exception:  # noqa: S110
         pass
@@ -88,7 +88,7 @@ def _unpack_one(form: int, packed: bytes) -> BaseException | None:
 
 def _rebuild(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
     """An instance without `__init__`: what that takes need not be what `args` holds."""
-    builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    builtin: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
     try:
         error: BaseException = builtin.__new__(kind, *args)
     except TypeError:  # this one takes other arguments

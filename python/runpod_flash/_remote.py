@@ -6,13 +6,17 @@ by the first call.
 
 from __future__ import annotations
 
-from ._errors import ConfigurationError
+import os
+import sys
+
+from ._errors import ConfigurationError, OptionError, warn
 from ._resources import LoadBalancerSlsResource, ServerlessEndpoint, ServerlessResource, queues_not_built
 from ._rules import normal_method, parse_path, route_conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from types import CodeType
     from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
     from ._rules import PathPattern
@@ -51,6 +55,16 @@ _OPTIONS = {
 
 #: The order in which the guide has them: `remote(api, "POST", "/api/process")`.
 _ROUTE_FIRST = ("method", "path", "dependencies", "system_dependencies", "accelerate_downloads")
+
+#: What `functools.wraps` copies. From 3.14 on annotations are evaluated when they are asked for, which may fail here.
+_COPIED = (
+    "__module__",
+    "__name__",
+    "__qualname__",
+    "__doc__",
+    "__type_params__",
+    "__annotate__" if sys.version_info >= (3, 14) else "__annotations__",
+)
 
 # From `inspect`, which costs too much to import.
 _CO_VARKEYWORDS = 0x08
@@ -111,7 +125,7 @@ def remote(resource_config: ServerlessResource, *positional: object, **options: 
 
     A function of a load-balanced endpoint keeps its nature: `def` is called, `async def` is awaited. One of a
     queue-based endpoint is always awaited. Raises `ConfigurationError` (a ValueError) for what cannot be, and
-    TypeError for an option that does not exist.
+    `OptionError` (a TypeError) for an option that does not exist.
     """
     given = _named(positional, options)
     if not isinstance(resource_config, (LoadBalancerSlsResource, ServerlessEndpoint)):
@@ -132,12 +146,12 @@ def remote(resource_config: ServerlessResource, *positional: object, **options: 
 def _routed(resource: LoadBalancerSlsResource, config: RemoteConfig, given: dict[str, object]) -> Callable[[F], F]:
     method, path = given["method"], given["path"]
     if not isinstance(method, str) or not isinstance(path, str):
-        kind = type(resource).__name__
         raise ConfigurationError(
-            f"{kind} requires both 'method' and 'path' parameters. Got method={method!r}, path={path!r}. "
+            "LoadBalancerSlsResource requires both 'method' and 'path' parameters. "
+            f"Got method={method!r}, path={path!r}. "
             "Example: @remote(resource_config, method='POST', path='/api/process')",
-            why="a function of a load-balanced endpoint is called by its route, which is a method and a path",
-            remedy="@remote(resource_config, method='POST', path='/api/process')",
+            why=f"'{resource.name}' is load-balanced: its functions are called by their routes, a method and a path each",
+            remedy="add both, as in the example",
         )
     normal, pattern = normal_method(method), parse_path(path)
     config.update(method=normal, path=path)
@@ -145,7 +159,7 @@ def _routed(resource: LoadBalancerSlsResource, config: RemoteConfig, given: dict
     def decorate(function: F) -> F:
         _check_function(function, resource)
         _check_parameters(function, pattern)
-        _claim(resource, normal, pattern, function)
+        _claim(resource, normal, pattern, Site(function, sys._getframe(1).f_code))
         decorated = function if given["local"] else _stub(function, config)
         return _mark(decorated, config, local=bool(given["local"]))
 
@@ -154,12 +168,11 @@ def _routed(resource: LoadBalancerSlsResource, config: RemoteConfig, given: dict
 
 def _queued(resource: ServerlessEndpoint, config: RemoteConfig, given: dict[str, object]) -> Any:
     if given["method"] is not None or given["path"] is not None:
-        from warnings import warn
-
         warn(
             f"HTTP routing parameters (method={given['method']}, path={given['path']}) are only used with "
             f"LoadBalancerSlsResource, but resource_config is {type(resource).__name__}. They will be ignored.",
-            stacklevel=3,
+            why=f"'{resource.name}' is called through a queue, and has no routes",
+            remedy="leave them out, or use a LoadBalancerSlsResource or a LiveLoadBalancer",
         )
 
     def decorate(function: Any) -> Any:
@@ -179,25 +192,23 @@ def _queued(resource: ServerlessEndpoint, config: RemoteConfig, given: dict[str,
 
 def _stub(function: F, config: RemoteConfig) -> F:
     """What stands in for the function, as awaitable as the function is, and sends each call where it belongs."""
-    if _is_coroutine_function(function):
 
-        async def stub(*args: object, **kwargs: object) -> object:
-            from . import _call
+    async def awaited(*args: object, **kwargs: object) -> object:
+        from . import _call
 
-            return await _call.invoke_async(function, config, args, kwargs)
-    else:
+        return await _call.invoke_async(function, config, args, kwargs)
 
-        def stub(*args: object, **kwargs: object) -> object:  # type: ignore[misc]  # The one or the other.
-            from . import _call
+    def called(*args: object, **kwargs: object) -> object:
+        from . import _call
 
-            return _call.invoke(function, config, args, kwargs)
+        return _call.invoke(function, config, args, kwargs)
 
-    return _wrap(stub, function)
+    return _wrap(awaited if _is_coroutine_function(function) else called, function)
 
 
 def _wrap(stub: Callable[..., object], function: F) -> F:
     """As `functools.wraps`: for readers, editors and `inspect` the stub is the function."""
-    for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__"):
+    for name in _COPIED:
         if hasattr(function, name):
             setattr(stub, name, getattr(function, name))
     vars(stub).update(vars(function))
@@ -232,41 +243,38 @@ def _queued_class(cls: type, resource: ServerlessEndpoint) -> type:
 
 
 class Site:
-    """Which function was decorated, and where it stands."""
+    """Which function was decorated, and where: its file and line, and the code that the decorator stands in."""
 
-    __slots__ = ("file", "line", "module", "qualname")
+    __slots__ = ("around", "file", "line", "module", "qualname")
 
-    def __init__(self, function: Callable[..., object]) -> None:
+    def __init__(self, function: Callable[..., object], around: CodeType) -> None:
         code = _code(function)
         self.module = function.__module__
         self.qualname = function.__qualname__
         self.file: str = code.co_filename if code else ""
         self.line: int = code.co_firstlineno if code else 0
+        self.around = around
 
     def replaces(self, other: Site) -> bool:
         """Whether this is the same function again rather than a second one: its module is reloaded, or runs as
-        `__main__` and is imported by name too, or its cell is run again."""
-        if self.qualname != other.qualname:
+        `__main__` and is imported by name too, or its cell is run again, or it is nested in what is called again."""
+        in_one_place = self.module == other.module or (self.file == other.file and os.path.isabs(self.file))
+        if self.qualname != other.qualname or not in_one_place:
             return False
-        if self.file == other.file and not self.file.startswith("<"):
-            return self.line == other.line
-        # A cell, or a line at a prompt, is a new file each time it is run.
-        return self.module == other.module
+        # Where the code around it is the same object, two lines are two definitions: the second was pasted, say.
+        return self.around is not other.around or self.line == other.line
 
     def __str__(self) -> str:
         return f"function '{self.qualname}' ({self.file}:{self.line})"
 
 
-def _claim(
-    resource: LoadBalancerSlsResource, method: str, pattern: PathPattern, function: Callable[..., object]
-) -> None:
+def _claim(resource: LoadBalancerSlsResource, method: str, pattern: PathPattern, site: Site) -> None:
     """Give the route to the function; raise when another function of the resource has it."""
     routes: dict[tuple[str, str], Site] = vars(resource).setdefault("_routes", {})
-    key, site = (method, pattern.normal), Site(function)
-    first = routes.get(key)
+    first = routes.get((method, pattern.normal))
     if first is not None and not site.replaces(first):
         raise route_conflict(method, pattern.path, first=str(first), second=str(site))
-    routes[key] = site
+    routes[method, pattern.normal] = site
 
 
 def _check_function(function: object, resource: ServerlessResource) -> None:
@@ -294,20 +302,15 @@ def _check_parameters(function: Callable[..., object], pattern: PathPattern) -> 
     code = _code(function)
     if code is None or code.co_flags & _CO_VARKEYWORDS or hasattr(function, "__signature__"):
         return  # What it takes cannot be told from here.
-    count = code.co_argcount + code.co_kwonlyargcount
-    names = code.co_varnames[code.co_posonlyargcount : count]
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     for parameter in pattern.parameters:
-        if parameter in names:
-            continue
-        positional_only = parameter in code.co_varnames[: code.co_posonlyargcount]
-        raise ConfigurationError(
-            f"path '{pattern.path}' has the parameter '{parameter}', which function "
-            f"'{function.__qualname__}' does not take" + (" by name" if positional_only else ""),
-            why="a path's parameters are passed to the function by name",
-            remedy=f"move '{parameter}' behind the '/' in the signature"
-            if positional_only
-            else f"add '{parameter}' to the function's parameters, or take it out of the path",
-        )
+        if parameter not in names:
+            warn(
+                f"path '{pattern.path}' has the parameter '{parameter}', which function "
+                f"'{function.__qualname__}' does not take",
+                why="its value in a request is dropped",
+                remedy=f"add '{parameter}' to the function's parameters, or take it out of the path",
+            )
 
 
 def _code(function: Any) -> Any:
@@ -326,18 +329,26 @@ def _named(positional: tuple[object, ...], options: dict[str, object]) -> dict[s
     """The options by name. By position they come in the guide's order when the first is a method, else in `_OPTIONS`'."""
     order = _ROUTE_FIRST if positional and isinstance(positional[0], str) else tuple(_OPTIONS)[:-1]
     if len(positional) > len(order):
-        raise TypeError(f"remote() takes at most {len(order) + 1} positional arguments ({len(positional) + 1} given)")
+        raise OptionError(
+            f"remote() takes at most {len(order) + 1} positional arguments ({len(positional) + 1} given)",
+            why=f"after the resource it takes {', '.join(order)}",
+            remedy="give the options by name, as in method='POST'",
+        )
     by_position = dict(zip(order, positional))
     for name in by_position:
         if name in options:
-            raise TypeError(f"remote() got multiple values for argument '{name}'")
+            raise OptionError(
+                f"remote() got multiple values for argument '{name}'",
+                why="it is given by position and by name",
+                remedy=f"keep {name}=",
+            )
     unknown = sorted(name for name in options if name not in _OPTIONS)
     if unknown:
         raise _unknown_options(unknown)
     return {**_OPTIONS, **by_position, **options}
 
 
-def _unknown_options(names: list[str]) -> TypeError:
+def _unknown_options(names: list[str]) -> OptionError:
     from difflib import get_close_matches
 
     known = [name for name in _OPTIONS if not name.startswith("_")]
@@ -345,7 +356,11 @@ def _unknown_options(names: list[str]) -> TypeError:
     for name in names:
         near = get_close_matches(name, known, n=1, cutoff=0.6)
         shown.append(f"'{name}' (Did you mean '{near[0]}'?)" if near else f"'{name}'")
-    return TypeError(f"remote() got unknown keyword argument{'s'[: len(names) > 1]}: {', '.join(shown)}")
+    return OptionError(
+        f"remote() got unknown keyword argument{'s'[: len(names) > 1]}: {', '.join(shown)}",
+        why="ignored, it would change nothing, without a word",
+        remedy=f"the options are: {', '.join(known)}",
+    )
 
 
 def _packages(name: str, value: object) -> list[str] | None:

@@ -65,9 +65,13 @@ def not_deployed(resource: ServerlessResource) -> EndpointNotDeployed:
     """The error for a call at a deployment that is not there."""
     target = os.environ.get("FLASH_TARGET")
     sent_by = f"FLASH_TARGET={target}" if target else f"its class, {type(resource).__name__},"
+    return _no_url(f"{sent_by} sends calls of '{resource.name}' to its deployment, and there is none")
+
+
+def _no_url(why: str) -> EndpointNotDeployed:
     return EndpointNotDeployed(
         "Endpoint URL not available - endpoint may not be deployed",
-        why=f"{sent_by} sends calls of '{resource.name}' to its deployment, and there is none",
+        why=why,
         remedy="deploy it first; or set FLASH_TARGET=live, or use a LiveLoadBalancer, to call it live",
     )
 
@@ -184,7 +188,7 @@ class ServerlessResource(Declared):
     @property
     def endpoint_url(self) -> str:
         """The URL of the deployed endpoint. Raises `EndpointNotDeployed` when there is none."""
-        raise not_deployed(self)
+        raise _no_url(f"'{self.name}' has no deployment")
 
     async def deploy(self) -> ServerlessResource:
         """Deploy the endpoint. Raises `NotBuiltYet`."""

@@ -153,4 +153,4 @@ class _Siblings:
 
 
 _siblings = _Siblings()
-sys.meta_path.append(_siblings)  # type: ignore[arg-type]  # typeshed asks for more than importlib does
+sys.meta_path.append(_siblings)
