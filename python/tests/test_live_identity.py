@@ -1,0 +1,42 @@
+"""`type(x) is C` on both sides, however the program was started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from live_programs import LIVE, output
+
+
+def test_a_script() -> None:
+    assert output("identity.py") == "identity kept\n"
+
+
+def test_a_script_from_another_directory(tmp_path: Path) -> None:
+    assert output(LIVE / "identity.py", cwd=tmp_path) == "identity kept\n"
+
+
+def test_a_module_that_a_script_imports() -> None:
+    assert output("-c", "import identity; identity.main()") == "identity kept\n"
+
+
+def test_a_module_run_by_its_name() -> None:
+    assert output("-m", "identity") == "identity kept\n"
+
+
+def test_a_package_run_by_its_name() -> None:
+    assert output("-m", "shop", "an", "argument") == "identity kept\n"
+
+
+def test_a_package_in_another_directory(tmp_path: Path) -> None:
+    assert output("-m", "shop", "an", "argument", cwd=tmp_path, PYTHONPATH=f"{LIVE}:{LIVE.parents[1]}") == "identity kept\n"
+
+
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+def test_pytest_in_both_import_modes(mode: str) -> None:
+    project = LIVE / "project"
+    said = output(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={project}", "-c", "/dev/null",
+        f"--import-mode={mode}", "tests/checks.py", cwd=project,
+    )  # fmt: skip
+    assert "4 passed" in said
