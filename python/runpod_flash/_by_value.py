@@ -5,10 +5,16 @@ from __future__ import annotations
 import io
 import sys
 from types import FunctionType
+from weakref import WeakSet
 
 import cloudpickle  # type: ignore[import-untyped]
 
 from ._carry import MAIN_NAMES, main_has_names, named
+
+
+#: Classes that went out by value and are this process's own, and those that came in from another.
+_own: WeakSet[type] = WeakSet()
+_foreign: WeakSet[type] = WeakSet()
 
 
 def dumps(value: object) -> bytes:
@@ -23,14 +29,24 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         """cloudpickle ships all of `__main__` by value; what a file put there keeps its name."""
         if isinstance(obj, (type, FunctionType)):
             module = obj.__module__
-            if module in MAIN_NAMES and not main_has_names():
-                return super().reducer_override(obj)
-            name = _name(obj)
+            name = _name(obj) if module not in MAIN_NAMES or main_has_names() else None
             if name == obj.__qualname__ and module in MAIN_NAMES:
                 return NotImplemented  # pickle writes the name
             if name is not None and name != obj.__qualname__:
                 return named, (module, name)
-        return super().reducer_override(obj)
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, type) and reduced is not NotImplemented and obj not in _foreign:
+            _own.add(obj)
+        return reduced
+
+
+def set_class_state(cls: type, state: object) -> type:
+    """Stands in for cloudpickle's `_class_setstate`. It keeps the identity of a class that comes back, but would fill it again with
+    what came: methods whose globals are a copy. A class of this process stays as it is."""
+    if cls in _own:
+        return cls
+    _foreign.add(cls)
+    return cloudpickle.cloudpickle._class_setstate(cls, state)  # type: ignore[no-any-return]
 
 
 def _name(obj: type | FunctionType) -> str | None:

@@ -73,4 +73,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if module in MAIN_NAMES:
             return named(module, name)
+        if (module, name) == ("cloudpickle.cloudpickle", "_class_setstate"):
+            from ._by_value import set_class_state
+
+            return set_class_state
         return super().find_class(module, name)

@@ -1,0 +1,364 @@
+"""Live calls of functions in this module: what they see, print, return and keep."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from runpod_flash import LiveLoadBalancer, LoadBalancerSlsResource, remote
+
+api = LiveLoadBalancer(name="live")
+other = LiveLoadBalancer(name="other")
+deployed = LoadBalancerSlsResource(name="deployed", imageName="runpod/flash-lb")
+
+seen: list[object] = []
+offset = 10
+
+
+def helper(x: int) -> int:
+    return x + offset
+
+
+@remote(api, method="POST", path="/keep")
+def keep(value: object) -> list[object]:
+    seen.append(value)
+    return seen
+
+
+@remote(api, method="POST", path="/pid")
+def pid() -> int:
+    return os.getpid()
+
+
+@remote(other, method="POST", path="/pid")
+def other_pid() -> int:
+    return os.getpid()
+
+
+@remote(api, method="POST", path="/help")
+async def helped(x: int) -> int:
+    await asyncio.sleep(0)
+    return helper(x)
+
+
+@remote(api, method="POST", path="/say")
+def say(*words: str, file: str = "stdout", end: str = "\n") -> None:
+    for word in words:
+        print(word, file=getattr(sys, file), end=end)
+
+
+@remote(api, method="POST", path="/say-slowly")
+async def say_slowly(name: str) -> None:
+    for step in range(3):
+        print(name, step)
+        await asyncio.sleep(0.005)
+
+
+@remote(api, method="POST", path="/echo")
+def echo(*args: object, **kwargs: object) -> object:
+    return args, kwargs
+
+
+@remote(api, method="POST", path="/run-a-loop")
+def run_a_loop() -> str:
+    async def inner() -> str:
+        return "ran"
+
+    return asyncio.run(inner())
+
+
+@remote(api, method="POST", path="/surroundings")
+def surroundings() -> tuple[str, list[str], list[str], str | None]:
+    return os.getcwd(), sys.path, sys.argv, os.environ.get("ONLY_IN_THIS_TEST")
+
+
+@remote(api, method="POST", path="/twice")
+async def twice(x: int) -> int:
+    return await helped(x) * 2
+
+
+@remote(other, method="POST", path="/elsewhere")
+async def elsewhere(x: int) -> tuple[int, int]:
+    print("in the other worker")
+    return await helped(x), pid()
+
+
+@remote(api, method="POST", path="/nap")
+def nap(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+@remote(api, method="POST", path="/begin-and-nap")
+def begin_and_nap(seconds: float) -> None:
+    print("begun")
+    time.sleep(seconds)
+
+
+@remote(api, method="POST", path="/anap")
+async def anap(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@remote(api, method="POST", path="/forget")
+def crash() -> None:
+    os._exit(3)
+
+
+@remote(deployed, method="POST", path="/where")
+def where() -> int:
+    return os.getpid()
+
+
+def test_a_def_is_called_and_an_async_def_is_awaited() -> None:
+    assert pid() != os.getpid()
+    assert asyncio.run(helped(1)) == 11
+
+
+def test_state_lasts_over_calls_and_stays_in_the_worker() -> None:
+    before = len(keep("a"))
+    assert keep("b")[before:] == ["b"]
+    assert seen == []
+
+
+def test_each_endpoint_has_one_worker() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(lambda _: pid(), range(32)))) == 1
+    assert pid() != other_pid()
+
+
+def test_results_and_arguments_are_what_they_were() -> None:
+    value = {"a": (1, {2, 3}), "b": [None, b"\0", 1.5, 2**100], "c": "\ud800\U0001f600"}
+    assert echo(value, *[], key=value) == ((value,), {"key": value})
+    for falsy in ({}, [], 0, "", None, False):
+        assert echo(falsy) == ((falsy,), {})
+
+
+def test_large_values_go_both_ways() -> None:
+    value = os.urandom(3_000_000)
+    ((back,), _) = echo(value)  # type: ignore[misc]
+    assert back == value
+
+
+def test_a_worker_sees_the_callers_surroundings() -> None:
+    cwd, path, argv, _ = surroundings()
+    assert (cwd, argv) == (os.getcwd(), sys.argv)
+    assert set(path) <= set(sys.path)
+
+
+def test_a_def_never_sees_a_running_loop() -> None:
+    assert [run_a_loop() for _ in range(30)] == ["ran"] * 30  # in threads at first, on the main thread later
+
+
+def test_a_def_works_inside_a_running_loop() -> None:
+    async def main() -> tuple[int, int]:
+        return pid(), await helped(2)
+
+    assert asyncio.run(main()) == (pid(), 12)
+
+
+def test_several_loops_one_after_another() -> None:
+    assert [asyncio.run(helped(x)) for x in range(3)] == [10, 11, 12]
+
+
+def test_under_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    loop = uvloop.new_event_loop()
+    try:
+        assert loop.run_until_complete(helped(3)) == 13
+    finally:
+        loop.close()
+
+
+def test_calls_at_once_overlap() -> None:
+    async def gathered() -> list[float]:
+        return await asyncio.gather(*(anap(0.2) for _ in range(10)))
+
+    started = time.monotonic()
+    assert asyncio.run(gathered()) == [0.2] * 10
+    with ThreadPoolExecutor(10) as threads:
+        assert list(threads.map(nap, [0.2] * 10)) == [0.2] * 10
+    assert time.monotonic() - started < 2  # one after another, they would take 4 s
+
+
+def test_output_comes_in_order_to_the_callers_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    print("before")
+    say("one", "two")
+    say("an error", file="stderr")
+    say("no newline", end="")
+    print(" after")
+    assert capsys.readouterr() == ("before\none\ntwo\nno newline after\n", "an error\n")
+
+
+def test_output_comes_as_it_happens() -> None:
+    came: list[tuple[str, float]] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            came.append((text, time.monotonic()))
+            return len(text)
+
+    with contextlib.redirect_stdout(Stream()):
+        asyncio.run(say_slowly("x"))
+        ended = time.monotonic()
+    assert "".join(text for text, _ in came) == "x 0\nx 1\nx 2\n"
+    assert came[0][1] <= ended - 0.01  # two naps before the end
+
+
+class PerThread(io.StringIO):
+    """A stream that keeps what each thread wrote apart."""
+
+    def __init__(self) -> None:
+        self.texts: dict[int, str] = {}
+
+    def write(self, text: str) -> int:
+        key = threading.get_ident()
+        self.texts[key] = self.texts.get(key, "") + text
+        return len(text)
+
+
+def test_calls_at_once_see_their_own_output() -> None:
+    stream = PerThread()
+    barrier = threading.Barrier(4)
+
+    def call(name: str) -> tuple[str, str]:
+        barrier.wait()
+        asyncio.run(say_slowly(name))
+        return name, stream.texts[threading.get_ident()]
+
+    with contextlib.redirect_stdout(stream), ThreadPoolExecutor(4) as threads:
+        for name, text in threads.map(call, "abcd"):
+            assert text == "".join(f"{name} {step}\n" for step in range(3))
+
+
+def test_what_a_stream_cannot_encode_is_escaped() -> None:
+    raw = io.BytesIO()
+    with contextlib.redirect_stdout(io.TextIOWrapper(raw, encoding="ascii", write_through=True)):
+        say("\u00fc")
+        assert raw.getvalue() == b"\\xfc\n"
+
+
+def test_a_closed_stream_raises_after_the_call() -> None:
+    stream = io.StringIO()
+    stream.close()
+    before = len(keep("x"))
+    with contextlib.redirect_stdout(stream), pytest.raises(ValueError, match="closed file"):
+        say("x")
+    assert len(keep("y")) == before + 1
+
+
+def test_a_call_in_a_worker_of_the_same_endpoint_is_the_plain_function() -> None:
+    assert asyncio.run(twice(1)) == 22
+
+
+def test_a_call_in_another_endpoints_worker_goes_to_the_same_host(capsys: pytest.CaptureFixture[str]) -> None:
+    assert asyncio.run(elsewhere(1)) == (11, pid())
+    assert capsys.readouterr().out == "in the other worker\n"
+
+
+def test_a_cancelled_call_leaves_the_session_usable() -> None:
+    async def give_up() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(anap(30), 0.05)
+
+    asyncio.run(give_up())
+    assert asyncio.run(helped(1)) == 11
+
+
+def test_an_interrupted_call_leaves_the_session_usable() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    class Interrupting(io.StringIO):
+        """The call's first word is the sign that it runs."""
+
+        def write(self, text: str) -> int:
+            if text.startswith("begun"):
+                signal.raise_signal(signal.SIGUSR1)
+            return len(text)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with contextlib.redirect_stdout(Interrupting()), pytest.raises(KeyboardInterrupt):
+            begin_and_nap(5)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert asyncio.run(helped(1)) == 11
+
+
+def test_a_worker_that_died_is_replaced_and_the_next_call_says_that_state_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    keep("lost")
+    with pytest.raises(RuntimeError, match="died"):
+        crash()
+    assert keep("new") == ["new"]
+    assert "is lost" in capsys.readouterr().err
+    keep("and again")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_nested_function_travels_by_value_with_a_copy_of_its_globals(monkeypatch: pytest.MonkeyPatch) -> None:
+    factor = 2
+
+    @remote(api, method="POST", path="/nested")
+    def nested(x: int) -> int:
+        global offset
+        offset += 1
+        return helper(x) * factor + offset
+
+    assert nested(1) == (1 + 10) * 2 + 11
+    assert nested(1) == (1 + 10) * 2 + 11  # what it changed did not last
+    monkeypatch.setattr(sys.modules[__name__], "offset", 20)
+    factor = 3
+    assert nested(1) == (1 + 10) * 3 + 21  # `helper` is the worker's own, of the module; the rest is this call's copy
+
+
+def test_functions_and_lambdas_are_arguments_too() -> None:
+    calls: list[Callable[[int], int]] = [helper, lambda x: x * 2]
+
+    @remote(api, method="POST", path="/apply")
+    def apply(functions: list[Callable[[int], int]]) -> list[int]:
+        return [function(1) for function in functions]
+
+    assert apply(calls) == [11, 2]
+
+
+def test_a_class_that_travels_by_value_comes_back_as_itself() -> None:
+    class Local:
+        def __init__(self, x: int) -> None:
+            self.x = x
+
+        def offset(self) -> int:
+            return offset
+
+    ((back,), _) = echo(Local(1))  # type: ignore[misc]
+    assert type(back) is Local
+    assert back.x == 1
+    globals_of: Any = Local.offset
+    assert globals_of.__globals__ is globals()  # and its methods are still this module's
+
+
+@pytest.fixture
+def target(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    yield lambda name: monkeypatch.setenv("FLASH_TARGET", name)
+
+
+def test_the_target_overrides_the_class_both_ways(target: Callable[[str], None]) -> None:
+    with pytest.raises(ValueError, match="Endpoint URL not available - endpoint may not be deployed"):
+        where()
+    target("live")
+    assert where() != os.getpid()
+    target("production")
+    with pytest.raises(ValueError, match="Endpoint URL not available"):
+        pid()
