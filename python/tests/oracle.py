@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 from urllib.parse import quote
 
@@ -42,6 +43,50 @@ class Answer(NamedTuple):
 
 
 FAILED = Answer(500, None, None)
+
+
+class Difference(NamedTuple):
+    """Where we differ from FastAPI on purpose: one example of an entry of `docs/differences.json`."""
+
+    what: str
+    fastapi: str
+    """The status of its answer, or `refused` if it does not take the function; one of several, with ` or ` between."""
+    ours: str
+    signature: str
+    method: str
+    path: str
+    returns: str | None
+    request: Request
+
+
+@functools.cache
+def differences() -> list[Difference]:
+    entries = json.loads((Path(__file__).parents[2] / "docs" / "differences.json").read_text(encoding="utf-8"))
+    return [
+        Difference(
+            entry["what"],
+            entry["fastapi"],
+            entry["ours"],
+            example["signature"],
+            example.get("method", "POST"),
+            example.get("path", "/"),
+            example.get("returns"),
+            Request(
+                example.get("body", "").encode("latin-1"),
+                example.get("content", JSON),
+                example.get("query", "").encode(),
+                tuple(example.get("values", ())),
+            ),
+        )
+        for entry in entries
+        for example in entry["examples"]
+    ]
+
+
+@functools.cache
+def listed() -> frozenset[tuple[str, str, str]]:
+    """Method, signature and path of all that is known to differ."""
+    return frozenset((difference.method, difference.signature, difference.path) for difference in differences())
 
 
 def compare(function: Callable[..., Any], method: str, path: str, requests: Iterable[Request]) -> list[str]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import decimal
+import datetime  # noqa: F401 - this and others are for the texts
+import decimal  # noqa: F401
 import enum
-import ipaddress
-import pathlib
-import re
-import typing
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import ipaddress  # noqa: F401
+import math  # noqa: F401
+import pathlib  # noqa: F401
+import re  # noqa: F401
+import types  # noqa: F401
+import typing  # noqa: F401
+import uuid  # noqa: F401
+from collections import OrderedDict, defaultdict, deque  # noqa: F401
+from collections.abc import Callable, Iterable, Mapping, Sequence  # noqa: F401
 from typing import Annotated, Any, Generic, Literal, NamedTuple, Optional, TypeVar, Union
 
+import fastapi  # noqa: F401
+import fastapi.responses
 import pydantic
 import typing_extensions
 from pydantic import BaseModel, ConfigDict, Field
@@ -147,10 +151,43 @@ class Pricey(BaseModel):
         return self.net * 2
 
 
+class Plain:
+    """No type that anyone knows."""
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+
+class Slotted:
+    __slots__ = ("a",)
+
+    def __init__(self) -> None:
+        self.a = 1
+
+
+class Words(str):
+    """A string, and more."""
+
+
+class Refused(Exception):
+    """An exception that says how to answer it, as web frameworks have them."""
+
+    def __init__(self, status_code: object, detail: object = None, headers: object = None) -> None:
+        self.status_code, self.detail, self.headers = status_code, detail, headers
+
+
+def throw(error: BaseException) -> None:
+    raise error
+
+
 Pet = Annotated[Union[Cat, Dog], Field(discriminator="kind")]
 
 #: What the text of a signature may name. The module's own names are among them, for annotations that are strings.
 NAMES: dict[str, Any] = dict(globals())
+
+
+#: The expression that tells all arguments of the function it stands in.
+SHOWN = "{name: show(value) for name, value in locals().items()}"
 
 
 def show(value: object) -> object:
@@ -175,21 +212,18 @@ def show(value: object) -> object:
     return [kind, repr(value)]
 
 
-def function(signature: str, name: str = "answer", future: bool = False) -> Callable[..., object]:
-    """A function with this signature that returns what it was called with.
+def function(signature: str, returns: str = SHOWN, future: bool = False, prefix: str = "def") -> Callable[..., Any]:
+    """A function with this signature, an annotation of its result perhaps in it: `x: int, y: str = "" -> dict`.
 
-    With `future`, its annotations are strings, as after `from __future__ import annotations`.
+    It returns the value of the expression `returns`, which is what it was called with unless said. With `future`, its annotations are
+    strings, as after `from __future__ import annotations`. `prefix` may be `async def`.
     """
-    source = f"def {name}({signature}):\n    return {{name: show(value) for name, value in locals().items()}}\n"
+    parameters, arrow, annotation = signature.partition("->")
+    source = f"{prefix} answer({parameters}){arrow}{annotation}:\n    return {returns}\n"
     if future:
         source = "from __future__ import annotations\n" + source
     names = NAMES | {"show": show, "__name__": __name__}
-    # `dont_inherit`: this module's own `annotations` would make strings of them all.
+    # `dont_inherit`: else this module's own `annotations` would make strings of them all.
     exec(compile(source, "<signature>", "exec", dont_inherit=True), names)
-    made: Callable[..., object] = names[name]
+    made: Callable[..., Any] = names["answer"]
     return made
-
-
-__all__ = [
-    "NAMES", "Iterable", "Mapping", "Sequence", "datetime", "decimal", "function", "ipaddress", "pathlib", "re", "show", "typing", "uuid",
-]  # fmt: skip
