@@ -1,2 +1,47 @@
-//! flash
-fn main() {}
+//! `cargo xtask`: what is done to this project rather than by it. One file a command.
+//!
+//! People run it, and `.ci/run` does. It runs other programs (cargo, Python, `flash`) and knows nothing of what is in
+//! our crates: what it measures and tests is what a user gets.
+
+mod ci;
+mod environment;
+mod failure;
+mod interpreter;
+mod process;
+mod project;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of this project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Set up `.venv`, and run every test: Rust, Python, end to end, the guide's
+    Test(test::Arguments),
+    /// Everything that CI checks: format, lints, docs, licences, tests, types
+    Ci(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = process::end_children_when_told_to().and_then(|()| match Arguments::parse().task {
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Ci(arguments) => ci::run(&arguments),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if process::told_to_end() => ExitCode::from(130), // as a shell tells that Ctrl-C ended something
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
