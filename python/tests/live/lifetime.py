@@ -1,0 +1,187 @@
+"""One way to live and end, chosen by the first argument."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+from runpod_flash import LiveLoadBalancer, _session, remote
+
+api = LiveLoadBalancer(name="lifetime")
+calls = []
+
+
+@remote(api, method="POST", path="/pid")
+def pid():
+    calls.append(1)
+    return os.getpid(), len(calls)
+
+
+@remote(api, method="POST", path="/spin")
+def spin():
+    print("spinning", flush=True)
+    while True:
+        pass
+
+
+@remote(api, method="POST", path="/hold")
+def hold_the_gil():
+    """One call into C that never comes back and never lets go of the interpreter."""
+    print("holding", flush=True)
+    sum(iter(int, 1))
+
+
+@remote(api, method="POST", path="/nap")
+def nap():
+    print("napping", flush=True)
+    time.sleep(60)
+
+
+def end():
+    print(*pid(), flush=True)
+
+
+def crash():
+    end()
+    os.abort()
+
+
+def raise_an_error():
+    end()
+    raise RuntimeError("uncaught")
+
+
+def leave_at_once():
+    end()
+    os._exit(0)
+
+
+def wait():
+    end()
+    signal.pause()
+
+
+def first_call_from_a_thread_that_ends():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(pid()))
+    thread.start()
+    thread.join()
+    while len(os.listdir("/proc/self/task")) > 1:  # `join` is back a moment before the system's thread has ended
+        time.sleep(0.001)
+    found.append(pid())
+    assert found[0][0] == found[1][0] and found[1][1] == 2, found
+    print("the same worker")
+
+
+def forked_child():
+    """The child outlives its parent, and has a session of its own."""
+    worker, _ = pid()
+    own = pid()
+    child = os.fork()
+    if child == 0:
+        theirs, count = pid()
+        assert theirs != worker and count == 1, (theirs, worker, count)
+        assert _session.current().is_own
+        print(json.dumps({"child": os.getpid(), "server": _session.current().pid}), flush=True)
+        signal.pause()
+        os._exit(0)
+    assert pid() == (own[0], 3)
+    print(json.dumps({"parent": os.getpid(), "server": _session.current().pid}), flush=True)
+    os._exit(0)
+
+
+def forked_by_multiprocessing(method):
+    import multiprocessing
+
+    mine, _ = pid()
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        theirs = pool.map(call_pid, range(2), chunksize=1)
+    assert all(worker != mine for worker, _ in theirs), (mine, theirs)
+    print("sessions of their own")
+
+
+def call_pid(_):
+    return pid()
+
+
+def server_killed():
+    before, _ = pid()
+    os.kill(_session.current().pid, signal.SIGKILL)
+    os.waitpid(_session.current().pid, 0)
+    after, count = pid()
+    assert after != before and count == 1
+    print("another session")
+
+
+def worker_killed():
+    before, _ = pid()
+    os.kill(before, signal.SIGKILL)
+    pidfd = os.pidfd_open(before) if alive(before) else None
+    if pidfd is not None:
+        import select
+
+        select.select([pidfd], [], [])
+    from runpod_flash import FlashError
+
+    try:
+        after, count = pid()
+    except FlashError as e:  # it was on its way to the dead worker
+        assert "died" in str(e), e
+        after, count = pid()
+    assert after != before and count == 1
+    print("another worker")
+
+
+def alive(process):
+    return os.path.exists(f"/proc/{process}")
+
+
+def marked():
+    """The processes of this session, but for this one."""
+    mark = f"LIVE_MARK={os.environ['LIVE_MARK']}".encode()
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    if mark in file.read():
+                        yield name
+            except OSError:  # ended meanwhile
+                continue
+
+
+def streams():
+    """No process of the session has a stream of the script's, nor a descriptor that it lets its children have."""
+    os.dup2(1, 9, inheritable=True)
+    pid()
+    ours = {os.readlink(f"/proc/self/fd/{descriptor}") for descriptor in (0, 1, 2, 9)} - {os.devnull}
+    found = list(marked())
+    assert len(found) >= 3, found  # server, zygote, worker
+    for process in found:
+        theirs = {os.readlink(f"/proc/{process}/fd/{name}") for name in os.listdir(f"/proc/{process}/fd")}
+        assert not ours & theirs, (process, ours & theirs)
+    print("streams of its own")
+
+
+def token():
+    """Nobody who looks at the processes finds the token."""
+    pid()
+    secret = _session.current().authorization.removeprefix("Bearer ").encode()
+    assert len(secret) == 64
+    for process in [*marked(), "self"]:
+        for place in ("environ", "cmdline"):
+            with open(f"/proc/{process}/{place}", "rb") as file:
+                assert secret not in file.read(), (process, place)
+    print("kept")
+
+
+def interrupted():
+    try:
+        nap()
+    except KeyboardInterrupt:
+        print("interrupted", pid()[1], flush=True)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

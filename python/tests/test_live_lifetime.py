@@ -1,0 +1,165 @@
+"""A session lives as long as its script, however that ends. Real processes, counted by a mark in their environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from live_programs import LIVE, LIMIT, environment, output, run
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks processes up in /proc")
+
+#: Nothing of ours runs this long after the script ended, in seconds.
+PROMISED = 2.0
+
+
+def processes(mark: str) -> list[int]:
+    """The living processes that were started with `mark`."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and f"LIVE_MARK={mark}".encode() in Path("/proc", name, "environ").read_bytes():
+                found.append(int(name))
+        except OSError:  # it ended, or is a zombie
+            continue
+    return found
+
+
+def until(condition: Callable[[], bool], limit: float, what: str) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def gone(mark: str) -> None:
+    until(lambda: not processes(mark), PROMISED, f"still there: {processes(mark)}")
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    mark = uuid.uuid4().hex
+    yield mark
+    for process in processes(mark):  # a test failed: nothing is left behind all the same
+        os.kill(process, signal.SIGKILL)
+
+
+@contextmanager
+def running(mark: str, *arguments: str, cwd: Path = LIVE) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, LIVE / "lifetime.py", *arguments], cwd=cwd, env=environment(LIVE_MARK=mark),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=LIMIT)
+
+
+@pytest.mark.parametrize("ending", ["end", "crash", "raise_an_error", "leave_at_once"])
+def test_nothing_is_left_when_a_script_ends(mark: str, ending: str) -> None:
+    done = run("lifetime.py", ending, LIVE_MARK=mark)
+    assert done.stdout.split()[1:] == ["1"], done.stderr
+    gone(mark)
+
+
+@pytest.mark.parametrize(("program", "sign"), [("wait", ""), ("nap", "napping"), ("spin", "spinning"), ("hold_the_gil", "holding")])
+def test_nothing_is_left_when_a_script_is_killed(mark: str, program: str, sign: str) -> None:
+    with running(mark, program) as script:
+        assert script.stdout is not None
+        assert sign in script.stdout.readline()
+        assert len(processes(mark)) >= 4  # script, server, zygote, worker
+        script.kill()
+        script.wait()
+        gone(mark)
+
+
+def test_the_session_does_not_end_with_the_thread_of_the_first_call(mark: str) -> None:
+    assert output("lifetime.py", "first_call_from_a_thread_that_ends", LIVE_MARK=mark) == "the same worker\n"
+    gone(mark)
+
+
+def test_a_forked_child_has_its_own_session_and_does_not_keep_the_parents(mark: str) -> None:
+    with running(mark, "forked_child") as script:
+        assert script.stdout is not None
+        said = [json.loads(script.stdout.readline()) for _ in range(2)]
+        child = next(one for one in said if "child" in one)
+        parent = next(one for one in said if "parent" in one)
+        script.wait()
+        until(lambda: parent["server"] not in processes(mark), PROMISED, "the parent's server outlives it")
+        assert child["server"] in processes(mark)
+        os.kill(child["child"], signal.SIGKILL)
+        gone(mark)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_multiprocessing_have_sessions_of_their_own(mark: str, method: str) -> None:
+    assert output("lifetime.py", "forked_by_multiprocessing", method, LIVE_MARK=mark) == "sessions of their own\n"
+    gone(mark)
+
+
+def test_a_killed_server_is_replaced_and_the_script_is_told(mark: str) -> None:
+    done = run("lifetime.py", "server_killed", LIVE_MARK=mark)
+    assert done.stdout == "another session\n", done.stderr
+    assert "is lost" in done.stderr
+    gone(mark)
+
+
+def test_a_killed_worker_is_replaced_and_the_script_is_told(mark: str) -> None:
+    done = run("lifetime.py", "worker_killed", LIVE_MARK=mark)
+    assert done.stdout == "another worker\n", done.stderr
+    assert "is lost" in done.stderr
+    gone(mark)
+
+
+def test_the_session_has_no_stream_of_the_scripts(mark: str) -> None:
+    assert output("lifetime.py", "streams", LIVE_MARK=mark) == "streams of its own\n"
+
+
+def test_the_token_is_in_no_argument_and_no_environment(mark: str) -> None:
+    assert output("lifetime.py", "token", LIVE_MARK=mark) == "kept\n"
+
+
+def test_ctrl_c_is_for_the_script_and_the_session_stays_usable(mark: str) -> None:
+    with running(mark, "interrupted") as script:
+        assert script.stdout is not None
+        assert script.stdout.readline() == "napping\n"
+        os.killpg(script.pid, signal.SIGINT)  # as a terminal does, to the whole group
+        assert script.stdout.readline() == "interrupted 1\n"
+        script.wait()
+        gone(mark)
+
+
+def test_two_scripts_share_nothing(mark: str) -> None:
+    with running(mark, "wait") as one, running(mark, "wait") as two:
+        assert one.stdout is not None
+        assert two.stdout is not None
+        first, second = one.stdout.readline().split(), two.stdout.readline().split()
+    assert first[1] == second[1] == "1"
+    assert first[0] != second[0]
+    gone(mark)
+
+
+def test_a_directory_that_cannot_be_written_is_enough_and_nothing_is_written(mark: str, tmp_path: Path) -> None:
+    (tmp_path / "lifetime.py").write_bytes((LIVE / "lifetime.py").read_bytes())
+    home = tmp_path / "home"
+    home.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    tmp_path.chmod(0o555)
+    try:
+        done = run(tmp_path / "lifetime.py", "end", cwd=tmp_path, LIVE_MARK=mark, HOME=str(home), TMPDIR=str(home))
+    finally:
+        tmp_path.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    gone(mark)
