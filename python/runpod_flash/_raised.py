@@ -66,7 +66,7 @@ def _pack_one(error: BaseException) -> tuple[int, bytes]:
     except Exception:  # noqa: S110
         pass
     try:
-        packed = _carry.dumps((type(error), error.args, vars(error)))
+        packed = _carry.dumps(_parts(error))
         if type(_rebuild(*_carry.loads(packed))) is type(error):  # type: ignore[misc]
             return _PARTS, packed
     except Exception:  # noqa: S110
@@ -86,16 +86,24 @@ def _unpack_one(form: int, packed: bytes) -> BaseException | None:
     return error if isinstance(error, BaseException) else None
 
 
-def _rebuild(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
-    """An instance without `__init__`: what that takes need not be what `args` holds."""
-    builtin: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
-    try:
-        error: BaseException = builtin.__new__(kind, *args)
-    except TypeError:  # this one takes other arguments
-        error = builtin.__new__(kind)
+def _parts(error: BaseException) -> tuple[object, ...]:
+    """Class, `args`, what the built-in class beneath takes (an OSError's file, say, is not in `args`), and attributes."""
+    _, given, *state = _builtin(type(error)).__reduce__(error)
+    return type(error), error.args, given, state[0] if state else None
+
+
+def _rebuild(kind: type[BaseException], args: tuple[Any, ...], given: tuple[Any, ...], state: dict[str, Any] | None) -> BaseException:
+    """An instance without the class's own `__init__`: what that takes need not be what `args` holds."""
+    builtin = _builtin(kind)
+    error: BaseException = builtin.__new__(kind, *given)
+    builtin.__init__(error, *given)
     error.args = args
-    vars(error).update(state)
+    BaseException.__setstate__(error, state)
     return error
+
+
+def _builtin(kind: type[BaseException]) -> Any:
+    return next(base for base in kind.__mro__ if base.__module__ == "builtins")
 
 
 def _type_name(error: BaseException) -> str:
