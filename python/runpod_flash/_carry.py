@@ -54,7 +54,8 @@ def loads(data: bytes) -> object:
 
 def main_has_names() -> bool:
     """Whether a worker finds by name what lives in this process's `__main__`: it is a file, and nobody types at its prompt."""
-    return getattr(sys.modules.get("__main__"), "__file__", None) is not None and not hasattr(sys, "ps1")
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return isinstance(file, str) and not file.startswith("<") and not hasattr(sys, "ps1")  # "<stdin>" is none
 
 
 def named(module: str, name: str) -> object:
