@@ -70,6 +70,12 @@ def echo(*args: object, **kwargs: object) -> object:
     return args, kwargs
 
 
+@remote(api, method="POST", path="/pass-an-object")
+async def pass_an_object() -> bool:
+    value: list[object] = []
+    return echo(value)[0][0] is value  # type: ignore[index]
+
+
 @remote(api, method="POST", path="/run-a-loop")
 def run_a_loop() -> str:
     async def inner() -> str:
@@ -261,6 +267,7 @@ def test_a_closed_stream_raises_after_the_call() -> None:
 
 def test_a_call_in_a_worker_of_the_same_endpoint_is_the_plain_function() -> None:
     assert asyncio.run(twice(1)) == 22
+    assert asyncio.run(pass_an_object())
 
 
 def test_a_call_in_another_endpoints_worker_goes_to_the_same_host(capsys: pytest.CaptureFixture[str]) -> None:

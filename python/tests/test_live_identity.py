@@ -33,10 +33,11 @@ def test_a_package_in_another_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
-def test_pytest_in_both_import_modes(mode: str) -> None:
+def test_pytest_in_both_import_modes(mode: str, tmp_path: Path) -> None:
+    """From another directory: `python -m pytest` puts its own on `sys.path`, where it would help."""
     project = LIVE / "project"
     said = output(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={project}", "-c", "/dev/null",
-        f"--import-mode={mode}", "tests/checks.py", cwd=project,
+        f"--import-mode={mode}", project / "tests" / "checks.py", cwd=tmp_path,
     )  # fmt: skip
     assert "4 passed" in said

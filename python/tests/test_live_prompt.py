@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from live_programs import LIVE, output
 
+#: A prompt goes on after an error; a test must not.
+FAILS = "import sys; sys.excepthook = lambda *error: (sys.__excepthook__(*error), __import__('os')._exit(1))\n"
 PROGRAM = (LIVE / "at_a_prompt.py").read_text()
 
 
@@ -16,8 +20,13 @@ def test_standard_input() -> None:
 
 
 def test_a_prompt() -> None:
-    failed = "import sys; sys.excepthook = lambda *error: (sys.__excepthook__(*error), __import__('os')._exit(1))\n"
-    assert "it was found" in output("-i", "-q", stdin=failed + PROGRAM)
+    assert "it was found" in output("-i", "-q", stdin=FAILS + PROGRAM)
+
+
+def test_a_prompt_after_a_script(tmp_path: Path) -> None:
+    """The module has a file, and what was typed is not in it."""
+    (tmp_path / "empty.py").touch()
+    assert "it was found" in output("-i", tmp_path / "empty.py", stdin=FAILS + PROGRAM)
 
 
 def test_a_notebook() -> None:

@@ -2,6 +2,8 @@
 
 import sys
 
+package_came_first = "shop" in sys.modules
+
 from runpod_flash import LiveLoadBalancer, remote
 
 from .things import NoSuchThing, Thing
@@ -18,12 +20,13 @@ class Own(Thing):
 def thing(value):
     if value.name == "none":
         raise NoSuchThing(value.name)
-    return type(value) is Own, Own("back"), Thing("back"), spec_name, package, sys.argv[1:]
+    return type(value) is Own, Own("back"), Thing("back"), spec_name, package, sys.argv[1:], package_came_first
 
 
 if __name__ == "__main__":
-    known, own, other, name, parent, argv = thing(Own("there"))
+    known, own, other, name, parent, argv, first = thing(Own("there"))
     assert known and type(own) is Own and type(other) is Thing
+    assert first
     assert (name, parent, argv) == ("shop.__main__", "shop", ["an", "argument"]), (name, parent, argv)
     try:
         thing(Own("none"))
