@@ -12,6 +12,10 @@ def test_a_script() -> None:
     assert output("identity.py") == "identity kept\n"
 
 
+def test_a_function_in_a_second_file_and_a_class_in_the_script() -> None:
+    assert output("two_files.py") == "identity kept\n"
+
+
 def test_a_script_from_another_directory(tmp_path: Path) -> None:
     assert output(LIVE / "identity.py", cwd=tmp_path) == "identity kept\n"
 
