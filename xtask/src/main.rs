@@ -3,12 +3,16 @@
 //! People run it, and `.ci/run` does. It runs other programs (cargo, Python, `flash`) and knows nothing of what is in
 //! our crates: what it measures and tests is what a user gets.
 
+mod bench;
 mod ci;
+mod demo;
 mod environment;
 mod failure;
+mod http;
 mod interpreter;
 mod process;
 mod project;
+mod server;
 mod test;
 
 use std::process::ExitCode;
@@ -25,16 +29,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Set up `.venv`, serve the guide's service, call it over HTTP and from Python, and serve on until Ctrl-C
+    Demo(demo::Arguments),
     /// Set up `.venv`, and run every test: Rust, Python, end to end, the guide's
     Test(test::Arguments),
     /// Everything that CI checks: format, lints, docs, licences, tests, types
     Ci(test::Arguments),
+    /// Measure `flash` against bare hyper and FastAPI, and keep the tables in bench/README.md
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = process::end_children_when_told_to().and_then(|()| match Arguments::parse().task {
+        Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Ci(arguments) => ci::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

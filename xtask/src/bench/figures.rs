@@ -1,0 +1,101 @@
+//! What was measured, and what is made of it.
+
+use std::collections::BTreeMap;
+
+use super::subject::Subject;
+
+/// What came of one turn of load.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// Requests answered in a second.
+    pub per_second: f64,
+    /// Half of the answers came within this time.
+    pub p50_us: f64,
+    /// All but one in a hundred came within this time.
+    pub p99_us: f64,
+    /// What the server's processes used of the processor, for a thousand requests.
+    pub cpu_seconds_per_1000: f64,
+}
+
+impl Turn {
+    /// How many cores the server kept busy.
+    pub fn cores(&self) -> f64 {
+        self.cpu_seconds_per_1000 * self.per_second / 1000.0
+    }
+}
+
+/// All turns, by connections and subject, in the order of the rounds.
+#[derive(Default)]
+pub struct Rounds {
+    turns: BTreeMap<(u32, Subject), Vec<Turn>>,
+}
+
+impl Rounds {
+    /// Adds the next round's turn.
+    pub fn add(&mut self, connections: u32, subject: Subject, turn: Turn) {
+        self.turns.entry((connections, subject)).or_default().push(turn);
+    }
+
+    /// Who took part.
+    pub fn subjects(&self, connections: u32) -> impl Iterator<Item = Subject> {
+        self.turns.keys().filter(move |key| key.0 == connections).map(|key| key.1)
+    }
+
+    /// The median over the rounds.
+    pub fn median(&self, connections: u32, subject: Subject, figure: impl Fn(&Turn) -> f64) -> f64 {
+        median(self.turns(connections, subject).iter().map(figure).collect())
+    }
+
+    /// One subject's figure as a part of another's: the median of the rounds' ratios.
+    pub fn ratio(&self, connections: u32, subject: Subject, to: Subject, figure: impl Fn(&Turn) -> f64) -> f64 {
+        let pairs = self.turns(connections, subject).iter().zip(self.turns(connections, to));
+        median(pairs.map(|(one, other)| figure(one) / figure(other)).collect())
+    }
+
+    fn turns(&self, connections: u32, subject: Subject) -> &[Turn] {
+        self.turns.get(&(connections, subject)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The middle one; of an even number, the mean of the two in the middle. Of none, not a number.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(per_second: f64) -> Turn {
+        Turn { per_second, p50_us: 100.0, p99_us: 200.0, cpu_seconds_per_1000: 0.02 }
+    }
+
+    #[test]
+    fn the_median_is_the_middle_whatever_the_order() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn a_ratio_compares_within_a_round() {
+        let mut rounds = Rounds::default();
+        // The machine was half as fast in the second round, for both.
+        for (ours, hyper) in [(50.0, 100.0), (25.0, 50.0), (60.0, 100.0)] {
+            rounds.add(64, Subject::Def, turn(ours));
+            rounds.add(64, Subject::Hyper, turn(hyper));
+        }
+        assert_eq!(rounds.ratio(64, Subject::Def, Subject::Hyper, |turn| turn.per_second), 0.5);
+    }
+
+    #[test]
+    fn cores_are_what_was_used_in_a_second() {
+        assert_eq!(turn(50_000.0).cores(), 1.0);
+    }
+}

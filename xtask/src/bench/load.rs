@@ -1,0 +1,65 @@
+//! Load, made by `wrk`.
+
+use std::process::Command;
+
+use serde::Deserialize;
+
+use super::figures::Turn;
+use super::machine;
+use crate::failure::Failure;
+use crate::process;
+use crate::server::Server;
+
+/// How much of it.
+#[derive(Clone, Copy)]
+pub struct Load {
+    /// Connections, each with one request at a time.
+    pub connections: u32,
+    /// For how long.
+    pub seconds: u32,
+}
+
+/// The line that `bench/post.lua` writes.
+#[derive(Deserialize)]
+struct Outcome {
+    requests: u64,
+    duration_us: u64,
+    p50_us: u64,
+    p99_us: u64,
+    refused: u64,
+    broken: u64,
+}
+
+/// Whether load can be made here.
+pub fn check_tool() -> Result<(), Failure> {
+    // It exits with 1 after telling its version: what counts is that it starts.
+    Command::new("wrk").arg("--version").output().map(drop).map_err(|cause| {
+        Failure::new("`wrk`, which makes the load, is missing", cause, "apt-get install wrk (Debian, Ubuntu), brew install wrk (macOS)")
+    })
+}
+
+/// Sends requests to a path of a server.
+pub fn make(server: &Server, path: &str, load: Load) -> Result<Turn, Failure> {
+    let url = format!("{}{path}", server.url());
+    let mut wrk = Command::new("wrk");
+    wrk.args(["--threads", "1", "--script", "bench/post.lua"]);
+    wrk.args(["--connections", &load.connections.to_string(), "--duration", &format!("{}s", load.seconds), &url]);
+    let before = machine::cpu_seconds(server.id())?;
+    let printed = process::read(&mut wrk)?;
+    let used = machine::cpu_seconds(server.id())? - before;
+
+    let line = printed.lines().last().unwrap_or_default();
+    let outcome: Outcome = serde_json::from_str(line)
+        .map_err(|cause| Failure::new("`wrk` said something else than `bench/post.lua` tells it to", cause, "install wrk 4 or newer"))?;
+    let Outcome { requests, duration_us, p50_us, p99_us, refused, broken } = outcome;
+    if requests == 0 || refused + broken > 0 {
+        let why = format!("of {requests} answers {refused} were refusals, and {broken} requests had none");
+        return Err(Failure::new(format!("{url} does not stand the load"), why, "look at the server's output, in target/bench"));
+    }
+    Ok(Turn {
+        per_second: requests as f64 / (duration_us as f64 / 1e6),
+        p50_us: p50_us as f64,
+        p99_us: p99_us as f64,
+        cpu_seconds_per_1000: used / (requests as f64 / 1000.0),
+    })
+}
