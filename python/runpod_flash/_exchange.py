@@ -175,8 +175,8 @@ def _context() -> bytes:
     main = vars(sys.modules["__main__"])
     context = {
         "cwd": directory,
-        "sys_path": list(sys.path),
-        "argv": getattr(sys, "argv", [""]),
+        "sys_path": [entry for entry in sys.path if isinstance(entry, str)],  # the import system skips any other
+        "argv": [str(argument) for argument in sys.argv],
         "environ": dict(os.environ),
         "main": describe(main) if _carry.main_has_names() else None,
     }

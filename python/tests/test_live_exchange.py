@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +93,13 @@ def test_a_connection_that_fails_is_never_tried_again() -> None:
 def test_a_host_that_is_not_this_process_own_is_not_replaced() -> None:
     with pytest.raises(SessionError):
         exchange().failed(ConnectionRefusedError("refused"))
+
+
+def test_a_context_with_paths_that_are_no_strings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", ["/a", Path("/b")])
+    monkeypatch.setattr("sys.argv", [Path("/program"), 1])
+    context = json.loads(_exchange._context())
+    assert (context["sys_path"], context["argv"]) == (["/a"], ["/program", "1"])
 
 
 def test_a_context_without_a_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
