@@ -32,6 +32,8 @@ pub struct Trouble {
     pub why: String,
     /// How to mend it.
     pub remedy: String,
+    /// Where: a file and line, and the line.
+    pub at: Option<String>,
     /// Text that comes before: a traceback.
     pub detail: Option<String>,
 }
@@ -39,7 +41,7 @@ pub struct Trouble {
 impl Trouble {
     /// A trouble without a traceback.
     pub fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), remedy: remedy.into(), detail: None }
+        Self { what: what.into(), why: why.into(), remedy: remedy.into(), at: None, detail: None }
     }
 }
 
@@ -89,8 +91,8 @@ fn shown(label: String, trouble: &Trouble) -> String {
         text.push('\n');
     }
     let _ = writeln!(text, "{label}: {}", trouble.what); // writing to a String does not fail
-    for (name, value) in [("why", &trouble.why), ("try", &trouble.remedy)] {
-        if !value.is_empty() {
+    for (name, value) in [(" at", trouble.at.as_deref()), ("why", Some(&*trouble.why)), ("try", Some(&*trouble.remedy))] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
             let _ = writeln!(text, "  {}: {}", name.bold(), value.trim_end().replace('\n', "\n       "));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use flash_workers::{Answer, Event, Events, Outcome};
@@ -18,6 +19,8 @@ pub enum Payload {
         events: Events,
         /// The endpoint, for messages.
         endpoint: String,
+        /// What a call may take, for messages.
+        timeout: Duration,
         /// Whether the last record was sent.
         ended: bool,
     },
@@ -31,10 +34,10 @@ impl Body for Payload {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes)))),
             Self::Records { ended: true, .. } => Poll::Ready(None),
-            Self::Records { events, endpoint, ended } => {
+            Self::Records { events, endpoint, timeout, ended } => {
                 let Some(event) = std::task::ready!(events.poll_next(context)) else { return Poll::Ready(None) };
                 *ended = matches!(event, Event::End(_));
-                Poll::Ready(Some(Ok(Frame::data(record(endpoint, event)))))
+                Poll::Ready(Some(Ok(Frame::data(record(endpoint, *timeout, event)))))
             }
         }
     }
@@ -59,7 +62,7 @@ const NOTE: u8 = 5;
 const FAILURE: u8 = 6;
 
 /// `u32 length · u8 kind · payload`.
-fn record(endpoint: &str, event: Event) -> Bytes {
+fn record(endpoint: &str, timeout: Duration, event: Event) -> Bytes {
     let (kind, payload) = match event {
         Event::Output(stream, text) => (stream, text),
         Event::StateLost => {
@@ -69,10 +72,7 @@ fn record(endpoint: &str, event: Event) -> Bytes {
             (NOTE, note.into())
         }
         Event::End(Outcome::Answered(Answer { status, body, .. })) => (status as u8, body),
-        Event::End(outcome) => {
-            let (what, why, remedy) = explain(endpoint, &outcome);
-            (FAILURE, serde_json::json!({ "error": what, "why": why, "try": remedy }).to_string().into())
-        }
+        Event::End(outcome) => (FAILURE, explain(endpoint, timeout, &outcome).to_string().into()),
     };
     let mut out = BytesMut::with_capacity(5 + payload.len());
     out.put_u32_le(payload.len() as u32);
@@ -81,27 +81,36 @@ fn record(endpoint: &str, event: Event) -> Bytes {
     out.freeze()
 }
 
-/// What happened, why, and how to mend it, where a live call got no answer.
-fn explain(endpoint: &str, outcome: &Outcome) -> (String, String, String) {
-    match outcome {
+/// What happened, why, and how to mend it, where a live call got no answer; `kind` is what the SDK chooses an exception by.
+fn explain(endpoint: &str, timeout: Duration, outcome: &Outcome) -> serde_json::Value {
+    let (kind, what, why, remedy) = match outcome {
         Outcome::Answered(_) => unreachable!("an answer needs no explanation"),
         Outcome::Expired => (
-            format!("Execution timeout on {endpoint} after 30s"),
+            "expired",
+            expired(endpoint, timeout),
             "the function had not returned by then".into(),
             "make it faster, or split the work".into(),
         ),
         Outcome::Lost => (
+            "lost",
             format!("the worker of `{endpoint}` died while it ran this call"),
             "the process ended: killed, out of memory, a crash in native code, or `os._exit`".into(),
             "see what it printed; the next call gets a new worker, without the state of this one".into(),
         ),
         Outcome::Refused => (
+            "refused",
             format!("`{endpoint}` has too many calls waiting"),
             "its worker is busy with others".into(),
             "await some of the calls before making more".into(),
         ),
-        Outcome::Failed(error) => (error.to_string(), error.why(), error.remedy()),
-    }
+        Outcome::Failed(error) => ("failed", error.to_string(), error.why(), error.remedy()),
+    };
+    serde_json::json!({ "kind": kind, "error": what, "why": why, "try": remedy })
+}
+
+/// As the guide words it.
+fn expired(endpoint: &str, timeout: Duration) -> String {
+    format!("Execution timeout on {endpoint} after {}s", timeout.as_secs_f64())
 }
 
 /// A response with a JSON body that the gateway makes by itself.
@@ -123,12 +132,11 @@ fn failure(status: StatusCode, text: &str, id: &str) -> Response<Payload> {
 }
 
 /// The response for what became of a request.
-pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: std::time::Duration, id: &str) -> Response<Payload> {
+pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &str) -> Response<Payload> {
     match outcome {
         Outcome::Answered(answer) => answered(answer, id),
         Outcome::Expired => {
-            let text = format!("Execution timeout on {endpoint} after {}s", timeout.as_secs_f64());
-            failure(StatusCode::GATEWAY_TIMEOUT, &text, id)
+            failure(StatusCode::GATEWAY_TIMEOUT, &expired(endpoint, timeout), id)
         }
         Outcome::Lost => failure(StatusCode::BAD_GATEWAY, "the worker that ran this request died", id),
         Outcome::Refused => {

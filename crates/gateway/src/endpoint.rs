@@ -1,9 +1,10 @@
 //! An endpoint as the gateway sees it.
 
+use flash_manifest::PathPattern;
 use flash_workers::Pool;
 use http::Method;
 
-use crate::matcher::{Part, Routes};
+use crate::matcher::Routes;
 
 /// Whether an endpoint takes live calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint whose routes stand in the order of the pool's functions.
-    pub fn new(pool: Pool, routes: impl IntoIterator<Item = (Method, Vec<Part>)>, access: Access) -> Self {
+    pub fn new(pool: Pool, routes: impl IntoIterator<Item = (Method, PathPattern)>, access: Access) -> Self {
         Self { name: pool.name().to_owned(), routes: Routes::new(routes), access, pool }
     }
 

@@ -45,9 +45,11 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
     let context = body.split_to(length);
     if !context.is_empty() {
         endpoint.pool.set_context(context);
+    } else if !endpoint.pool.has_context() {
+        return detail(StatusCode::PRECONDITION_REQUIRED, "this endpoint's first call brings the caller's context");
     }
     let events = endpoint.pool.call(Call { body });
-    let mut response = Response::new(Payload::Records { events, endpoint: name.to_owned(), ended: false });
+    let mut response = Response::new(Payload::Records { events, endpoint: name.to_owned(), timeout: gateway.settings.timeout, ended: false });
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-flash-records"));
     response
 }

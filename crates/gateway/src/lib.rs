@@ -12,5 +12,4 @@ mod server;
 
 pub use endpoint::{Access, Endpoint};
 pub use gateway::{Finished, Gateway, Observer, OpenEndpoint, Settings};
-pub use matcher::{Matched, Part, Routes};
 pub use server::serve;

@@ -3,18 +3,8 @@
 
 use std::collections::HashMap;
 
+use flash_manifest::{Part, PathPattern};
 use http::Method;
-
-/// A piece of a path pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Text that must be there.
-    Literal(String),
-    /// `{name}`: at least one character, no slash.
-    Parameter,
-    /// `{name:path}`: anything, slashes and nothing too.
-    Path,
-}
 
 /// What a request means.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,17 +23,17 @@ pub enum Matched {
 #[derive(Debug, Default)]
 pub struct Routes {
     fixed: HashMap<String, Vec<(Method, usize)>>,
-    patterns: Vec<(Vec<Part>, Method, usize)>,
+    patterns: Vec<(PathPattern, Method, usize)>,
 }
 
 impl Routes {
     /// A table of routes; each one's index is its place in the list.
-    pub fn new(routes: impl IntoIterator<Item = (Method, Vec<Part>)>) -> Self {
+    pub fn new(routes: impl IntoIterator<Item = (Method, PathPattern)>) -> Self {
         let mut table = Self::default();
-        for (index, (method, parts)) in routes.into_iter().enumerate() {
-            match parts.as_slice() {
+        for (index, (method, pattern)) in routes.into_iter().enumerate() {
+            match pattern.parts() {
                 [Part::Literal(path)] => table.fixed.entry(path.clone()).or_default().push((method, index)),
-                _ => table.patterns.push((parts, method, index)),
+                _ => table.patterns.push((pattern, method, index)),
             }
         }
         table
@@ -58,8 +48,8 @@ impl Routes {
             }
             others.push(own.clone());
         }
-        for (parts, own, index) in &self.patterns {
-            let Some(values) = values(parts, path) else { continue };
+        for (pattern, own, index) in &self.patterns {
+            let Some(values) = values(pattern.parts(), path) else { continue };
             if own == method {
                 return Matched::Route(*index, values.into_iter().map(str::to_owned).collect());
             }
@@ -75,7 +65,7 @@ impl Routes {
     }
 
     fn exists(&self, path: &str) -> bool {
-        self.fixed.contains_key(path) || self.patterns.iter().any(|(parts, _, _)| values(parts, path).is_some())
+        self.fixed.contains_key(path) || self.patterns.iter().any(|(pattern, _, _)| values(pattern.parts(), path).is_some())
     }
 }
 
@@ -84,10 +74,10 @@ fn values<'path>(parts: &[Part], path: &'path str) -> Option<Vec<&'path str>> {
     let Some((first, rest)) = parts.split_first() else { return path.is_empty().then(Vec::new) };
     let longest = match first {
         Part::Literal(text) => return values(rest, path.strip_prefix(text.as_str())?),
-        Part::Parameter => path.find('/').unwrap_or(path.len()),
-        Part::Path => path.len(),
+        Part::Parameter(_) => path.find('/').unwrap_or(path.len()),
+        Part::Path(_) => path.len(),
     };
-    let shortest = usize::from(*first == Part::Parameter);
+    let shortest = usize::from(matches!(first, Part::Parameter(_)));
     (shortest..=longest).rev().filter(|end| path.is_char_boundary(*end)).find_map(|end| {
         let mut found = values(rest, &path[end..])?;
         found.insert(0, &path[..end]);
@@ -97,23 +87,20 @@ fn values<'path>(parts: &[Part], path: &'path str) -> Option<Vec<&'path str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Matched, Part, Routes};
+    use super::{Matched, Routes};
     use http::Method;
 
-    fn literal(text: &str) -> Part {
-        Part::Literal(text.into())
-    }
-
     fn users() -> Routes {
-        Routes::new([
-            (Method::GET, vec![literal("/users")]),
-            (Method::POST, vec![literal("/users")]),
-            (Method::GET, vec![literal("/users/"), Part::Parameter]),
-            (Method::DELETE, vec![literal("/users/"), Part::Parameter]),
-            (Method::GET, vec![literal("/users/me")]),
-            (Method::GET, vec![literal("/files/"), Part::Path, literal(".txt")]),
-            (Method::GET, vec![literal("/v"), Part::Parameter, literal("/x")]),
-        ])
+        let routes = [
+            (Method::GET, "/users"),
+            (Method::POST, "/users"),
+            (Method::GET, "/users/{id}"),
+            (Method::DELETE, "/users/{user}"),
+            (Method::GET, "/users/me"),
+            (Method::GET, "/files/{name:path}.txt"),
+            (Method::GET, "/v{version}/x"),
+        ];
+        Routes::new(routes.map(|(method, path)| (method, path.parse().expect("these are good paths"))))
     }
 
     fn route(index: usize, values: &[&str]) -> Matched {
