@@ -1,1 +1,179 @@
-//! flash-scan
+//! Finds what a Python project declares, by reading its source: files in, `flash_manifest::Project` out.
+//! `flash run` and `flash build` call it.
+//! It never imports or runs the project's code, and knows nothing of interpreters, workers or HTTP.
+
+mod convert;
+mod declare;
+mod files;
+mod library;
+mod naming;
+mod options;
+mod resolve;
+mod resource;
+mod root;
+mod source;
+mod syntax;
+mod value;
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use flash_manifest::{Diagnostic, Project, Severity};
+
+use crate::declare::Declarations;
+use crate::library::{Library, PythonModule, SDK, spell};
+use crate::resolve::Resolver;
+use crate::source::Source;
+
+/// Reads a project: `target` is a file, or a folder with everything below it. `flash_app` is the value of `FLASH_APP`.
+///
+/// Of a folder, tests, hidden and ignored files and virtual environments are left out; a file that is named is read whatever it is. Paths
+/// in the project are absolute, and messages spell them as `target` does. Errs with everything that is wrong.
+pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagnostic>> {
+    let absolute = target.canonicalize().map_err(|error| vec![missing(target, &error)])?;
+    let asked = if absolute.is_dir() { Asked::Folder } else { Asked::File };
+    let (folder, spelling) = match asked {
+        Asked::File => (parent(&absolute), parent(target)),
+        Asked::Folder => (absolute.clone(), target.components().filter(|part| *part != Component::CurDir).collect()),
+    };
+    let spelled = (folder.clone(), spelling);
+    let (files, mut warnings) = match asked {
+        Asked::File if absolute.extension().is_none_or(|extension| extension != "py") => return Err(vec![not_python(target)]),
+        Asked::File => (vec![absolute.clone()], Vec::new()),
+        Asked::Folder => files::below(&absolute),
+    };
+
+    let searched = files.len();
+    let (modules, problems) = parse(files, &spelled, asked);
+    let (mut errors, unread): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+    warnings.extend(unread);
+    let root = root::root_of(&folder);
+    let app = root::app_of(&root, flash_app).map_err(|problem| errors.push(problem));
+
+    let library = Library::new(root.clone(), spelled, modules.clone());
+    let mut declarations = Declarations::new(Resolver::new(library));
+    for module in &modules {
+        declarations.read(module);
+    }
+    let mut endpoints = declarations.endpoints(&modules);
+    errors.append(&mut declarations.errors);
+    warnings.append(&mut declarations.warnings);
+    errors.extend(naming::settle(&mut endpoints, &modules, &declarations.resolver.library, &root));
+    if endpoints.is_empty() && errors.is_empty() {
+        warnings.push(nothing_found(target, asked, searched, declarations.decorated));
+        return Err(warnings);
+    }
+    match app {
+        Ok(app) if errors.is_empty() => Project::new(root, app, endpoints, warnings),
+        _ => Err(errors),
+    }
+}
+
+/// What `scan` was pointed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// One file: whatever it is, what is wrong with it is an error.
+    File,
+    /// Everything below a folder: files that have nothing to do with us do not matter.
+    Folder,
+}
+
+fn parent(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+/// Reads and parses files, on as many threads as there are processors; the order of the files is kept.
+fn parse(files: Vec<PathBuf>, spelled: &(PathBuf, PathBuf), asked: Asked) -> (Vec<Arc<PythonModule>>, Vec<Diagnostic>) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let index = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(file) = files.get(index)
+        {
+            done.push((index, parse_one(file, spelled, asked)));
+        }
+        done
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(files.len());
+    let mut done: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        workers.into_iter().flat_map(|worker| worker.join().expect("reading a file does not panic")).chain(own).collect()
+    });
+    done.sort_by_key(|(index, _)| *index);
+    let (mut modules, mut problems): (Vec<Arc<PythonModule>>, _) = (Vec::new(), Vec::new());
+    for (_, outcome) in done {
+        match outcome {
+            // A link leads to a file that was found already.
+            Ok(Some(module)) if modules.iter().any(|known| **known == module) => {}
+            Ok(module) => modules.extend(module.map(Arc::new)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (modules, problems)
+}
+
+/// Reads and parses a file. Of a folder's, those are passed over that do not mention what it takes to declare something.
+fn parse_one(file: &Path, spelled: &(PathBuf, PathBuf), asked: Asked) -> Result<Option<PythonModule>, Diagnostic> {
+    let shown = spell(file, spelled);
+    let bytes = Source::bytes(file, &shown).map_err(|problem| match asked {
+        Asked::File => problem,
+        Asked::Folder => Diagnostic { severity: Severity::Warning, ..problem },
+    })?;
+    let text = String::from_utf8_lossy(&bytes);
+    let ours = text.contains(SDK);
+    // `remote` may come by way of a module of the project that imports it from the SDK.
+    if asked == Asked::Folder && !ours && !text.contains("remote") {
+        return Ok(None);
+    }
+    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    match Source::new(&bytes, real, &shown).and_then(PythonModule::parse) {
+        Ok(module) => Ok(Some(module)),
+        // It may be for another Python, or a template.
+        Err(_) if asked == Asked::Folder && !ours => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn not_python(target: &Path) -> Diagnostic {
+    Diagnostic::error(
+        format!("`{}` is no Python file", target.display()),
+        "functions are imported from files whose names end in `.py`",
+        "name such a file, or a folder",
+    )
+}
+
+fn missing(target: &Path, error: &std::io::Error) -> Diagnostic {
+    let shown = target.display();
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return Diagnostic::error(
+            format!("`{shown}` cannot be read: {error}"),
+            "it is what to search for endpoints",
+            "mend its permissions",
+        );
+    }
+    let there = target.ancestors().skip(1).find(|folder| folder.is_dir());
+    let remedy = match there.filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => format!("`{}` is there: name a file or folder in it", folder.display()),
+        None => "name a file or folder that is there; without one, the current folder is searched".into(),
+    };
+    Diagnostic::error(format!("`{shown}` does not exist"), "it is what to search for endpoints", remedy)
+}
+
+fn nothing_found(target: &Path, asked: Asked, searched: usize, decorated: usize) -> Diagnostic {
+    let shown = target.display();
+    let place = match searched {
+        _ if asked == Asked::File => format!("`{shown}` was searched"),
+        0 => format!("`{shown}` has no Python files outside of tests, hidden and ignored folders"),
+        1 => format!("one file in `{shown}` was searched; tests, hidden and ignored files were not"),
+        _ => format!("{searched} files in `{shown}` were searched; tests, hidden and ignored files were not"),
+    };
+    let found = if decorated == 0 { "and there are none" } else { "and those there cannot be served" };
+    Diagnostic::error(
+        format!("no endpoints in `{shown}`"),
+        format!("endpoints are found by functions decorated with @remote of runpod_flash, {found}: {place}"),
+        "api = LiveLoadBalancer(name=\"my-api\"), and @remote(api, method=\"POST\", path=\"/hello\") above a function",
+    )
+}

@@ -1,0 +1,385 @@
+//! Functions as they are declared: `@remote(api, method="POST", path="/users")`.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use flash_manifest::{Diagnostic, Endpoint, Function, Kind, Method, Nature, PathPattern, Route, nearest};
+use ruff_text_size::{Ranged, TextRange, TextSize};
+
+use crate::library::PythonModule;
+use crate::options::Options;
+use crate::resolve::{Place, Resolver, Runs};
+use crate::syntax::{Call, Decorated, Expression, Form, Frame, Meaning};
+use crate::value::{Resource, Stop, Value};
+
+/// Collects what the project's modules declare.
+pub(crate) struct Declarations {
+    pub(crate) resolver: Resolver,
+    pub(crate) errors: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
+    /// How many functions were found decorated, served or not.
+    pub(crate) decorated: usize,
+    functions: Vec<(Arc<Resource>, Function)>,
+    /// Expressions without a value that were reported once already.
+    reported: HashSet<(PathBuf, TextRange)>,
+}
+
+impl Declarations {
+    pub(crate) fn new(resolver: Resolver) -> Self {
+        Self { resolver, errors: Vec::new(), warnings: Vec::new(), decorated: 0, functions: Vec::new(), reported: HashSet::new() }
+    }
+
+    /// Adds what a module declares.
+    pub(crate) fn read(&mut self, module: &Arc<PythonModule>) {
+        for decorated in &module.contents.decorated {
+            self.function(module, decorated);
+        }
+        for call in &module.contents.applied {
+            if self.is_remote(module, &call.function, call.range.start(), &[]) {
+                let problem = Diagnostic::warning(
+                    "remote() is called on a function, and not found that way",
+                    "functions are found by the decorator above them, without running the program",
+                    "write @remote(...) above the function's def",
+                );
+                self.warnings.push(module.source.point(problem, call.range.start()));
+            }
+        }
+    }
+
+    /// The endpoints that have functions, in the order of their first; endpoints of `modules` without any are warned of.
+    pub(crate) fn endpoints(&mut self, modules: &[Arc<PythonModule>]) -> Vec<Endpoint> {
+        let mut endpoints: Vec<(Arc<Resource>, Endpoint)> = Vec::new();
+        for (resource, function) in std::mem::take(&mut self.functions) {
+            match endpoints.iter_mut().find(|(known, _)| *known == resource) {
+                Some((_, endpoint)) => endpoint.functions.push(function),
+                None => {
+                    let endpoint = Endpoint {
+                        name: resource.name.clone(),
+                        class: resource.class,
+                        workers: resource.workers,
+                        functions: vec![function],
+                        location: resource.location.clone(),
+                    };
+                    endpoints.push((resource, endpoint));
+                }
+            }
+        }
+        for module in modules {
+            self.idle(module, &endpoints);
+        }
+        self.errors.append(&mut self.resolver.errors);
+        endpoints.into_iter().map(|(_, endpoint)| endpoint).collect()
+    }
+
+    /// Warns of endpoints that no function belongs to.
+    fn idle(&mut self, module: &Arc<PythonModule>, endpoints: &[(Arc<Resource>, Endpoint)]) {
+        let mut bindings: Vec<_> = module.contents.bindings.values().flatten().collect();
+        bindings.sort_by_key(|binding| binding.at);
+        for binding in bindings {
+            let Meaning::Value(value @ Expression { form: Form::Call(_), .. }) = &binding.meaning else { continue };
+            let Ok(Value::Resource(resource)) = self.resolver.value(value, &Place::new(module, binding.at)) else { continue };
+            let used = endpoints.iter().any(|(known, _)| *known == resource);
+            if !used && self.resolver.runs(&binding.frames, &Place::new(module, binding.at)) == Runs::Always {
+                let problem = Diagnostic::warning(
+                    format!("endpoint '{}' has no functions", resource.name),
+                    "no function in the files searched is decorated with it, so there is nothing to call",
+                    "decorate one with @remote, or take the endpoint out",
+                );
+                self.warnings.push(module.source.point(problem, value.start()));
+            }
+        }
+    }
+
+    /// Whether an expression is the SDK's `remote`. Within functions and classes, their own imports count.
+    fn is_remote(&mut self, module: &Arc<PythonModule>, expression: &Expression, at: TextSize, frames: &[Frame]) -> bool {
+        let nested = frames.iter().any(|frame| matches!(frame, Frame::Function(_) | Frame::Class(_)));
+        if nested
+            && let Form::Name(name) = &expression.form
+            && let Some(imports) = module.contents.inner.get(name)
+        {
+            return imports.iter().any(|binding| match &binding.meaning {
+                Meaning::ImportFrom { from, name } => from.level == 0 && from.module == crate::library::SDK && name == "remote",
+                Meaning::Import { .. } | Meaning::Value(_) | Meaning::Definition | Meaning::Changed => false,
+            });
+        }
+        // A function's body runs when the module is complete.
+        let at = if frames.iter().any(|frame| matches!(frame, Frame::Function(_))) { TextSize::from(u32::MAX) } else { at };
+        match self.resolver.value(expression, &Place::new(module, at)) {
+            Ok(value) => value == Value::OfSdk("remote".into()),
+            Err(Stop::Unresolved(_) | Stop::Reported) => false,
+        }
+    }
+
+    fn function(&mut self, module: &Arc<PythonModule>, decorated: &Decorated) {
+        let mut calls: Vec<(usize, &Call)> = Vec::new();
+        for (index, decorator) in decorated.decorators.iter().enumerate() {
+            let called = match &decorator.form {
+                Form::Call(call) => &call.function,
+                _ => decorator,
+            };
+            if !self.is_remote(module, called, decorator.start(), &decorated.frames) {
+                continue;
+            }
+            self.decorated += 1;
+            match &decorator.form {
+                Form::Call(call) => calls.push((index, call)),
+                _ => return self.refuse(module, decorator.start(), not_a_resource(&format!("function '{}'", decorated.name))),
+            }
+        }
+        let Some((index, call)) = calls.pop() else { return };
+        if !calls.is_empty() {
+            return self.refuse(module, call.range.start(), twice(decorated));
+        }
+        if !self.exists(module, decorated) {
+            return;
+        }
+        let wrapped = index + 1 < decorated.decorators.len();
+        if let Some((resource, function)) = self.declare(module, decorated, call, wrapped) {
+            self.functions.push((resource, function));
+        }
+    }
+
+    fn refuse(&mut self, module: &PythonModule, at: TextSize, problem: Diagnostic) {
+        self.errors.push(module.source.point(problem, at));
+    }
+
+    /// Whether the function is there once its module is imported. Says so where it is not.
+    fn exists(&mut self, module: &Arc<PythonModule>, decorated: &Decorated) -> bool {
+        let name = qualname(decorated);
+        let innermost = |frame: &&Frame| matches!(frame, Frame::Function(_) | Frame::Class(_));
+        match decorated.frames.iter().rev().find(innermost) {
+            Some(Frame::Function(outer)) => {
+                let problem = Diagnostic::warning(
+                    format!("function '{name}' is not served"),
+                    format!("it comes to be when `{outer}` is called; what is served is what a module defines when it is imported"),
+                    format!("move it out of `{outer}`, to the module's level"),
+                );
+                self.warnings.push(module.source.point(problem, decorated.at));
+                return false;
+            }
+            Some(Frame::Class(class)) => {
+                let problem = Diagnostic::error(
+                    format!("function '{name}' is decorated with @remote inside of a class"),
+                    "a worker calls functions by their arguments alone, and has no object to call a method on",
+                    format!("move it out of `{class}`, to the module's level"),
+                );
+                self.refuse(module, decorated.at, problem);
+                return false;
+            }
+            _ => {}
+        }
+        match self.resolver.runs(&decorated.frames, &Place::new(module, decorated.at)) {
+            Runs::Always => true,
+            Runs::Never => {
+                let problem = Diagnostic::warning(
+                    format!("function '{name}' is not served"),
+                    "it is not defined when its module is imported, which is how a worker loads it",
+                    "move it out of the branch, to the module's level",
+                );
+                self.warnings.push(module.source.point(problem, decorated.at));
+                false
+            }
+            Runs::Perhaps => {
+                let problem = Diagnostic::error(
+                    format!("whether function '{name}' is defined cannot be told from the source"),
+                    "it stands in a branch that the running program takes or not",
+                    "move it out of the branch; to have it in one environment alone, give it a module of its own",
+                );
+                self.refuse(module, decorated.at, problem);
+                false
+            }
+        }
+    }
+
+    fn declare(
+        &mut self,
+        module: &Arc<PythonModule>,
+        decorated: &Decorated,
+        call: &Call,
+        wrapped: bool,
+    ) -> Option<(Arc<Resource>, Function)> {
+        let place = Place::new(module, call.range.start());
+        let is_text = |option: &Expression| matches!(self.resolver.value(option, &place), Ok(Value::Text(_)));
+        let options = match Options::read(call, is_text) {
+            Ok(options) => options,
+            Err(problem) => {
+                self.refuse(module, call.range.start(), problem);
+                return None;
+            }
+        };
+        let resource = match options.resource.map(|resource| (resource, self.known(resource, "the resource", decorated, &place))) {
+            None => {
+                self.refuse(module, call.range.start(), not_a_resource("nothing"));
+                return None;
+            }
+            Some((_, Some(Value::Resource(resource)))) => resource,
+            Some((given, Some(other))) => {
+                self.refuse(module, given.start(), not_a_resource(&other.to_string()));
+                return None;
+            }
+            Some((_, None)) => return None,
+        };
+        let route = match resource.class.kind() {
+            Kind::LoadBalanced => Some(self.route(&resource, decorated, &options, call, &place, wrapped)?),
+            Kind::QueueBased => {
+                self.ignored_route(&resource, &options, call, &place);
+                None
+            }
+        };
+        let function = Function {
+            qualname: qualname(decorated),
+            module: module.module.clone(),
+            location: module.source.location(decorated.at),
+            nature: decorated.nature,
+            route,
+            dependencies: self.packages("dependencies", options.dependencies, decorated, &place)?,
+            system_dependencies: self.packages("system_dependencies", options.system_dependencies, decorated, &place)?,
+        };
+        Some((resource, function))
+    }
+
+    /// The value of an option; reports it where there is none.
+    fn known(&mut self, expression: &Expression, what: &str, of: &Decorated, place: &Place) -> Option<Value> {
+        match self.resolver.value(expression, place) {
+            Ok(value) => Some(value),
+            Err(Stop::Reported) => None,
+            Err(Stop::Unresolved(why)) => {
+                if self.reported.insert((why.module.source.file.clone(), why.range)) {
+                    self.errors.push(why.about(&format!("{what} of function '{}'", of.name)));
+                }
+                None
+            }
+        }
+    }
+
+    fn route(
+        &mut self,
+        resource: &Resource,
+        decorated: &Decorated,
+        options: &Options<'_>,
+        call: &Call,
+        place: &Place,
+        wrapped: bool,
+    ) -> Option<Route> {
+        let source = &place.module.source;
+        if decorated.nature == Nature::Class {
+            let problem = Diagnostic::error(
+                format!("class '{}' cannot be decorated with @remote of a {}", decorated.name, resource.class),
+                "a route of a load-balanced endpoint is served by a function",
+                "decorate functions, one a route",
+            );
+            self.refuse(&place.module, decorated.at, problem);
+            return None;
+        }
+        let mut given = |option: Option<&Expression>, what| match option {
+            None => Some(Value::None),
+            Some(expression) => self.known(expression, what, decorated, place),
+        };
+        let (method, path) = (given(options.method, "the method"), given(options.path, "the path"));
+        let (Value::Text(method), Value::Text(path)) = (method.clone()?, path.clone()?) else {
+            let (method, path) = (method?, path?);
+            let example = "@remote(resource_config, method='POST', path='/api/process')";
+            let problem = Diagnostic::error(
+                format!(
+                    "{} requires both 'method' and 'path' parameters. Got method={method}, path={path}. Example: {example}",
+                    resource.class
+                ),
+                "a function of a load-balanced endpoint is called by its route, which is a method and a path",
+                example,
+            );
+            self.refuse(&place.module, call.range.start(), problem);
+            return None;
+        };
+        let at = |option: Option<&Expression>| option.map_or(call.range.start(), Ranged::start);
+        let method: Result<Method, _> = method.parse().map_err(|problem| source.point(problem, at(options.method)));
+        let path: Result<PathPattern, _> = path.parse().map_err(|problem| source.point(problem, at(options.path)));
+        let mut keep = |problem| self.errors.push(problem);
+        let (method, path) = (method.map_err(&mut keep), path.map_err(&mut keep));
+        let (method, path) = (method.ok()?, path.ok()?);
+        if !wrapped && let Err(problem) = check_parameters(decorated, &path) {
+            self.refuse(&place.module, decorated.at, problem);
+            return None;
+        }
+        Some(Route { method, path })
+    }
+
+    fn ignored_route(&mut self, resource: &Resource, options: &Options<'_>, call: &Call, place: &Place) {
+        if options.method.is_none() && options.path.is_none() {
+            return;
+        }
+        let problem = Diagnostic::warning(
+            format!("method and path are ignored: the resource is a {}", resource.class),
+            "a queue-based endpoint is called by jobs, and has no routes",
+            "take them out, or use a LoadBalancerSlsResource",
+        );
+        self.warnings.push(place.module.source.point(problem, call.range.start()));
+    }
+
+    fn packages(&mut self, name: &str, given: Option<&Expression>, of: &Decorated, place: &Place) -> Option<Vec<String>> {
+        let Some(given) = given else { return Some(Vec::new()) };
+        let got = match self.known(given, name, of, place)? {
+            Value::None => return Some(Vec::new()),
+            Value::List(items) => {
+                let texts = items.iter().map(|item| if let Value::Text(text) = item { Some(text.clone()) } else { None });
+                match texts.collect::<Option<Vec<_>>>() {
+                    Some(texts) => return Some(texts),
+                    None => Value::List(items),
+                }
+            }
+            other => other,
+        };
+        let remedy = if let Value::Text(_) = got { format!("{name}=[{got}]") } else { format!("{name}=['name']") };
+        let problem = Diagnostic::error(format!("{name} must be a list of strings. Got: {got}"), "each is the name of a package", remedy);
+        self.refuse(&place.module, given.start(), problem);
+        None
+    }
+}
+
+fn qualname(decorated: &Decorated) -> String {
+    let mut parts = Vec::new();
+    for frame in &*decorated.frames {
+        match frame {
+            Frame::Function(name) => parts.extend([name.as_str(), "<locals>"]),
+            Frame::Class(name) => parts.push(name),
+            Frame::When { .. } | Frame::Handler | Frame::Perhaps => {}
+        }
+    }
+    parts.push(&decorated.name);
+    parts.join(".")
+}
+
+fn not_a_resource(got: &str) -> Diagnostic {
+    Diagnostic::error(
+        format!("remote() takes a resource first. Got: {got}"),
+        "the resource says which endpoint the function belongs to",
+        "api = LiveLoadBalancer(name='my-api'), then @remote(api, ...)",
+    )
+}
+
+fn twice(decorated: &Decorated) -> Diagnostic {
+    Diagnostic::error(
+        format!("function '{}' is decorated with @remote twice", decorated.name),
+        "a function has one endpoint and one route",
+        "write a second function for the second route, and let both call a third",
+    )
+}
+
+fn check_parameters(decorated: &Decorated, path: &PathPattern) -> Result<(), Diagnostic> {
+    let takes = &decorated.parameters;
+    let lacks = |name: &&str| !takes.any_name && !takes.by_name.iter().any(|own| own == name);
+    let Some(missing) = path.parameters().find(lacks) else { return Ok(()) };
+    let positional_only = takes.positional_only.iter().any(|own| own == missing);
+    let near = nearest(missing, takes.by_name.iter().map(String::as_str));
+    let remedy = match near {
+        _ if positional_only => format!("move '{missing}' behind the '/' in the signature"),
+        Some(near) => format!("did you mean '{near}'? Name both alike"),
+        None => format!("add '{missing}' to the function's parameters, or take it out of the path"),
+    };
+    let by_name = if positional_only { " by name" } else { "" };
+    Err(Diagnostic::error(
+        format!("path '{path}' has the parameter '{missing}', which function '{}' does not take{by_name}", decorated.name),
+        "a path's parameters are passed to the function by name",
+        remedy,
+    ))
+}

@@ -1,0 +1,152 @@
+//! The project's modules: read once each, found by the names that imports give.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flash_manifest::{Diagnostic, Module};
+
+use crate::convert::{Contents, convert};
+use crate::source::Source;
+use crate::syntax::Origin;
+use crate::value::Package;
+
+/// The SDK, as programs import it.
+pub(crate) const SDK: &str = "runpod_flash";
+
+/// A file of the project, taken apart.
+#[derive(Debug)]
+pub(crate) struct PythonModule {
+    pub(crate) source: Source,
+    pub(crate) contents: Contents,
+    /// What Python calls it when its file is run or collected by pytest.
+    pub(crate) module: Module,
+}
+
+impl PartialEq for PythonModule {
+    fn eq(&self, other: &Self) -> bool {
+        self.source.file == other.source.file
+    }
+}
+
+impl PythonModule {
+    /// Takes a file apart.
+    pub(crate) fn parse(source: Source) -> Result<Self, Diagnostic> {
+        let contents = convert(&source.text).map_err(|error| {
+            let problem = Diagnostic::error(
+                format!("`{}` has a syntax error: {}", source.shown.display(), lower_first(&error.error.to_string())),
+                "the file is no valid Python, so its functions cannot be found",
+                "mend the line",
+            );
+            source.point(problem, error.location.start())
+        })?;
+        let module = name_of(&source.file);
+        Ok(Self { source, contents, module })
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+}
+
+/// The module's name and import base, as Python and pytest find them: packages are the folders above with an `__init__.py`, and the
+/// first folder without one is the base.
+fn name_of(file: &Path) -> Module {
+    let mut base = file.parent().unwrap_or(Path::new("/"));
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let mut parts = if stem == "__init__" { Vec::new() } else { vec![stem.into_owned()] };
+    while base.join("__init__.py").is_file() {
+        let (Some(name), Some(parent)) = (base.file_name(), base.parent()) else { break };
+        parts.insert(0, name.to_string_lossy().into_owned());
+        base = parent;
+    }
+    if parts.is_empty() {
+        parts.push("__init__".into());
+    }
+    Module { name: parts.join("."), file: file.to_owned(), import_base: base.to_owned() }
+}
+
+/// Where an import leads.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Found {
+    /// To the SDK.
+    Sdk,
+    /// To the project itself, which has it under this name below this import base (no base for a relative import).
+    Project { package: Package, base: Option<PathBuf> },
+    /// Somewhere else.
+    Elsewhere,
+}
+
+/// All modules of the project that were asked for so far.
+#[derive(Debug)]
+pub(crate) struct Library {
+    root: PathBuf,
+    /// The folder that messages spell paths from, and how they spell it.
+    spelled: (PathBuf, PathBuf),
+    modules: HashMap<PathBuf, Option<Arc<PythonModule>>>,
+}
+
+impl Library {
+    pub(crate) fn new(root: PathBuf, spelled: (PathBuf, PathBuf), modules: Vec<Arc<PythonModule>>) -> Self {
+        let modules = modules.into_iter().map(|module| (module.source.file.clone(), Some(module))).collect();
+        Self { root, spelled, modules }
+    }
+
+    /// The module of a file; none where it cannot be read or is no Python: whoever imports it says so.
+    pub(crate) fn load(&mut self, file: &Path) -> Option<Arc<PythonModule>> {
+        if let Some(known) = self.modules.get(file) {
+            return known.clone();
+        }
+        let shown = spell(file, &self.spelled);
+        let bytes = Source::bytes(file, &shown);
+        let source = bytes.and_then(|bytes| Source::new(&bytes, file.to_owned(), &shown));
+        let module = source.and_then(PythonModule::parse).ok().map(Arc::new);
+        self.modules.insert(file.to_owned(), module.clone());
+        module
+    }
+
+    /// Where an import in `module` leads.
+    pub(crate) fn find(&self, module: &PythonModule, origin: &Origin) -> Found {
+        let parts = || origin.module.split('.').filter(|part| !part.is_empty());
+        if origin.level > 0 {
+            let levels = usize::try_from(origin.level).unwrap_or(usize::MAX);
+            let folder = module.source.file.ancestors().nth(levels);
+            let package = folder.and_then(|folder| below(folder, parts()));
+            return package.map_or(Found::Elsewhere, |package| Found::Project { package, base: None });
+        }
+        if parts().next() == Some(SDK) {
+            return Found::Sdk;
+        }
+        let bases = [module.module.import_base.clone(), self.root.clone(), self.root.join("src")];
+        let found = bases.into_iter().find_map(|base| Some((below(&base, parts())?, base)));
+        found.map_or(Found::Elsewhere, |(package, base)| Found::Project { package, base: Some(base) })
+    }
+}
+
+/// How messages spell a file.
+pub(crate) fn spell(file: &Path, (folder, spelling): &(PathBuf, PathBuf)) -> PathBuf {
+    file.strip_prefix(folder).map_or_else(|_| file.to_owned(), |rest| spelling.join(rest))
+}
+
+/// The module of dotted name `parts` below a folder.
+fn below<'name>(folder: &Path, parts: impl Iterator<Item = &'name str>) -> Option<Package> {
+    let parts: PathBuf = parts.collect();
+    let folder = folder.join(&parts);
+    let init = folder.join("__init__.py");
+    if init.is_file() {
+        return Some(Package { file: Some(init), folder: Some(folder) });
+    }
+    let file = folder.with_extension("py");
+    if parts.file_name().is_some() && file.is_file() {
+        return Some(Package { file: Some(file), folder: None });
+    }
+    folder.is_dir().then_some(Package { file: None, folder: Some(folder) })
+}
+
+impl Package {
+    /// A module within the folder.
+    pub(crate) fn submodule(&self, name: &str) -> Option<Self> {
+        below(self.folder.as_ref()?, std::iter::once(name))
+    }
+}

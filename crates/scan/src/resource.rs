@@ -1,0 +1,92 @@
+//! Endpoints as they are declared: `LiveLoadBalancer(name="my-api", workersMax=3)`.
+
+use std::sync::Arc;
+
+use flash_manifest::{Diagnostic, EndpointName, ResourceClass, Workers};
+use ruff_text_size::Ranged;
+
+use crate::resolve::{Place, Resolver};
+use crate::syntax::{Call, Expression};
+use crate::value::{Resource, Stop, Value};
+
+impl Resolver {
+    /// The endpoint that a call declares. What is wrong with it is reported the first time it is asked for.
+    pub(crate) fn resource(&mut self, class: ResourceClass, call: &Call, place: &Place) -> Result<Arc<Resource>, Stop> {
+        let key = (place.module.source.file.clone(), call.range.start());
+        if let Some(known) = self.resources.get(&key) {
+            return known.clone().ok_or(Stop::Reported);
+        }
+        let (name, workers) = (self.name(class, call, place), self.workers(class, call, place));
+        let mut keep = |problem| self.errors.push(problem);
+        let (name, workers) = (name.map_err(&mut keep), workers.map_err(&mut keep));
+        let resource = match (name, workers) {
+            (Ok(name), Ok(workers)) => {
+                let location = place.module.source.location(call.range.start());
+                Some(Arc::new(Resource { name, class, workers, key: key.clone(), location }))
+            }
+            _ => None,
+        };
+        self.resources.insert(key, resource.clone());
+        resource.ok_or(Stop::Reported)
+    }
+
+    fn name(&mut self, class: ResourceClass, call: &Call, place: &Place) -> Result<EndpointName, Diagnostic> {
+        let source = &place.module.source;
+        let Some(given) = field(call, "name") else {
+            let why = if call.positional.is_empty() {
+                "the name is the endpoint's address"
+            } else {
+                "the name is the endpoint's address, and fields are given by name"
+            };
+            let problem = Diagnostic::error(format!("{class} has no name"), why, format!("{class}(name='my-api')"));
+            return Err(source.point(problem, call.range.start()));
+        };
+        match self.evaluate(given, place) {
+            Ok(Value::Text(name)) => name.parse().map_err(|problem| source.point(problem, given.start())),
+            Ok(other) => {
+                let problem = Diagnostic::error(
+                    format!("the name of an endpoint is a text. Got: {other}"),
+                    "the name is the endpoint's address",
+                    format!("{class}(name='my-api')"),
+                );
+                Err(source.point(problem, given.start()))
+            }
+            Err(Stop::Unresolved(why)) => Err(why.about("the endpoint's name")),
+            // An endpoint's name that is made from another endpoint's, which is wrong.
+            Err(Stop::Reported) => Err(source.point(
+                Diagnostic::error("the endpoint's name depends on a wrong one", "its value is not known", "mend that first"),
+                given.start(),
+            )),
+        }
+    }
+
+    fn workers(&mut self, class: ResourceClass, call: &Call, place: &Place) -> Result<Workers, Diagnostic> {
+        let default = Workers::default();
+        let least = self.count(class, call, "workersMin", default.least(), place)?;
+        let most = self.count(class, call, "workersMax", default.most(), place)?;
+        Workers::new(least, most).map_err(|problem| place.module.source.point(problem, call.range.start()))
+    }
+
+    fn count(&mut self, class: ResourceClass, call: &Call, name: &str, default: u32, place: &Place) -> Result<u32, Diagnostic> {
+        let Some(given) = field(call, name) else { return Ok(default) };
+        let wrong = |got: String| {
+            let problem = Diagnostic::error(
+                format!("{name} is a number of workers. Got: {got}"),
+                "so many workers are kept, or allowed",
+                format!("{class}(..., {name}=1)"),
+            );
+            place.module.source.point(problem, given.start())
+        };
+        match self.evaluate(given, place) {
+            Ok(Value::None) => Ok(default),
+            Ok(Value::Whole(number)) => u32::try_from(number).map_err(|_| wrong(number.to_string())),
+            Ok(other) => Err(wrong(other.to_string())),
+            Err(Stop::Unresolved(why)) => Err(why.about(name)),
+            Err(Stop::Reported) => Err(wrong(place.module.source.snippet(given))),
+        }
+    }
+}
+
+fn field<'call>(call: &'call Call, name: &str) -> Option<&'call Expression> {
+    call.named.iter().find(|(own, _)| own.as_deref() == Some(name)).map(|(_, value)| value)
+}
