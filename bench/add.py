@@ -2,9 +2,9 @@
 
 import os
 
-from runpod_flash import LoadBalancerSlsResource, remote
+from runpod_flash import LiveLoadBalancer, remote
 
-api = LoadBalancerSlsResource(name="bench", workersMin=1, workersMax=1)
+api = LiveLoadBalancer(name="bench", workersMin=1, workersMax=1)
 
 
 @remote(api, method="POST", path="/def")
