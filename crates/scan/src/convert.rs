@@ -67,12 +67,13 @@ impl Walk {
             Stmt::FunctionDef(function) => {
                 let nature = if function.is_async { Nature::AsyncFunction } else { Nature::Function };
                 self.decorated(&function.decorator_list, &function.name, nature, parameters(&function.parameters));
-                self.bind(&function.name, at, Meaning::Definition);
+                // After its decorators, which may use what the name meant before.
+                self.bind(&function.name, function.name.start(), Meaning::Definition);
                 self.within([Frame::Function(function.name.to_string())], &function.body);
             }
             Stmt::ClassDef(class) => {
                 self.decorated(&class.decorator_list, &class.name, Nature::Class, Parameters::default());
-                self.bind(&class.name, at, Meaning::Definition);
+                self.bind(&class.name, class.name.start(), Meaning::Definition);
                 self.within([Frame::Class(class.name.to_string())], &class.body);
             }
             Stmt::Assign(assign) => {

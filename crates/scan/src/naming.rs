@@ -33,10 +33,10 @@ pub(crate) fn settle(endpoints: &mut [Endpoint], modules: &[Arc<PythonModule>], 
         {
             function.module = module;
         }
-        if let Some(problem) = unimportable(&function.module, &function.location) {
-            if !errors.contains(&problem) {
-                errors.push(problem);
-            }
+        if let Some(problem) = unimportable(&function.module, &function.location)
+            && !errors.contains(&problem)
+        {
+            errors.push(problem);
         }
     }
     errors

@@ -78,7 +78,7 @@ impl Asked {
         Stop::Unresolved(Unresolved { module: self.module.clone(), range: self.range, reason: reason.into(), remedy: remedy.into() })
     }
 
-    fn from_elsewhere(&self, module: &str) -> Stop {
+    fn foreign(&self, module: &str) -> Stop {
         let reason = format!("it comes from `{module}`, which is none of the project's own files, and nothing is imported to look");
         self.unresolved(reason, WRITE_IT_OUT)
     }
@@ -236,7 +236,7 @@ impl Resolver {
                 match self.library.find(&place.module, &Origin { level: 0, module: module.to_owned() }) {
                     Found::Sdk => Ok(Value::Sdk),
                     Found::Project { package, .. } => Ok(Value::Package(package)),
-                    Found::Elsewhere => Err(asked.from_elsewhere(module)),
+                    Found::Elsewhere => Err(asked.foreign(module)),
                 }
             }
             Meaning::ImportFrom { from, name } => self.member(from, name, &place, asked),
@@ -258,7 +258,7 @@ impl Resolver {
             Found::Elsewhere if name == "TYPE_CHECKING" => Ok(Value::Bool(false)),
             Found::Elsewhere => {
                 let dots = ".".repeat(usize::try_from(origin.level).unwrap_or_default());
-                Err(asked.from_elsewhere(&format!("{dots}{}", origin.module)))
+                Err(asked.foreign(&format!("{dots}{}", origin.module)))
             }
         }
     }
@@ -276,7 +276,7 @@ impl Resolver {
             (_, Some(submodule)) if !bound => Ok(Value::Package(submodule)),
             // Names are read as they are at the end of the other module, which is when its import ends.
             (Some(module), _) => self.look_up(name, &place.next(&module, TextSize::from(u32::MAX)), asked),
-            (None, _) => Err(asked.from_elsewhere(name)),
+            (None, _) => Err(asked.foreign(name)),
         }
     }
 
