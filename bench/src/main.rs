@@ -23,7 +23,7 @@ const ANSWER: &[u8] = br#"{"result":8}"#;
 fn main() -> io::Result<()> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok());
     let port = port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "usage: bare-hyper PORT"))?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(port))
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(port))
 }
 
 async fn serve(port: u16) -> io::Result<()> {

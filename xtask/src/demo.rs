@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::environment::{Environment, Profile};
 use crate::failure::Failure;
-use crate::server::{Server, free_port};
+use crate::server::{Output, Server, free_port};
 use crate::{process, project};
 
 /// Options of `demo`.
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut serve = environment.program("flash");
     serve.args(["run", "examples/guide/user_service.py", "--port", &port.to_string()]);
     println!("$ {}", process::shown(&serve));
-    let server = Server::start(&mut serve, port, &format!("{SERVICE}/ping"))?;
+    let server = Server::start(&mut serve, port, &format!("{SERVICE}/ping"), Output::Terminal)?;
 
     say("Called over HTTP");
     for (method, path, body) in CALLS {

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::figures::Turn;
 use super::load::{self, Load};
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::project;
-use crate::server::{Server, free_port};
+use crate::server::{Output, Server, free_port};
 
 const REQUEST: &str = r#"{"x":5,"y":3}"#;
 const ANSWER: &str = r#"{"result":8}"#;
@@ -68,7 +66,7 @@ impl Servers {
     pub fn start(ours: &Environment, theirs: &Environment) -> Result<Self, Failure> {
         let port = free_port(0)?;
         let mut hyper = Command::new(project::target().join("release/bare-hyper"));
-        let hyper = Server::start(logged(hyper.arg(port.to_string()), "hyper")?, port, "/")?;
+        let hyper = Server::start(hyper.arg(port.to_string()), port, "/", log("hyper"))?;
         Ok(Self { hyper, flash: start_flash(ours)?, fastapi: BTreeMap::from([(1, start_fastapi(theirs, 1)?)]) })
     }
 
@@ -100,12 +98,12 @@ impl Servers {
     }
 }
 
-/// `flash run` on one of our files in `bench/`, its lines in a file, as a service's would be.
-pub fn start_flash(environment: &Environment) -> Result<Server, Failure> {
+/// `flash run`, its lines in a file, as a service's would be.
+fn start_flash(environment: &Environment) -> Result<Server, Failure> {
     let port = free_port(0)?;
     let mut command = environment.program("flash");
     command.args(["run", "bench/add.py", "--port", &port.to_string()]);
-    Server::start(logged(&mut command, "flash")?, port, "/lb/bench/ping")
+    Server::start(&mut command, port, "/lb/bench/ping", log("flash"))
 }
 
 fn start_fastapi(environment: &Environment, processes: u32) -> Result<Server, Failure> {
@@ -113,18 +111,10 @@ fn start_fastapi(environment: &Environment, processes: u32) -> Result<Server, Fa
     let mut command = environment.program("python");
     command.args(["-m", "uvicorn", "--app-dir", "bench", "fastapi_app:app", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]);
     command.args(["--port", &port.to_string(), "--workers", &processes.to_string()]);
-    Server::start(logged(&mut command, &format!("fastapi-{processes}"))?, port, "/ping")
+    Server::start(&mut command, port, "/ping", log(&format!("fastapi-{processes}")))
 }
 
-/// Sends what a server prints to a file, so that nobody's terminal is part of the measurement.
-fn logged<'c>(command: &'c mut Command, name: &str) -> Result<&'c mut Command, Failure> {
-    let directory = project::target().join("bench");
-    let path = directory.join(name).with_extension("log");
-    let open = || fs::create_dir_all(&directory).and_then(|()| File::create(&path)).and_then(|file| Ok((file.try_clone()?, file)));
-    let (stdout, stderr) = open().map_err(|cause| not_written(&path, cause))?;
-    Ok(command.stdout(Stdio::from(stdout)).stderr(Stdio::from(stderr)))
-}
-
-fn not_written(path: &Path, cause: std::io::Error) -> Failure {
-    Failure::new(format!("`{}` could not be written", project::shown(path)), cause, "make the directory writable")
+/// Where to look when something is odd.
+fn log(name: &str) -> Output {
+    Output::File(project::target().join("bench").join(name).with_extension("log"))
 }
