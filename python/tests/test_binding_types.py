@@ -13,7 +13,7 @@ from oracle_functions import NAMES, function
 from runpod_flash._worker import signatures
 
 TYPES = """
-Any; object; int; float; str; bool; None; complex
+Any; object; int; float; str; bool; None
 decimal.Decimal; datetime.datetime; datetime.date; datetime.time; datetime.timedelta; uuid.UUID; pathlib.Path; re.Pattern
 ipaddress.IPv4Address; ipaddress.IPv6Network; pydantic.AnyUrl; pydantic.SecretStr; pydantic.ByteSize; pydantic.Base64Str
 pydantic.Json; pydantic.Json[list[int]]; pydantic.StrictInt; pydantic.StrictStr; pydantic.StrictBool; pydantic.StrictFloat

@@ -235,7 +235,8 @@ def _attributes(value: Any) -> dict[Any, Any]:
         return dict(value)
     except Exception:
         try:
-            return dict(vars(value))
+            # SQLAlchemy keeps its own state among an object's attributes, under such names; it has no form in JSON.
+            return {name: item for name, item in vars(value).items() if not name.startswith("_sa")}
         except TypeError:
             raise _Stranger(value) from None
 

@@ -1,0 +1,125 @@
+"""What functions return and raise: our answer is FastAPI's."""
+
+from __future__ import annotations
+
+import pytest
+from oracle import FAILED, FastAPI, Ours, Request, listed_returns
+from oracle_functions import function
+
+from runpod_flash._worker.routes import Route, Unroutable, Unserialisable
+
+#: Python expressions.
+RESULTS = r"""
+None; True; 0; -1; 2**70; 1.5; -0.0; 1e16; 1e-7; 1e22; 5e-324; 0.1 + 0.2; 1.0; ''; 'é'; '\u2028 </script>'; '\x00\x7f"\\'; '\U0001f600'
+[]; {}; [1, [2.0, 'a', None]]; (1, 2); {'a': (1, [2])}; {'b': 1, 'a': 2}; {1: 2}; {None: 1}; {True: 1, 1.5: 2}; {'a': {1: {2: 3}}}
+{1: 'a', '1': 'b'}; {Colour.RED: 1}; {datetime.date(2024, 1, 2): 1}; {uuid.UUID(int=1): 1}; {(1, 2): 3}; {b'a': 1}; {1.0: 2}; {Level.LOW: 1}
+{'_sa_x': 1, 'b': 2}; {'a': {'_sa': 1}}; {'_s': 1}; {1: {'_sab': 2, 3: 4}}
+set(); {1}; frozenset({'a'}); deque([1, 2]); range(3); (i for i in range(3)); [(i for i in range(2))]; iter([1]); map(str, [1]); zip([1], [2])
+[{1}, (2,)]; OrderedDict(a=1); defaultdict(int, a=1); types.MappingProxyType({'a': 1}); types.SimpleNamespace(a=1, b=[2])
+b''; b'abc'; b'\xff'; bytearray(b'a'); memoryview(b'a'); [b'a', 'b']
+datetime.datetime(2024, 1, 2, 3, 4, 5); datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc); datetime.datetime(2024, 1, 2, 3, 4, 5, 600)
+datetime.date(2024, 1, 2); datetime.time(3, 4); datetime.timedelta(days=1, microseconds=5); [datetime.date(2024, 1, 2)]; datetime.timezone.utc
+decimal.Decimal('1.50'); decimal.Decimal('3'); decimal.Decimal('1E+3'); decimal.Decimal('NaN'); decimal.Decimal('Infinity'); [decimal.Decimal('0.1')]
+uuid.UUID(int=5); pathlib.Path('a/b'); pathlib.PureWindowsPath('a'); ipaddress.ip_address('::1'); ipaddress.ip_network('10.0.0.0/30'); re.compile('a+')
+re.compile(b'a'); Colour.RED; Level.HIGH; [Colour.ONE]; {'a': Level.LOW}; Colour; int; len; lambda: 1; object(); Plain(a=1, b=[2]); Plain(); Plain(a=Plain(b=1))
+Slotted(); Words('a'); [Words('a')]; {Words('a'): 1}; 1j; Ellipsis; NotImplemented; ValueError('a'); math; fastapi.FastAPI; Plain(_sa_a=1, b=2)
+float('nan'); float('inf'); [1, float('-inf')]; {'a': float('nan')}; (float('nan'),); {float('nan'): 1}
+'\ud800'; ['\udc00']; {'\ud800': 1}; [[[]]] * 3; Pair(1); [Pair(1)]; Address(street='s')
+Point(1); Point(1, float('nan')); [Point(2)]; {'a': Point(3)}; Point; Point(x={1, 2}); Point(x=datetime.date(2024, 1, 2)); Point(x=Item(name='n'))
+Item(name='n'); Item(name='n', tags={'a'}); [Item(name='n')]; {'a': Item(name='n')}; Item; Tree(value=1, children=[Tree(value=2)]); Aliased(firstName='f')
+Item(name='n', price=float('nan')); Item(name='n', price=float('inf')); Box(content=1); Box(content={1: b'a'}); Box(content=Plain(a=1)); Box(content=1.0)
+Box(content=datetime.timedelta(hours=1)); Box(content=decimal.Decimal('1.5')); Box(content=float('nan')); Box(content=b'\xff'); Box(content=pydantic.SecretStr('s'))
+Many([1, 2]); Open(a=1, b={1}); Private(a=1); Pricey(net=2); Item.model_construct(name=5); [Box(content=Colour.RED)]; Cat(kind='cat', lives=9)
+pydantic.SecretStr('s'); pydantic.SecretBytes(b's'); pydantic.AnyUrl('http://x.io'); [pydantic.SecretStr('s')]; pydantic.TypeAdapter(pydantic.HttpUrl).validate_python('http://x.io/a')
+fastapi.Response(b'abc'); fastapi.Response('é', 201, {'X-A': 'b'}, 'text/plain'); fastapi.responses.JSONResponse({'a': 1}, 202); fastapi.Response(status_code=204)
+fastapi.responses.PlainTextResponse('a'); fastapi.responses.HTMLResponse('<p>', headers={'set-cookie': 'a=b'}); fastapi.responses.RedirectResponse('/a')
+throw(ValueError('a')); throw(KeyError()); throw(fastapi.HTTPException(418)); throw(fastapi.HTTPException(404, 'no such'))
+throw(fastapi.HTTPException(400, {'a': [1]})); throw(fastapi.HTTPException(401, 'x', {'WWW-Authenticate': 'Basic'})); throw(fastapi.HTTPException(204, 'x'))
+throw(fastapi.HTTPException(400, None)); throw(fastapi.HTTPException(304)); throw(fastapi.HTTPException(400, 'é')); throw(fastapi.HTTPException(500, 'mine'))
+throw(fastapi.HTTPException(400, float('nan'))); throw(fastapi.HTTPException(400, datetime.date(2024, 1, 2))); throw(fastapi.HTTPException(400, '\ud800'))
+throw(fastapi.HTTPException(400, 'a', {'content-type': 'text/plain'})); throw(fastapi.HTTPException(400, headers={'X-A': 'b', 'x-b': 'c'}))
+throw(pydantic.ValidationError.from_exception_data('a', [])); throw(StopIteration()); throw(StopAsyncIteration()); throw(RuntimeError('a'))
+"""
+ANNOTATIONS = """
+None; Any; object; int; str; float; bool; dict; list; dict[str, int]; list[int]; tuple[int, str]; set[int]; Optional[int]; Union[int, str]; bytes
+datetime.date; datetime.datetime; decimal.Decimal; Colour; Level; Item; list[Item]; Optional[Item]; dict[str, Item]; Point; list[Point]; Pair; Address
+Aliased; Box[int]; Many; Open; Private; Pricey; Tree; Annotated[int, Field(gt=0)]; Literal['a', None]; fastapi.Response; fastapi.responses.JSONResponse
+Cat; Box[Any]; Box[object]; Iterable[int]; pydantic.SecretStr; Plain; Union[Item, fastapi.Response]; 'Item'; 'list[int]'
+"""
+
+
+def entries(table: str) -> list[str]:
+    return [entry for line in table.strip().splitlines() for entry in line.split("; ")]
+
+
+RETURNS = [returns for returns in entries(RESULTS) if ("", returns) not in listed_returns()]
+
+
+@pytest.mark.parametrize("prefix", ["def", "async def"])
+@pytest.mark.parametrize("returns", RETURNS)
+def test_a_result_without_annotation(returns: str, prefix: str) -> None:
+    made = function("", returns, prefix=prefix)
+    assert Ours(made, "GET").ask(Request()) == FastAPI(made, "GET").ask(Request())
+
+
+@pytest.mark.parametrize("annotation", entries(ANNOTATIONS))
+def test_a_result_with_annotation(annotation: str) -> None:
+    wrong = []
+    for returns in entries(RESULTS):
+        made = function(f"-> {annotation}", returns)
+        try:
+            right = FastAPI(made, "GET").ask(Request())
+        except Exception:
+            with pytest.raises(Unroutable, match="the return annotation `.*` of `answer` is no type of a JSON answer"):
+                Ours(made, "GET")
+            return
+        ours = Ours(made, "GET").ask(Request())
+        if ours != right and (f"-> {annotation}", returns) not in listed_returns() and ("", returns) not in listed_returns():
+            wrong.append(f"{returns}\n  FastAPI: {right}\n  ours: {ours}")
+    assert not wrong, "\n".join([*wrong[:10], f"{len(wrong)} in all"])
+
+
+@pytest.mark.parametrize("returns", ["Item(name='n')", "{'a': {1}}", "Point(1)", "'a'"])
+def test_an_annotation_counts_for_nothing_where_the_body_is_of_fields(returns: str) -> None:
+    made = function("x: int -> int", returns)
+    request = Request(b'{"x":1}')
+    assert Ours(made).ask(request) == FastAPI(made).ask(request)
+
+
+@pytest.mark.parametrize(
+    ("returns", "kind"),
+    [
+        ("object()", "`object`"),
+        ("[1, {'a': len}]", "`builtin_function_or_method`"),
+        ("float('nan')", "Out of range float values are not JSON compliant"),
+        ("(lambda a: a.append(a) or a)([])", "contains itself"),
+        ("b'\\xff'", "can't decode byte 0xff"),
+        ("Slotted()", "`oracle_functions.Slotted`"),
+    ],
+)
+def test_what_cannot_be_sent_is_named(returns: str, kind: str) -> None:
+    route = Route(function("", returns), "GET", "/")
+    with pytest.raises(Unserialisable, match="`answer` returned a `.*` that cannot be sent as JSON") as raised:
+        route.encode(route.function())
+    assert kind in str(raised.value)
+    assert "try: return" in str(raised.value)
+
+
+def test_a_result_that_breaks_its_annotation_is_told() -> None:
+    route = Route(function("-> list[int]", "[1, 'a']"), "GET", "/")
+    with pytest.raises(Unserialisable, match=r"`answer` returned a `list`.*`list\[int\]`") as raised:
+        route.encode(route.function())
+    assert "try: " in str(raised.value)
+
+
+@pytest.mark.parametrize("detail", ["None", "'a'", "{'a': 1}", "object()"])
+@pytest.mark.parametrize("headers", ["None", "{'X-A': 'b'}", "{'X-A': 5}", "'abc'", "[('a', 'b')]"])
+@pytest.mark.parametrize("status", ["418", "99", "1000", "'404'", "None", "True", "204"])
+def test_an_exception_that_asks_for_an_answer_gets_it_or_is_a_failure(status: str, headers: str, detail: str) -> None:
+    made = function("", f"throw(Refused({status}, {detail}, {headers}))")
+    answer = Ours(made, "GET").ask(Request())
+    if status not in ("418", "204") or headers in ("'abc'", "[('a', 'b')]") or (detail == "object()" and status == "418"):
+        assert answer == FAILED
+    else:
+        assert answer.status == int(status)
+        assert answer.headers == (() if headers == "None" else (("x-a", headers.split(": ")[1].strip("'}")),))
