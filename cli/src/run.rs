@@ -68,8 +68,7 @@ fn scan(arguments: &Arguments) -> Result<Project, Failure> {
     for warning in &project.warnings {
         warn(&warning.clone().into());
     }
-    let (served, queued): (Vec<_>, Vec<_>) =
-        project.endpoints.iter().partition(|endpoint| endpoint.class.kind() == Kind::LoadBalanced);
+    let (served, queued): (Vec<_>, Vec<_>) = project.endpoints.iter().partition(|endpoint| endpoint.class.kind() == Kind::LoadBalanced);
     for endpoint in queued {
         warn(&Trouble::new(
             format!("endpoint `{}` is not served", endpoint.name),
@@ -117,9 +116,11 @@ async fn serve(arguments: &Arguments, project: &Project) -> Result<(), Failure> 
     let host = token.map(|token| serde_json::json!({ "port": address.port(), "token": token }));
     for endpoint in &endpoints {
         let pool = Pool::start(endpoint.name.as_str(), base.clone(), config(endpoint, &host), pool_settings(&settings));
-        let routes = endpoint.functions.iter().filter_map(|function| function.route.as_ref()).map(|Route { method, path }| {
-            (method.as_str().parse().expect("these are methods of HTTP"), path.clone())
-        });
+        let routes = endpoint
+            .functions
+            .iter()
+            .filter_map(|function| function.route.as_ref())
+            .map(|Route { method, path }| (method.as_str().parse().expect("these are methods of HTTP"), path.clone()));
         let access = if host.is_some() { Access::Live } else { Access::Routes };
         gateway.add(Endpoint::new(pool, routes, access));
     }
@@ -185,7 +186,8 @@ fn config(endpoint: &flash_manifest::Endpoint, host: &Option<serde_json::Value>)
             "path": route.path.as_str(),
         }))
     });
-    serde_json::json!({ "endpoint": endpoint.name.as_str(), "functions": functions.collect::<Vec<_>>(), "host": host })
+    let functions: Vec<_> = functions.collect();
+    serde_json::json!({ "endpoint": endpoint.name.as_str(), "functions": functions, "inline": true, "host": host })
 }
 
 async fn listen(arguments: &Arguments) -> Result<TcpListener, Failure> {
@@ -247,7 +249,8 @@ fn watch_pools(pools: &[Pool]) -> JoinSet<()> {
 
 async fn close(pools: &[Pool], grace: Duration) {
     let mut closing = JoinSet::new();
-    for pool in pools.iter().cloned() {
+    for pool in pools {
+        let pool = pool.clone();
         closing.spawn(async move { pool.close(grace).await });
     }
     while closing.join_next().await.is_some() {}

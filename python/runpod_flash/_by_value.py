@@ -11,6 +11,10 @@ import cloudpickle  # type: ignore[import-untyped]
 
 from ._carry import MAIN_NAMES, main_has_names, named
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 #: Classes that went out by value and are this process's own, and those that came in from another.
 _own: WeakSet[type] = WeakSet()
@@ -25,7 +29,7 @@ def dumps(value: object) -> bytes:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
-    def reducer_override(self, obj: object) -> object:
+    def reducer_override(self, obj: object) -> Any:
         """cloudpickle ships all of `__main__` by value; what a file put there keeps its name."""
         if isinstance(obj, (type, FunctionType)):
             module = obj.__module__

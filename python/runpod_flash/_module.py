@@ -29,7 +29,7 @@ def of(function: Callable[..., object]) -> dict[str, str | None] | None:
     typed at a prompt, in a notebook, in a string."""
     if "<locals>" in function.__qualname__:
         return None
-    innermost = function
+    innermost: Any = function
     while hasattr(innermost, "__wrapped__"):
         innermost = innermost.__wrapped__
     namespace = getattr(innermost, "__globals__", {})

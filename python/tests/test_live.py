@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from runpod_flash import LiveLoadBalancer, LoadBalancerSlsResource, remote
+from runpod_flash import LiveLoadBalancer, LoadBalancerSlsResource, WorkerLost, remote
 
 api = LiveLoadBalancer(name="live")
 other = LiveLoadBalancer(name="other")
@@ -307,7 +307,7 @@ def test_an_interrupted_call_leaves_the_session_usable() -> None:
 
 def test_a_worker_that_died_is_replaced_and_the_next_call_says_that_state_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
     keep("lost")
-    with pytest.raises(RuntimeError, match="died"):
+    with pytest.raises(WorkerLost, match="died"):
         crash()
     assert keep("new") == ["new"]
     assert "is lost" in capsys.readouterr().err

@@ -66,15 +66,15 @@ def prepare(payload: bytes) -> Prepared:
     return Prepared(function, is_async, args, kwargs)
 
 
-def pack_result(value: object) -> bytes:
-    """The bytes of a result; raises CannotCarry, which names its type."""
+def pack_result(function: str, value: object) -> bytes:
+    """The bytes of what `function` returned; raises CannotCarry, which names both it and the type."""
     try:
         return _carry.dumps(value)
     except Exception as problem:
         kind = type(value)
         shown = kind.__qualname__ if kind.__module__ in ("builtins", modules.MAIN) else f"{kind.__module__}.{kind.__qualname__}"
         raise CannotCarry(
-            f"the result cannot be carried to the caller: it is of type `{shown}`",
+            f"the result of {function} cannot be carried to the caller: it is of type `{shown}`",
             why=f"{type(problem).__name__}: {problem}",
             remedy="return plain data, or what the caller can make it from",
         ) from None
@@ -93,7 +93,7 @@ def _loads(function: str, body: bytes) -> Any:
         raise CannotCarry(
             f"the arguments of `{function}` cannot be read in the worker",
             why=f"{type(problem).__name__}: {problem}",
-            remedy="define their classes at the top level of a module, not under `if __name__ == \"__main__\":`",
+            remedy='define their classes at the top level of a module, not under `if __name__ == "__main__":`',
         ) from problem
 
 
@@ -111,6 +111,6 @@ def _function(module: Any, described: dict[str, Any]) -> Callable[..., Any]:
             f"Function '{name}' not found in executed code",
             why=f"{described['module']['file']}, imported by the worker, "
             + ("has no such name at its top level" if value is None else f"has another thing by the name `{name}`"),
-            remedy="define the function at module level, not under `if __name__ == \"__main__\":`, with `@remote` as its topmost decorator",
+            remedy='define the function at module level, not under `if __name__ == "__main__":`, with `@remote` as its topmost decorator',
         )
     return found  # type: ignore[no-any-return]

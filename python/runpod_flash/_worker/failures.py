@@ -10,7 +10,7 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def _is_ours(file: str) -> bool:
-    return file.startswith(_OURS) or file.startswith("<frozen importlib") or file.endswith("importlib/__init__.py")
+    return file.startswith((_OURS, "<frozen importlib")) or file.endswith("importlib/__init__.py")
 
 
 def users_part(trace: TracebackType | None) -> TracebackType | None:

@@ -9,6 +9,42 @@ import threading
 
 from . import failures, state
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import TypedDict
+
+    from .routes import Route
+
+    class Module(TypedDict):
+        """A file, and how it is imported: its name, with `import_base` on the path."""
+
+        name: str
+        file: str
+        import_base: str
+
+    class Declared(TypedDict):
+        """A function, as the scan found it."""
+
+        module: Module
+        qualname: str
+        method: str
+        path: str
+
+    class Host(TypedDict):
+        """Where calls to other endpoints go."""
+
+        port: int
+        token: str
+
+    class Config(TypedDict):
+        """What the host says of a worker's endpoint. A live one has no functions: they come with the calls."""
+
+        endpoint: str
+        functions: list[Declared]
+        inline: bool
+        host: Host | None
+
 
 class CannotLoad(Exception):
     """The modules do not import or are not what the scan promised. `report`: error, why, try, and a traceback or None."""
@@ -18,7 +54,7 @@ class CannotLoad(Exception):
         self.report = {"error": what, "why": why, "try": remedy, "traceback": trace}
 
 
-def routes(config: dict) -> list:
+def routes(config: Config) -> list[Route]:
     """The routes of `config["functions"]`, in that order; none for a live endpoint, which imports with its first call."""
     if not config["functions"]:
         return []
@@ -37,16 +73,16 @@ def routes(config: dict) -> list:
         try:
             found.append(Route(function, declared["method"], declared["path"]))
         except Exception as error:
-            why, _, remedy = str(error).partition("\n")
+            why, remedy = _said(error)
             raise CannotLoad(
                 f"`{declared['qualname']}` cannot serve {declared['method']} {declared['path']}",
                 why,
-                remedy.strip().removeprefix("try: ") or f"change its signature, in {declared['module']['file']}",
+                remedy or f"change its signature, in {declared['module']['file']}",
             ) from error
     return found
 
 
-def _import(module: dict):  # type: ignore[no-untyped-def]
+def _import(module: Module) -> ModuleType:
     if module["import_base"] not in sys.path:
         sys.path.insert(0, module["import_base"])
     state.importing = True
@@ -55,10 +91,11 @@ def _import(module: dict):  # type: ignore[no-untyped-def]
     except BaseException as error:
         if not isinstance(error, (Exception, SystemExit)):
             raise
+        why, remedy = _said(error)
         raise CannotLoad(
             f"cannot import module '{module['name']}'",
-            f"{type(error).__name__}: {error}",
-            f"mend {module['file']}, or install what it needs for {sys.executable}",
+            f"{type(error).__name__}: {why}",
+            remedy or f"mend {module['file']}, or install what it needs for {sys.executable}",
             failures.trimmed(error),
         ) from error
     finally:
@@ -73,8 +110,8 @@ def _import(module: dict):  # type: ignore[no-untyped-def]
     return imported
 
 
-def _resolve(module, declared: dict):  # type: ignore[no-untyped-def]
-    value = module
+def _resolve(module: ModuleType, declared: Declared) -> object:
+    value: object = module
     for name in declared["qualname"].split("."):
         value = getattr(value, name, None)
     if value is None:
@@ -82,7 +119,14 @@ def _resolve(module, declared: dict):  # type: ignore[no-untyped-def]
     return value
 
 
-def _not_as_scanned(declared: dict, why: str) -> CannotLoad:
+def _said(error: BaseException) -> tuple[str, str | None]:
+    """Why, in one line, and how to mend it where the error is one of ours and knows."""
+    why, _, rest = str(error).partition("\n")
+    _, _, remedy = rest.partition("try: ")
+    return why, remedy or None
+
+
+def _not_as_scanned(declared: Declared, why: str) -> CannotLoad:
     return CannotLoad(
         f"`{declared['qualname']}` of {declared['module']['file']} is not what the file says",
         why,

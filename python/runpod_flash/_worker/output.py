@@ -15,6 +15,10 @@ from collections.abc import Callable
 
 from . import frames
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 #: The request that runs in this context; 0 outside any.
 running: contextvars.ContextVar[int] = contextvars.ContextVar("flash_request", default=0)
 
@@ -101,7 +105,7 @@ class _Bytes(io.RawIOBase):
     def fileno(self) -> int:
         return self._writer.fileno()
 
-    def write(self, data) -> int:  # type: ignore[no-untyped-def,override]
+    def write(self, data: Any) -> int:
         view = bytes(data)
         self._writer.write(view.decode("utf-8", "backslashreplace"))
         return len(view)

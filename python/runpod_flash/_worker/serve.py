@@ -30,6 +30,18 @@ from time import perf_counter
 from . import failures, frames, output, state
 from .handlers import QUICK, Handler, Pace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any, NoReturn
+
+    from .calls import Prepared
+    from .load import Config
+    from .routes import Route
+
+    #: A request's path values, raw query and content type.
+    Head = tuple[tuple[str, ...], bytes, str | None]
+
 #: Threads for `def`s that block.
 THREADS = 40
 #: Requests in flight that the host may have here; the page has a cell for each, then the inline cell.
@@ -56,7 +68,7 @@ class _Selector(selectors.EpollSelector):
         self._poll = self._selector.poll  # type: ignore[attr-defined]
         self._selector.register(self._wire, selectors.EVENT_READ)  # type: ignore[attr-defined]
 
-    def select(self, timeout: float | None = None):  # type: ignore[no-untyped-def,override]
+    def select(self, timeout: float | None = None):  # type: ignore[no-untyped-def]
         worker, wire = self._worker, self._wire
         worker.flush()
         while True:
@@ -83,20 +95,20 @@ class _Selector(selectors.EpollSelector):
 class Worker:
     """One worker process's state. `wire`: the socket to the host; `page`: the shared page as unsigned 32-bit cells."""
 
-    def __init__(self, wire: socket.socket, page: memoryview, config: dict, routes: list) -> None:
+    def __init__(self, wire: socket.socket, page: memoryview, config: Config, routes: list[Route]) -> None:
         self.wire = wire
         self.page = page
-        self.handlers = [Handler(route, bool(config.get("inline", True))) for route in routes]
+        self.handlers = [Handler(route, config["inline"]) for route in routes]
         self.calls: dict[object, Pace] = {}
-        self.allow_inline = bool(config.get("inline", True))
+        self.allow_inline = config["inline"]
         self.decoder = frames.Decoder()
         self.out: list[bytes] = []
-        self.partial: dict[int, tuple[tuple, list[bytes]]] = {}
-        self.tasks: dict[int, asyncio.Task] = {}
+        self.partial: dict[int, tuple[tuple[Any, ...], list[bytes]]] = {}
+        self.tasks: dict[int, asyncio.Task[None]] = {}
         self.scheduled = False
         self.draining = False
         self.sending = threading.Lock()
-        self.queue: SimpleQueue[tuple] = SimpleQueue()
+        self.queue: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self.idle = threading.Semaphore(0)
         self.threads = 0
         #: Requests that wait for a thread or run in one, and those of them that nobody waits for any more.
@@ -198,7 +210,7 @@ class Worker:
         else:
             self.enqueue(request, self.run_in_thread, (handler, request, decoded, body))
 
-    def run_inline(self, handler: Handler, request: int, head: tuple | None, body: bytes) -> None:
+    def run_inline(self, handler: Handler, request: int, head: Head | None, body: bytes) -> None:
         self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
         output.running.set(request)
         context = contextvars.copy_context()
@@ -215,7 +227,7 @@ class Worker:
             handler.note(elapsed)
         output.running.set(0)
 
-    def run_in_thread(self, handler: Handler, request: int, head: tuple, body: bytes) -> None:
+    def run_in_thread(self, handler: Handler, request: int, head: Head, body: bytes) -> None:
         self.page[request & 0xFFFF] = request
         elapsed = 0.0
         try:
@@ -233,7 +245,7 @@ class Worker:
         handler.note(elapsed)
         self.send(answer)
 
-    async def run_async(self, handler: Handler, request: int, head: tuple, body: bytes) -> None:
+    async def run_async(self, handler: Handler, request: int, head: Head, body: bytes) -> None:
         if request in self.dropped:
             self.out.append(self.drop(request))
             del self.tasks[request]
@@ -249,7 +261,7 @@ class Worker:
         del self.tasks[request]
 
     @staticmethod
-    def bind(handler: Handler, head: tuple | None, body: bytes) -> dict[str, object]:
+    def bind(handler: Handler, head: Head | None, body: bytes) -> dict[str, object]:
         """The function's arguments; raises `routes.Rejected`. The quick way decides nothing but success."""
         if handler.quick is not None and (head is None or head[2] == "application/json"):
             try:
@@ -273,6 +285,7 @@ class Worker:
         """The answer's frame, with the status that `error` asks for, else 500; what was not asked for goes to stderr."""
         from . import routes
 
+        headers: list[tuple[str, str]]
         if isinstance(error, routes.Rejected):
             status, headers, body = error.status, [], error.body
         elif (chosen := routes.failure(error)) is not None:
@@ -313,7 +326,7 @@ class Worker:
         else:
             self.enqueue(request, self.call_here, (request, prepared, pace))
 
-    def call_here(self, request: int, prepared, pace: Pace) -> None:  # type: ignore[no-untyped-def]
+    def call_here(self, request: int, prepared: Prepared, pace: Pace) -> None:
         from . import calls
 
         output.running.set(request)
@@ -321,7 +334,7 @@ class Worker:
         try:
             result = contextvars.copy_context().run(prepared.function, *prepared.args, **prepared.kwargs)
             elapsed = perf_counter() - started
-            kind, payload = RESULT, calls.pack_result(result)
+            kind, payload = RESULT, calls.pack_result(prepared.function.__qualname__, result)
         except BaseException as error:
             elapsed = perf_counter() - started
             kind, payload = EXCEPTION, calls.pack_exception(error)
@@ -329,12 +342,12 @@ class Worker:
         pace.note(elapsed)
         self.finish_call(request, kind, payload)
 
-    async def call_async(self, request: int, prepared) -> None:  # type: ignore[no-untyped-def]
+    async def call_async(self, request: int, prepared: Prepared) -> None:
         from . import calls
 
         try:
             result = await prepared.function(*prepared.args, **prepared.kwargs)
-            kind, payload = RESULT, calls.pack_result(result)
+            kind, payload = RESULT, calls.pack_result(prepared.function.__qualname__, result)
         except BaseException as error:
             kind, payload = EXCEPTION, calls.pack_exception(error)
         del self.tasks[request]
@@ -347,13 +360,13 @@ class Worker:
 
     # -- tasks and threads -----------------------------------------------------------------------------------------------
 
-    def spawn(self, request: int, coroutine) -> None:  # type: ignore[no-untyped-def]
+    def spawn(self, request: int, coroutine: Coroutine[Any, Any, None]) -> None:
         output.running.set(request)
         self.tasks[request] = self.loop.create_task(coroutine)
         output.running.set(0)
         self.scheduled = True
 
-    def enqueue(self, request: int, run: Callable[..., None], arguments: tuple) -> None:
+    def enqueue(self, request: int, run: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         output.running.set(request)
         self.threaded.add(request)
         self.queue.put((request, contextvars.copy_context(), run, arguments))
@@ -409,7 +422,7 @@ class Worker:
             self.loop.stop()
 
 
-def _gone() -> None:
+def _gone() -> NoReturn:
     """The host is gone, and with it everyone who waited: nothing is left to be done here."""
     os._exit(1)
 
@@ -424,11 +437,12 @@ def _leave() -> None:
     os._exit(0)
 
 
-def run(wire: socket.socket, page: memoryview, config: dict, routes: list) -> None:
+def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route]) -> None:
     """Serves `routes` to the host at `wire` until it says DRAIN or goes away. Does not return."""
     state.endpoint = config["endpoint"]
-    if config.get("host"):
-        state.host = (config["host"]["port"], config["host"]["token"])
+    host = config["host"]
+    if host is not None:
+        state.host = (host["port"], host["token"])
     worker = Worker(wire, page, config, routes)
     ready = {"pid": os.getpid(), "routes": [{"name": route.name, "plan": route.plan.to_json()} for route in routes]}
     worker.send(frames.encode_json(frames.READY, ready))

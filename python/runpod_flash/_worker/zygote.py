@@ -21,6 +21,13 @@ from array import array
 
 from . import failures, frames
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .load import Config
+    from .routes import Route
+
 _PACKET = 1 << 20
 _MOST_DESCRIPTORS = 4
 _PR_SET_PDEATHSIG = 1
@@ -67,12 +74,12 @@ def serve(control: socket.socket, loaded: Loaded | None = None) -> None:
 class Loaded:
     """What a project's zygote has imported."""
 
-    def __init__(self, config: dict, routes: list) -> None:
+    def __init__(self, config: Config, routes: list[Route]) -> None:
         self.config = config
         self.routes = routes
 
 
-def _become(parent: int, order: dict, descriptors: list[int], control: socket.socket, loaded: Loaded | None) -> None:
+def _become(parent: int, order: dict[str, Any], descriptors: list[int], control: socket.socket, loaded: Loaded | None) -> None:
     """The child's side of a fork: a worker or a project's zygote. Does not return."""
     try:
         end_with_parent(parent)
@@ -96,8 +103,9 @@ def _become(parent: int, order: dict, descriptors: list[int], control: socket.so
     os._exit(0)
 
 
-def _work(wire: socket.socket, page: memoryview, config: dict | None, loaded: Loaded | None) -> None:
-    from . import load, serve as worker
+def _work(wire: socket.socket, page: memoryview, config: Config | None, loaded: Loaded | None) -> None:
+    from . import load
+    from . import serve as worker
 
     if loaded is None:
         assert config is not None, "a worker of the base zygote is told what to import"
@@ -109,7 +117,7 @@ def _work(wire: socket.socket, page: memoryview, config: dict | None, loaded: Lo
     worker.run(wire, page, loaded.config, loaded.routes)
 
 
-def _prepare(control: socket.socket, config: dict) -> None:
+def _prepare(control: socket.socket, config: Config) -> None:
     from . import load
 
     before = load.Surroundings()
