@@ -38,12 +38,18 @@ pub struct Arguments {
 
 /// How many connections send requests, each one at a time.
 const CONNECTIONS: [u32; 2] = [64, 1];
+/// A machine whose load average is higher has other things to do.
+const BUSY: f64 = 0.5;
 /// Before its figures count, a server has served this long: pools are filled, code is warm, `flash` knows its functions.
 const WARM_UP_SECONDS: u32 = 2;
 
 /// Measures, prints the tables, and keeps them.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     load::check_tool()?;
+    let load_average = machine::load_average()?;
+    if load_average > BUSY {
+        eprintln!("warning: the machine is busy (load average {load_average:.2}): what is measured will be too low, and uneven");
+    }
     let ours = Environment::of_project(arguments.python.as_deref())?;
     ours.install_wheel(Profile::Released)?;
     let theirs = Environment::make(project::target().join("bench-venv"), arguments.python.as_deref())?;
@@ -72,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let after_kill = startup::fork_to_first_answer(servers.of(Subject::Def))?;
     let machine = machine::describe()?;
-    let report = Report { arguments, machine: &machine, cores, rounds: &rounds, startup: &startup, after_kill, idle_bytes };
+    let report = Report { arguments, machine: &machine, load_average, cores, rounds: &rounds, startup: &startup, after_kill, idle_bytes };
     println!("{report}");
     report.keep()
 }

@@ -15,6 +15,8 @@ pub struct Turn {
     pub p99_us: f64,
     /// What the server's processes used of the processor, for a thousand requests.
     pub cpu_seconds_per_1000: f64,
+    /// How much of its core the load generator used: near 1, it is the limit rather than the server.
+    pub load_cores: f64,
 }
 
 impl Turn {
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
 
     fn turn(per_second: f64) -> Turn {
-        Turn { per_second, p50_us: 100.0, p99_us: 200.0, cpu_seconds_per_1000: 0.02 }
+        Turn { per_second, p50_us: 100.0, p99_us: 200.0, cpu_seconds_per_1000: 0.02, load_cores: 0.5 }
     }
 
     #[test]

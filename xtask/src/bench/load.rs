@@ -45,8 +45,10 @@ pub fn make(server: &Server, path: &str, load: Load) -> Result<Turn, Failure> {
     wrk.args(["--threads", "1", "--script", "bench/post.lua"]);
     wrk.args(["--connections", &load.connections.to_string(), "--duration", &format!("{}s", load.seconds), &url]);
     let before = machine::cpu_seconds(server.id())?;
+    let before_load = machine::cpu_seconds_of_ended_children()?;
     let printed = process::read(&mut wrk)?;
     let used = machine::cpu_seconds(server.id())? - before;
+    let used_by_load = machine::cpu_seconds_of_ended_children()? - before_load;
 
     let line = printed.lines().last().unwrap_or_default();
     let outcome: Outcome = serde_json::from_str(line)
@@ -56,10 +58,12 @@ pub fn make(server: &Server, path: &str, load: Load) -> Result<Turn, Failure> {
         let why = format!("of {requests} answers {refused} were refusals, and {broken} requests had none");
         return Err(Failure::new(format!("{url} does not stand the load"), why, "look at the server's output, in target/bench"));
     }
+    let seconds = duration_us as f64 / 1e6;
     Ok(Turn {
-        per_second: requests as f64 / (duration_us as f64 / 1e6),
+        per_second: requests as f64 / seconds,
         p50_us: p50_us as f64,
         p99_us: p99_us as f64,
         cpu_seconds_per_1000: used / (requests as f64 / 1000.0),
+        load_cores: used_by_load / seconds,
     })
 }

@@ -21,6 +21,8 @@ pub struct Report<'r> {
     pub arguments: &'r Arguments,
     /// What the machine is, as text.
     pub machine: &'r str,
+    /// Before anything was started.
+    pub load_average: f64,
     /// What `flash` kept busy at the higher number of connections, rounded up.
     pub cores: u32,
     pub rounds: &'r Rounds,
@@ -101,18 +103,22 @@ impl Report<'_> {
     fn load_table(&self, text: &mut impl fmt::Write, connections: u32) -> fmt::Result {
         let plural = if connections == 1 { "connection" } else { "connections" };
         writeln!(text, "\n### {connections} {plural}\n")?;
-        writeln!(text, "| | requests/s | p50, µs | p99, µs | server CPU-s per 1,000 | of bare hyper's rate | of FastAPI's rate |")?;
-        writeln!(text, "|---|--:|--:|--:|--:|--:|--:|")?;
+        writeln!(
+            text,
+            "| | requests/s | p50, µs | p99, µs | server CPU-s per 1,000 | wrk, cores | of bare hyper's rate | of FastAPI's rate |"
+        )?;
+        writeln!(text, "|---|--:|--:|--:|--:|--:|--:|--:|")?;
         for subject in self.rounds.subjects(connections) {
             let median = |figure: fn(&Turn) -> f64| self.rounds.median(connections, subject, figure);
             let ratio = |to| self.rounds.ratio(connections, subject, to, |turn| turn.per_second);
             writeln!(
                 text,
-                "| {subject} | {} | {:.0} | {:.0} | {:.4} | {:.0} % | {:.2} x |",
+                "| {subject} | {} | {:.0} | {:.0} | {:.4} | {:.2} | {:.0} % | {:.2} x |",
                 thousands(median(|turn| turn.per_second)),
                 median(|turn| turn.p50_us),
                 median(|turn| turn.p99_us),
                 median(|turn| turn.cpu_seconds_per_1000),
+                median(|turn| turn.load_cores),
                 ratio(Subject::Hyper) * 100.0,
                 ratio(Subject::FastApi),
             )?;
@@ -145,10 +151,11 @@ impl Report<'_> {
 
 impl Display for Report<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { machine, load_average, cores, .. } = self;
         let Arguments { rounds, seconds, .. } = self.arguments;
         let mut text = String::new();
-        writeln!(text, "Machine: {}, shared by the load, the server and its workers. {rounds} rounds of {seconds} s.", self.machine)?;
-        writeln!(text, "`flash` kept up to {} of the cores busy, with one worker.", self.cores)?;
+        writeln!(text, "Machine: {machine}, shared by the load, the server and its workers; load average before: {load_average:.2}.")?;
+        writeln!(text, "{rounds} rounds of {seconds} s. `flash`, with one worker, kept up to {cores} of the cores busy.")?;
         for connections in CONNECTIONS {
             self.load_table(&mut text, connections)?;
         }
