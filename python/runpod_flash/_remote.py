@@ -306,8 +306,7 @@ def _check_parameters(function: Callable[..., object], pattern: PathPattern) -> 
     for parameter in pattern.parameters:
         if parameter not in names:
             warn(
-                f"path '{pattern.path}' has the parameter '{parameter}', which function "
-                f"'{function.__qualname__}' does not take",
+                f"path '{pattern.path}' has the parameter '{parameter}', which function '{function.__qualname__}' does not take",
                 why="its value in a request is dropped",
                 remedy=f"add '{parameter}' to the function's parameters, or take it out of the path",
             )
@@ -334,7 +333,7 @@ def _named(positional: tuple[object, ...], options: dict[str, object]) -> dict[s
             why=f"after the resource it takes {', '.join(order)}",
             remedy="give the options by name, as in method='POST'",
         )
-    by_position = dict(zip(order, positional))
+    by_position = dict(zip(order, positional, strict=False))
     for name in by_position:
         if name in options:
             raise OptionError(

@@ -73,7 +73,7 @@ def check_name(name: str) -> None:
 
 def normal_method(method: str) -> str:
     """The one spelling of an HTTP method, which may be given in any case."""
-    # Letter by letter in ASCII alone: str.upper() makes other alphabets' letters into ours ("ſ" into "S").
+    # Letter by letter in ASCII alone: str.upper() makes other alphabets' letters into ours (a long s into "S").
     normal = method.upper() if method.isascii() else method
     if normal in METHODS:
         return normal

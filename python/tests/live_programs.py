@@ -21,9 +21,7 @@ def environment(**further: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **further}
 
 
-def run(
-    *arguments: str | Path, cwd: Path = LIVE, stdin: str | None = None, **further: str
-) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, cwd: Path = LIVE, stdin: str | None = None, **further: str) -> subprocess.CompletedProcess[str]:
     """Runs this Python with `arguments` to its end."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],

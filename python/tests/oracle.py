@@ -129,14 +129,13 @@ class FastAPI:
         self._app.add_api_route(path, endpoint, methods=[method])
 
     def ask(self, request: Request) -> Answer:
-        values = iter(request.path)
-        raw_path = re.sub(r"\{[^}]*\}", lambda _: quote(next(values), safe=""), self._path)
+        values, quoted = iter(request.path), (quote(value, safe="") for value in request.path)
         scope = {
             "type": "http",
             "http_version": "1.1",
             "method": self._method,
-            "path": re.sub(r"\{[^}]*\}", lambda _, v=iter(request.path): next(v), self._path),
-            "raw_path": raw_path.encode(),
+            "path": re.sub(r"\{[^}]*\}", lambda _: next(values), self._path),
+            "raw_path": re.sub(r"\{[^}]*\}", lambda _: next(quoted), self._path).encode(),
             "query_string": request.query,
             "headers": [] if request.content is None else [(b"content-type", request.content.encode("latin-1"))],
         }

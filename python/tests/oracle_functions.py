@@ -17,8 +17,6 @@ from collections import OrderedDict, defaultdict, deque  # noqa: F401
 from collections.abc import Callable, Iterable, Mapping, Sequence  # noqa: F401
 from typing import Annotated, Any, Generic, Literal, NamedTuple, Optional, TypeVar, Union
 
-import fastapi  # noqa: F401
-import fastapi.responses
 import pydantic
 import typing_extensions
 from pydantic import BaseModel, ConfigDict, Field

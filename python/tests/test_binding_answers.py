@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from oracle import FAILED, FastAPI, Ours, Request, listed_returns
 from oracle_functions import function
-
 from runpod_flash._worker.routes import Route, Unroutable, Unserialisable
 
 #: Python expressions.

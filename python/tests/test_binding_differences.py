@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from oracle import Answer, Difference, FastAPI, Ours, differences
 from oracle_functions import SHOWN, function
-
 from runpod_flash._worker.routes import Unroutable
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from oracle import JSON, Request, compare, listed
 from oracle_functions import function
 
@@ -39,7 +40,7 @@ def requests(path: str) -> list[Request]:
         everything = [Request(body) for body in BODIES] + [Request(query=query) for query in QUERIES]
         good, bad = b'{"x":5,"y":3}', b'{"x":'
         everything += [Request(body, content) for content in CONTENTS for body in (good, bad, b"")]
-        return everything + [Request(good, JSON, b"x=7&y=8"), Request(bad, JSON, b"x=a"), Request(b"[]", None, b"y=b")]
+        return [*everything, Request(good, JSON, b"x=7&y=8"), Request(bad, JSON, b"x=a"), Request(b"[]", None, b"y=b")]
     values = ["5", "abc", "5.0", "+1", " 5", "é", "a b", "%2F", "a+b", "null", "true", "'", "x" * 300]
     count = path.count("{")
     bodies, queries = (b"", b"{}", b'{"x":5,"y":3}', b'{"x":"a"}', b"{", b"\xff", b"null"), (b"", b"y=3", b"x=9&y=b")

@@ -7,9 +7,9 @@ from urllib.parse import quote_plus
 
 import fastapi
 import pytest
+
 from oracle import FastAPI, Ours, Request, compare, differing
 from oracle_functions import NAMES, function
-
 from runpod_flash._worker import signatures
 
 TYPES = """

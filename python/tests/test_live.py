@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -357,8 +357,8 @@ def test_a_class_that_travels_by_value_comes_back_as_itself() -> None:
 
 
 @pytest.fixture
-def target(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    yield lambda name: monkeypatch.setenv("FLASH_TARGET", name)
+def target(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    return lambda name: monkeypatch.setenv("FLASH_TARGET", name)
 
 
 def test_the_target_overrides_the_class_both_ways(target: Callable[[str], None]) -> None:

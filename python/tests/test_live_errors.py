@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live_programs import LIVE, output, run
 
+from live_programs import LIVE, output, run
 from runpod_flash import CannotCarry, DependencyMissing, LiveLoadBalancer, SessionError, _binary, _dependencies, remote
 
 api = LiveLoadBalancer(name="errors-here")

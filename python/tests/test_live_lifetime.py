@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from live_programs import LIVE, LIMIT, environment, output, run
+
+from live_programs import LIMIT, LIVE, environment, output, run
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks processes up in /proc")
 

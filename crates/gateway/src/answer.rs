@@ -66,9 +66,8 @@ fn record(endpoint: &str, timeout: Duration, event: Event) -> Bytes {
     let (kind, payload) = match event {
         Event::Output(stream, text) => (stream, text),
         Event::StateLost => {
-            let note = format!(
-                "flash: the worker of `{endpoint}` died and was replaced; what its functions kept in module globals is lost\n"
-            );
+            let note =
+                format!("flash: the worker of `{endpoint}` died and was replaced; what its functions kept in module globals is lost\n");
             (NOTE, note.into())
         }
         Event::End(Outcome::Answered(Answer { status, body, .. })) => (status as u8, body),
@@ -135,9 +134,7 @@ fn failure(status: StatusCode, text: &str, id: &str) -> Response<Payload> {
 pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &str) -> Response<Payload> {
     match outcome {
         Outcome::Answered(answer) => answered(answer, id),
-        Outcome::Expired => {
-            failure(StatusCode::GATEWAY_TIMEOUT, &expired(endpoint, timeout), id)
-        }
+        Outcome::Expired => failure(StatusCode::GATEWAY_TIMEOUT, &expired(endpoint, timeout), id),
         Outcome::Lost => failure(StatusCode::BAD_GATEWAY, "the worker that ran this request died", id),
         Outcome::Refused => {
             let mut response = failure(StatusCode::SERVICE_UNAVAILABLE, "too many requests are waiting", id);

@@ -49,7 +49,8 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
         return detail(StatusCode::PRECONDITION_REQUIRED, "this endpoint's first call brings the caller's context");
     }
     let events = endpoint.pool.call(Call { body });
-    let mut response = Response::new(Payload::Records { events, endpoint: name.to_owned(), timeout: gateway.settings.timeout, ended: false });
+    let mut response =
+        Response::new(Payload::Records { events, endpoint: name.to_owned(), timeout: gateway.settings.timeout, ended: false });
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-flash-records"));
     response
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use flash_wire::RequestHead;
 use flash_workers::{Pool, Request as Work, Status};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
-use hyper::body::{Body, Incoming};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Incoming};
 use percent_encoding::percent_decode_str;
 
 use crate::answer::{self, Payload};
@@ -87,15 +87,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway without endpoints. `epoch`: any number that differs from run to run.
     pub fn new(settings: Settings, epoch: u32) -> Self {
-        Self {
-            settings,
-            endpoints: RwLock::default(),
-            open: None,
-            token: None,
-            observer: None,
-            epoch,
-            requests: AtomicU64::new(0),
-        }
+        Self { settings, endpoints: RwLock::default(), open: None, token: None, observer: None, epoch, requests: AtomicU64::new(0) }
     }
 
     /// Turns live calls on for those who have the token.

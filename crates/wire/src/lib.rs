@@ -14,4 +14,6 @@ mod frame;
 mod message;
 
 pub use frame::{Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, VERSION, encode};
-pub use message::{AnswerHead, CHUNK, MORE, RequestHead, decode_answer, decode_chunk, decode_output, encode_call, encode_chunk, encode_request};
+pub use message::{
+    AnswerHead, CHUNK, MORE, RequestHead, decode_answer, decode_chunk, decode_output, encode_call, encode_chunk, encode_request,
+};

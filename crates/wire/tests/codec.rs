@@ -2,8 +2,8 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flash_wire::{
-    CHUNK, Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, RequestHead, decode_answer, decode_chunk, encode, encode_call,
-    encode_chunk, encode_request,
+    CHUNK, Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, RequestHead, decode_answer, decode_chunk, encode, encode_call, encode_chunk,
+    encode_request,
 };
 use proptest::prelude::*;
 

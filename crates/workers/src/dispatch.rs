@@ -397,8 +397,7 @@ impl<R> Lane<R> {
         if !rest.is_empty() {
             self.rests.push_back((request, rest));
         }
-        state.in_flight =
-            Some(InFlight { job, ticket, reply: Some(reply), expired: false, answer: None, pieces: BytesMut::new() });
+        state.in_flight = Some(InFlight { job, ticket, reply: Some(reply), expired: false, answer: None, pieces: BytesMut::new() });
     }
 
     fn in_flight(&mut self, request: u32) -> Option<&mut InFlight<R>> {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use flash_wire::{Decoder, Frame, Kind, VERSION, encode};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType, recvmsg, sendmsg, socketpair,
 };
 use serde::Deserialize;
 use tokio::io::Interest;
