@@ -96,9 +96,10 @@ class Answer:
 class Flash:
     """A running `flash run`."""
 
-    def __init__(self, path: Path, *options: str) -> None:
+    def __init__(self, path: Path, *options: str, port: int | None = 0) -> None:
         self.mark = uuid.uuid4().hex
-        arguments = [find_flash(), "run", "--port", "0", "--python", sys.executable, *options, path]
+        ports = [] if port is None else ["--port", str(port)]
+        arguments = [find_flash(), "run", *ports, "--python", sys.executable, *options, path]
         self.process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment_of(self.mark)
         )

@@ -1,0 +1,138 @@
+"""What `flash run` cannot serve: it says what happened, why and how to mend it, and exits with 1."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flash_process import Flash, Result, run_to_end
+
+ROUTE = '@remote(api, method="GET", path="/a")\ndef f():\n    return 1\n'
+Program = Callable[..., Path]
+Refused = Callable[..., Result]
+
+
+def test_a_path_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
+    assert "nowhere.py` does not exist" in refused(tmp_path / "nowhere.py").stderr
+
+
+def test_a_file_without_endpoints_is_told_what_was_looked_for(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "plain.py"
+    path.write_text("x = 1\n")
+    told = refused(path).stderr
+    assert "error: no endpoints in " in told
+    assert "decorated with @remote of runpod_flash" in told
+
+
+def test_a_syntax_error_comes_with_its_line(refused: Refused, program: Program) -> None:
+    path = program('@remote(api, method="GET", path="/a")\ndef f(:\n    pass\n')
+    told = refused(path).stderr
+    assert re.search(r"at: \S*app\.py:6\n +def f\(:\n", told), told
+    assert "syntax error" in told
+
+
+def test_an_import_error_shows_the_users_own_code_alone(refused: Refused, program: Program) -> None:
+    path = program('def boom():\n    raise ValueError("no luck")\n\nboom()\n\n' + ROUTE)
+    told = refused("--python", sys.executable, "--port", 0, path).stderr
+    files = re.findall(r'^  File "([^"]+)", line (\d+)', told, re.MULTILINE)
+    assert files == [(str(path), "8"), (str(path), "6")]
+    assert "error: cannot import module 'app'" in told
+    assert "why: ValueError: no luck" in told
+
+
+def test_two_endpoints_of_one_name(refused: Refused, program: Program) -> None:
+    functions = 'other = LiveLoadBalancer(name="app")\n\n' + ROUTE + '@remote(other, method="GET", path="/b")\ndef g():\n    return 2\n'
+    told = refused(program(functions)).stderr
+    assert "endpoint 'app' is declared twice" in told
+    assert "app.py:3" in told and "app.py:5" in told
+
+
+def test_two_functions_on_one_route(refused: Refused, program: Program) -> None:
+    told = refused(program(ROUTE + ROUTE.replace("def f", "def g"))).stderr
+    assert "Route conflict detected: GET /a defined twice" in told
+    assert "function 'f'" in told and "function 'g'" in told
+
+
+@pytest.mark.parametrize("reserved", ["/ping", "/execute"])
+def test_a_reserved_path(refused: Refused, program: Program, reserved: str) -> None:
+    told = refused(program(ROUTE.replace("/a", reserved))).stderr
+    assert f"path '{reserved}' is reserved" in told
+    assert "app.py:5" in told
+
+
+def test_an_annotation_that_means_nothing(refused: Refused, program: Program) -> None:
+    path = program(ROUTE.replace("f()", "f(x: 'Nowhere')"))
+    told = refused("--python", sys.executable, "--port", 0, path).stderr
+    assert "`f` cannot serve GET /a" in told
+    assert "parameter `x`" in told and "`Nowhere`" in told
+    assert "Traceback" not in told
+
+
+def test_a_port_that_is_taken(refused: Refused, program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port} is taken" in refused("--port", port, program(ROUTE)).stderr
+
+
+def test_without_a_port_the_next_free_one_serves(program: Program) -> None:
+    """8888 is held here, or by somebody else: either way it is not to be had."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            holder.bind(("127.0.0.1", 8888))
+            holder.listen()
+        except OSError:
+            pass  # taken already, which serves as well
+        flash = Flash(program(ROUTE), port=None)
+        try:
+            flash.wait_until_listed()
+            assert 8888 < flash.port < 8988
+            assert flash.request("GET", "/lb/app/a").body == b"1"
+            assert flash.terminate() == 0
+        finally:
+            flash.destroy()
+
+
+def test_an_interpreter_that_is_not_there(refused: Refused, program: Program, tmp_path: Path) -> None:
+    told = refused("--port", 0, "--python", tmp_path / "python", program(ROUTE)).stderr
+    assert f"cannot start the interpreter `{tmp_path / 'python'}`" in told
+
+
+def test_an_interpreter_without_pydantic(refused: Refused, program: Program, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    python = tmp_path / "bare/bin/python"
+    told = refused("--port", 0, "--python", python, program(ROUTE), PYTHONPATH="").stderr
+    assert "No module named 'pydantic'" in told
+    assert f"{python} -m pip install" in told
+
+
+def test_a_python_older_than_supported(refused: Refused, program: Program) -> None:
+    if (old := _old_python()) is None:
+        pytest.skip("no Python older than 3.10 is installed")
+    told = refused("--port", 0, "--python", old, program(ROUTE)).stderr
+    assert "is too old to run functions" in told
+    assert "workers need 3.10 or newer" in told
+
+
+def test_a_wrong_option_is_a_usage_error(program: Program) -> None:
+    result = run_to_end("run", "--prot", "1", str(program(ROUTE)))
+    assert result.code == 2
+    assert "--prot" in result.stderr and "--port" in result.stderr
+
+
+def _old_python() -> str | None:
+    """One of PATH, or of pyenv."""
+    for minor in (9, 8, 7, 6):
+        name = f"python3.{minor}"
+        for python in [shutil.which(name), *Path.home().glob(f".pyenv/versions/*/bin/{name}")]:
+            # A version manager has stand-ins in PATH for Pythons that it does not start.
+            if python and subprocess.run([python, "-c", "pass"], capture_output=True, check=False).returncode == 0:
+                return str(python)
+    return None
