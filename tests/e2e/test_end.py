@@ -1,0 +1,93 @@
+"""How `flash run` ends: what was begun is answered, and no process stays."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from flash_process import Flash, wait_for
+
+FUNCTIONS = """
+import asyncio
+import os
+import time
+from pathlib import Path
+
+@remote(api, method="GET", path="/async")
+async def waiting(started: str, go: str) -> str:
+    Path(started).touch()
+    while not os.path.exists(go):
+        await asyncio.sleep(0.005)
+    return "done"
+
+@remote(api, method="GET", path="/def")
+def blocking(started: str, go: str) -> str:
+    Path(started).touch()
+    while not os.path.exists(go):
+        time.sleep(0.005)
+    return "done"
+
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("kind", ["def", "async"])
+def test_a_request_under_way_is_answered(
+    serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path, number: signal.Signals, kind: str
+) -> None:
+    flash = serve(program(FUNCTIONS))
+    started, go = tmp_path / "started", tmp_path / "go"
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(flash.request, "GET", f"/lb/app/{kind}?started={started}&go={go}")
+        try:
+            wait_for(started.exists, "the request to begin")
+            flash.process.send_signal(number)
+            wait_for(lambda: not _listens(flash.port), "the port to be given up")
+            assert flash.process.poll() is None
+        finally:
+            go.touch()
+        assert asked.result().json() == "done"
+    assert flash.wait() == 0
+    flash.wait_until_alone()
+
+
+def test_idle_connections_do_not_delay_the_end(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
+    flash = serve(program(FUNCTIONS))
+    with flash.connect() as used, flash.connect() as fresh:
+        fresh.connect()
+        used.request("GET", "/lb/app/ping")
+        used.getresponse().read()
+        assert flash.terminate() == 0
+
+
+def test_a_second_signal_ends_at_once(serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path) -> None:
+    flash = serve(program(FUNCTIONS))
+    started = tmp_path / "started"
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(flash.request, "GET", f"/lb/app/def?started={started}&go={tmp_path / 'never'}")
+        wait_for(started.exists, "the request to begin")
+        flash.process.send_signal(signal.SIGINT)
+        wait_for(lambda: not _listens(flash.port), "the port to be given up")
+        assert flash.end(signal.SIGINT) == 0
+        assert isinstance(asked.exception(), (ConnectionError, OSError))
+    flash.wait_until_alone()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_no_process_is_left(serve: Callable[..., Flash], program: Callable[..., Path], number: signal.Signals) -> None:
+    flash = serve(program(FUNCTIONS))
+    assert flash.request("GET", "/lb/app/ping").status == 200
+    assert flash.children(), "there are processes that could stay"
+    assert flash.end(number) == (0 if number == signal.SIGTERM else -number)
+    flash.wait_until_alone()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

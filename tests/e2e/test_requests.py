@@ -1,0 +1,118 @@
+"""Requests and results that are not as they should be cost their own client, and nobody else."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flash_process import PATIENCE, Flash
+
+FUNCTIONS = """
+class Opaque:
+    __slots__ = ()
+
+@remote(api, method="POST", path="/echo")
+def echo(text: str) -> str:
+    return text
+
+@remote(api, method="GET", path="/opaque")
+def opaque():
+    return {"it": Opaque()}
+
+@remote(api, method="GET", path="/talk")
+async def talk(word: str):
+    import sys
+    print("out", word)
+    print("err", word, file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def flash(serve: Callable[..., Flash], program: Callable[..., Path]) -> Flash:
+    return serve(program(FUNCTIONS))
+
+
+@contextmanager
+def dial(flash: Flash) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", flash.port), PATIENCE) as connection:
+        yield connection
+
+
+def status_of(connection: socket.socket) -> int:
+    """The status of a response, read until the other side closes."""
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+        if b"\r\n" in received:
+            break
+    return int(received.split(b" ", 2)[1])
+
+
+def test_a_result_that_cannot_be_serialised_is_named_in_the_log(flash: Flash) -> None:
+    answer = flash.request("GET", "/lb/app/opaque")
+    assert answer.status == 500
+    assert b"Opaque" not in answer.body, "what went wrong inside is the operator's to know"
+    tag = flash.wait_for_line(r"^#([0-9a-f]+) `opaque` returned a `dict` that cannot be sent as JSON$")[1]
+    flash.wait_for_line(rf"^#{tag} +why: .*`app\.Opaque`")
+    flash.wait_for_line(rf"^#{tag} +try: \S")
+    flash.wait_for_line(rf"#{tag}  GET /lb/app/opaque  500  ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"text": ', b"", b"nonsense", b'{"text": "\xff\xfe"}', b"\xff\xfe", b'{"text": ["\\ud800"]}', b"[" * 100_000, b'["text"]'],
+    ids=["cut-short", "empty", "no-json", "no-utf8-within", "no-utf8", "lone-surrogate", "deep", "list"],
+)
+def test_a_body_that_means_nothing_is_the_clients_error(flash: Flash, body: bytes) -> None:
+    answer = flash.request("POST", "/lb/app/echo", body)
+    assert 400 <= answer.status < 500, answer
+    assert answer.json()["detail"]
+    assert flash.request("POST", "/lb/app/echo", {"text": "fine"}).json() == "fine"
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent(flash: Flash) -> None:
+    with dial(flash) as connection:
+        head = f"POST /lb/app/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {33 << 20}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert status_of(connection) == 413
+
+
+def test_a_body_of_unknown_length_is_counted(flash: Flash) -> None:
+    with dial(flash) as connection:
+        connection.sendall(
+            b"POST /lb/app/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        megabyte = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
+        for _ in range(32):
+            connection.sendall(megabyte)
+        # One byte more than is allowed: all of it fits the socket, so that no reset hides the answer.
+        connection.sendall(b"1\r\n \r\n")
+        assert status_of(connection) == 413
+
+
+def test_slow_clients_hold_nobody_up(flash: Flash) -> None:
+    slow = [socket.create_connection(("127.0.0.1", flash.port), PATIENCE) for _ in range(50)]
+    try:
+        body = b'{"text": "slow"}'
+        head = b"POST /lb/app/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        for number, connection in enumerate(slow):
+            # Some stop within the head, the others within the body.
+            connection.sendall(head if number % 2 else head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body[:4]))
+        assert flash.request("POST", "/lb/app/echo", {"text": "quick"}).json() == "quick"
+        for number, connection in enumerate(slow):
+            connection.sendall(b"Content-Length: %d\r\n\r\n%b" % (len(body), body) if number % 2 else body[4:])
+            assert status_of(connection) == 200
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_what_functions_print_is_in_the_log_with_its_request(flash: Flash) -> None:
+    assert flash.request("GET", "/lb/app/talk?word=apple").status == 200
+    tag = flash.wait_for_line(r"#([0-9a-f]+)  GET /lb/app/talk  200  ")[1]
+    flash.wait_for_line(rf"^#{tag} out apple$")
+    flash.wait_for_line(rf"^#{tag} err apple$")
