@@ -6,9 +6,9 @@ use std::sync::Arc;
 use flash_manifest::Nature;
 use ruff_python_ast as ast;
 use ruff_python_ast::{ConversionFlag, Expr, InterpolatedStringElement, Number, Operator, Stmt, UnaryOp};
-use ruff_python_parser::ParseError;
 use ruff_text_size::{Ranged, TextRange, TextSize};
 
+use crate::nesting::too_deep;
 use crate::syntax::{Binding, Call, Decorated, Expression, Form, Frame, Item, Meaning, Origin, Parameters, Piece, Star};
 
 /// Declarations nest a few levels; an expression deeper than this is data, or an attack.
@@ -30,12 +30,32 @@ pub(crate) struct Contents {
     pub(crate) applied: Vec<Call>,
 }
 
+/// Why a text cannot be taken over, and where.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Syntax { problem: String, at: TextSize },
+    TooDeep { at: TextSize },
+}
+
+/// The stack for a tree of the greatest depth that is taken over. It costs what is used of it.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
+
 /// Parses a module. Errs at the first error of syntax.
-pub(crate) fn convert(text: &str) -> Result<Contents, ParseError> {
-    let parsed = ruff_python_parser::parse_module(text)?;
-    let mut walk = Walk { out: Contents::default(), frames: Vec::new(), shared: Arc::new([]) };
-    walk.body(parsed.suite());
-    Ok(walk.out)
+pub(crate) fn convert(text: &str) -> Result<Contents, Failure> {
+    stacker::grow(STACK_BYTES, || {
+        let parsed = ruff_python_parser::parse_unchecked_source(text, ast::PySourceType::Python);
+        if let Some(at) = too_deep(parsed.tokens().iter().copied()) {
+            // Dropping it would overflow the stack. No file that Python reads comes here.
+            std::mem::forget(parsed);
+            return Err(Failure::TooDeep { at });
+        }
+        if let Some(error) = parsed.errors().first() {
+            return Err(Failure::Syntax { problem: error.error.to_string(), at: error.location.start() });
+        }
+        let mut walk = Walk { out: Contents::default(), frames: Vec::new(), shared: Arc::new([]) };
+        walk.body(parsed.suite());
+        Ok(walk.out)
+    })
 }
 
 struct Walk {

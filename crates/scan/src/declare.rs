@@ -1,17 +1,18 @@
 //! Functions as they are declared: `@remote(api, method="POST", path="/users")`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use flash_manifest::{Diagnostic, Endpoint, Function, Kind, Method, Nature, PathPattern, Route, nearest};
+use flash_manifest::{Diagnostic, Endpoint, Function, Kind, Method, Nature, PathPattern, Route};
 use ruff_text_size::{Ranged, TextRange, TextSize};
 
 use crate::library::PythonModule;
 use crate::options::Options;
+use crate::refusals::{check_parameters, not_a_resource, twice};
 use crate::resolve::{Place, Resolver, Runs};
 use crate::syntax::{Call, Decorated, Expression, Form, Frame, Meaning};
-use crate::value::{Resource, Stop, Value};
+use crate::value::{Resource, ResourceKey, Stop, Value};
 
 /// Collects what the project's modules declare.
 pub(crate) struct Declarations {
@@ -49,38 +50,37 @@ impl Declarations {
 
     /// The endpoints that have functions, in the order of their first; endpoints of `modules` without any are warned of.
     pub(crate) fn endpoints(&mut self, modules: &[Arc<PythonModule>]) -> Vec<Endpoint> {
-        let mut endpoints: Vec<(Arc<Resource>, Endpoint)> = Vec::new();
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        let mut places = HashMap::new();
         for (resource, function) in std::mem::take(&mut self.functions) {
-            match endpoints.iter_mut().find(|(known, _)| *known == resource) {
-                Some((_, endpoint)) => endpoint.functions.push(function),
-                None => {
-                    let endpoint = Endpoint {
-                        name: resource.name.clone(),
-                        class: resource.class,
-                        workers: resource.workers,
-                        functions: vec![function],
-                        location: resource.location.clone(),
-                    };
-                    endpoints.push((resource, endpoint));
-                }
+            let place = *places.entry(resource.key.clone()).or_insert(endpoints.len());
+            if place == endpoints.len() {
+                endpoints.push(Endpoint {
+                    name: resource.name.clone(),
+                    class: resource.class,
+                    workers: resource.workers,
+                    functions: Vec::new(),
+                    location: resource.location.clone(),
+                });
             }
+            endpoints[place].functions.push(function);
         }
         for module in modules {
-            self.idle(module, &endpoints);
+            self.idle(module, |key| !places.contains_key(key));
         }
         self.errors.append(&mut self.resolver.errors);
-        endpoints.into_iter().map(|(_, endpoint)| endpoint).collect()
+        endpoints
     }
 
     /// Warns of endpoints that no function belongs to.
-    fn idle(&mut self, module: &Arc<PythonModule>, endpoints: &[(Arc<Resource>, Endpoint)]) {
+    fn idle(&mut self, module: &Arc<PythonModule>, is_idle: impl Fn(&ResourceKey) -> bool) {
         let mut bindings: Vec<_> = module.contents.bindings.values().flatten().collect();
         bindings.sort_by_key(|binding| binding.at);
         for binding in bindings {
             let Meaning::Value(value @ Expression { form: Form::Call(_), .. }) = &binding.meaning else { continue };
-            let Ok(Value::Resource(resource)) = self.resolver.value(value, &Place::new(module, binding.at)) else { continue };
-            let used = endpoints.iter().any(|(known, _)| *known == resource);
-            if !used && self.resolver.runs(&binding.frames, &Place::new(module, binding.at)) == Runs::Always {
+            let place = Place::new(module, binding.at);
+            let Ok(Value::Resource(resource)) = self.resolver.value(value, &place) else { continue };
+            if is_idle(&resource.key) && self.resolver.runs(&binding.frames, &place) == Runs::Always {
                 let problem = Diagnostic::warning(
                     format!("endpoint '{}' has no functions", resource.name),
                     "no function in the files searched is decorated with it, so there is nothing to call",
@@ -102,6 +102,9 @@ impl Declarations {
                 Meaning::ImportFrom { from, name } => from.level == 0 && from.module == crate::library::SDK && name == "remote",
                 Meaning::Import { .. } | Meaning::Value(_) | Meaning::Definition | Meaning::Changed => false,
             });
+        }
+        if !might_be_remote(module, expression) {
+            return false;
         }
         // A function's body runs when the module is complete.
         let at = if frames.iter().any(|frame| matches!(frame, Frame::Function(_))) { TextSize::from(u32::MAX) } else { at };
@@ -336,6 +339,15 @@ impl Declarations {
     }
 }
 
+/// Whether the module binds the name that an expression begins with. Most decorators are not ours, and settled by that.
+fn might_be_remote(module: &PythonModule, expression: &Expression) -> bool {
+    match &expression.form {
+        Form::Name(name) => module.contents.bindings.contains_key(name) || !module.contents.stars.is_empty(),
+        Form::Attribute(object, _) => might_be_remote(module, object),
+        _ => false,
+    }
+}
+
 fn qualname(decorated: &Decorated) -> String {
     let mut parts = Vec::new();
     for frame in &*decorated.frames {
@@ -347,39 +359,4 @@ fn qualname(decorated: &Decorated) -> String {
     }
     parts.push(&decorated.name);
     parts.join(".")
-}
-
-fn not_a_resource(got: &str) -> Diagnostic {
-    Diagnostic::error(
-        format!("remote() takes a resource first. Got: {got}"),
-        "the resource says which endpoint the function belongs to",
-        "api = LiveLoadBalancer(name='my-api'), then @remote(api, ...)",
-    )
-}
-
-fn twice(decorated: &Decorated) -> Diagnostic {
-    Diagnostic::error(
-        format!("function '{}' is decorated with @remote twice", decorated.name),
-        "a function has one endpoint and one route",
-        "write a second function for the second route, and let both call a third",
-    )
-}
-
-fn check_parameters(decorated: &Decorated, path: &PathPattern) -> Result<(), Diagnostic> {
-    let takes = &decorated.parameters;
-    let lacks = |name: &&str| !takes.any_name && !takes.by_name.iter().any(|own| own == name);
-    let Some(missing) = path.parameters().find(lacks) else { return Ok(()) };
-    let positional_only = takes.positional_only.iter().any(|own| own == missing);
-    let near = nearest(missing, takes.by_name.iter().map(String::as_str));
-    let remedy = match near {
-        _ if positional_only => format!("move '{missing}' behind the '/' in the signature"),
-        Some(near) => format!("did you mean '{near}'? Name both alike"),
-        None => format!("add '{missing}' to the function's parameters, or take it out of the path"),
-    };
-    let by_name = if positional_only { " by name" } else { "" };
-    Err(Diagnostic::error(
-        format!("path '{path}' has the parameter '{missing}', which function '{}' does not take{by_name}", decorated.name),
-        "a path's parameters are passed to the function by name",
-        remedy,
-    ))
 }

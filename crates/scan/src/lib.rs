@@ -7,7 +7,9 @@ mod declare;
 mod files;
 mod library;
 mod naming;
+mod nesting;
 mod options;
+mod refusals;
 mod resolve;
 mod resource;
 mod root;
@@ -15,6 +17,7 @@ mod source;
 mod syntax;
 mod value;
 
+use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,7 +63,7 @@ pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagn
     let mut endpoints = declarations.endpoints(&modules);
     errors.append(&mut declarations.errors);
     warnings.append(&mut declarations.warnings);
-    errors.extend(naming::settle(&mut endpoints, &modules, &declarations.resolver.library, &root));
+    errors.extend(naming::settle(&mut endpoints, &modules, &mut declarations.resolver.library, &root));
     if endpoints.is_empty() && errors.is_empty() {
         warnings.push(nothing_found(target, asked, searched, declarations.decorated));
         return Err(warnings);
@@ -103,11 +106,12 @@ fn parse(files: Vec<PathBuf>, spelled: &(PathBuf, PathBuf), asked: Asked) -> (Ve
         workers.into_iter().flat_map(|worker| worker.join().expect("reading a file does not panic")).chain(own).collect()
     });
     done.sort_by_key(|(index, _)| *index);
-    let (mut modules, mut problems): (Vec<Arc<PythonModule>>, _) = (Vec::new(), Vec::new());
+    let (mut modules, mut problems) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
     for (_, outcome) in done {
         match outcome {
             // A link leads to a file that was found already.
-            Ok(Some(module)) if modules.iter().any(|known| **known == module) => {}
+            Ok(Some(module)) if !seen.insert(module.source.file.clone()) => {}
             Ok(module) => modules.extend(module.map(Arc::new)),
             Err(problem) => problems.push(problem),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use flash_manifest::{Diagnostic, Module};
 
-use crate::convert::{Contents, convert};
+use crate::convert::{Contents, Failure, convert};
 use crate::source::Source;
 use crate::syntax::Origin;
 use crate::value::Package;
@@ -23,22 +23,22 @@ pub(crate) struct PythonModule {
     pub(crate) module: Module,
 }
 
-impl PartialEq for PythonModule {
-    fn eq(&self, other: &Self) -> bool {
-        self.source.file == other.source.file
-    }
-}
-
 impl PythonModule {
     /// Takes a file apart.
     pub(crate) fn parse(source: Source) -> Result<Self, Diagnostic> {
-        let contents = convert(&source.text).map_err(|error| {
-            let problem = Diagnostic::error(
-                format!("`{}` has a syntax error: {}", source.shown.display(), lower_first(&error.error.to_string())),
-                "the file is no valid Python, so its functions cannot be found",
-                "mend the line",
-            );
-            source.point(problem, error.location.start())
+        let contents = convert(&source.text).map_err(|failure| {
+            let shown = source.shown.display();
+            match failure {
+                Failure::Syntax { problem, at } => {
+                    let what = format!("`{shown}` has a syntax error: {}", lower_first(&problem));
+                    let why = "the file is no valid Python, so its functions cannot be found";
+                    source.point(Diagnostic::error(what, why, "mend the line"), at)
+                }
+                Failure::TooDeep { at } => {
+                    let why = "brackets, operators or blocks stand within each other more often than Python compiles";
+                    source.point(Diagnostic::error(format!("`{shown}` nests too deeply"), why, "make the value in steps"), at)
+                }
+            }
         })?;
         let module = name_of(&source.file);
         Ok(Self { source, contents, module })
@@ -85,12 +85,14 @@ pub(crate) struct Library {
     /// The folder that messages spell paths from, and how they spell it.
     spelled: (PathBuf, PathBuf),
     modules: HashMap<PathBuf, Option<Arc<PythonModule>>>,
+    /// What was found at each path that an import could mean.
+    packages: HashMap<PathBuf, Option<Package>>,
 }
 
 impl Library {
     pub(crate) fn new(root: PathBuf, spelled: (PathBuf, PathBuf), modules: Vec<Arc<PythonModule>>) -> Self {
         let modules = modules.into_iter().map(|module| (module.source.file.clone(), Some(module))).collect();
-        Self { root, spelled, modules }
+        Self { root, spelled, modules, packages: HashMap::new() }
     }
 
     /// The module of a file; none where it cannot be read or is no Python: whoever imports it says so.
@@ -107,20 +109,26 @@ impl Library {
     }
 
     /// Where an import in `module` leads.
-    pub(crate) fn find(&self, module: &PythonModule, origin: &Origin) -> Found {
-        let parts = || origin.module.split('.').filter(|part| !part.is_empty());
+    pub(crate) fn find(&mut self, module: &PythonModule, origin: &Origin) -> Found {
+        let name: PathBuf = origin.module.split('.').collect();
         if origin.level > 0 {
             let levels = usize::try_from(origin.level).unwrap_or(usize::MAX);
             let folder = module.source.file.ancestors().nth(levels);
-            let package = folder.and_then(|folder| below(folder, parts()));
+            let package = folder.and_then(|folder| self.below(folder, &name));
             return package.map_or(Found::Elsewhere, |package| Found::Project { package, base: None });
         }
-        if parts().next() == Some(SDK) {
+        if name.starts_with(SDK) {
             return Found::Sdk;
         }
         let bases = [module.module.import_base.clone(), self.root.clone(), self.root.join("src")];
-        let found = bases.into_iter().find_map(|base| Some((below(&base, parts())?, base)));
+        let found = bases.into_iter().find_map(|base| Some((self.below(&base, &name)?, base)));
         found.map_or(Found::Elsewhere, |(package, base)| Found::Project { package, base: Some(base) })
+    }
+
+    fn below(&mut self, folder: &Path, name: &Path) -> Option<Package> {
+        let path = folder.join(name);
+        let known = self.packages.entry(path);
+        known.or_insert_with_key(|path| Package::at(path)).clone()
     }
 }
 
@@ -129,24 +137,22 @@ pub(crate) fn spell(file: &Path, (folder, spelling): &(PathBuf, PathBuf)) -> Pat
     file.strip_prefix(folder).map_or_else(|_| file.to_owned(), |rest| spelling.join(rest))
 }
 
-/// The module of dotted name `parts` below a folder.
-fn below<'name>(folder: &Path, parts: impl Iterator<Item = &'name str>) -> Option<Package> {
-    let parts: PathBuf = parts.collect();
-    let folder = folder.join(&parts);
-    let init = folder.join("__init__.py");
-    if init.is_file() {
-        return Some(Package { file: Some(init), folder: Some(folder) });
-    }
-    let file = folder.with_extension("py");
-    if parts.file_name().is_some() && file.is_file() {
-        return Some(Package { file: Some(file), folder: None });
-    }
-    folder.is_dir().then_some(Package { file: None, folder: Some(folder) })
-}
-
 impl Package {
+    /// The module or folder of modules at a path without an ending.
+    fn at(path: &Path) -> Option<Self> {
+        let init = path.join("__init__.py");
+        if init.is_file() {
+            return Some(Self { file: Some(init), folder: Some(path.to_owned()) });
+        }
+        let file = path.with_extension("py");
+        if path.file_name().is_some() && file.is_file() {
+            return Some(Self { file: Some(file), folder: None });
+        }
+        path.is_dir().then(|| Self { file: None, folder: Some(path.to_owned()) })
+    }
+
     /// A module within the folder.
     pub(crate) fn submodule(&self, name: &str) -> Option<Self> {
-        below(self.folder.as_ref()?, std::iter::once(name))
+        Self::at(&self.folder.as_ref()?.join(name))
     }
 }

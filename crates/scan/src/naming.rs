@@ -11,7 +11,7 @@ use crate::syntax::{Meaning, Origin};
 
 /// Gives each function's module the name by which the project imports it, so that a worker does not load one file under two names;
 /// and modules of one name in different folders (all called `main`, say) their path from the root. Errs on files that no import can name.
-pub(crate) fn settle(endpoints: &mut [Endpoint], modules: &[Arc<PythonModule>], library: &Library, root: &Path) -> Vec<Diagnostic> {
+pub(crate) fn settle(endpoints: &mut [Endpoint], modules: &[Arc<PythonModule>], library: &mut Library, root: &Path) -> Vec<Diagnostic> {
     let imported_as = imports(modules, library);
     for function in functions(endpoints) {
         if let Some((name, base)) = imported_as.get(&function.module.file) {
@@ -47,7 +47,7 @@ fn functions(endpoints: &mut [Endpoint]) -> impl Iterator<Item = &mut Function> 
 }
 
 /// The files that absolute imports lead to, with the name and the base of the first.
-fn imports(modules: &[Arc<PythonModule>], library: &Library) -> HashMap<PathBuf, (String, PathBuf)> {
+fn imports(modules: &[Arc<PythonModule>], library: &mut Library) -> HashMap<PathBuf, (String, PathBuf)> {
     let mut found = HashMap::new();
     for module in modules {
         let mut bindings: Vec<_> = module.contents.bindings.values().chain(module.contents.inner.values()).flatten().collect();

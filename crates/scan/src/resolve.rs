@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use flash_manifest::{Diagnostic, ResourceClass, nearest};
+use flash_manifest::{Diagnostic, ResourceClass};
 use ruff_text_size::{TextRange, TextSize};
 
 use crate::library::{Found, Library, PythonModule};
 use crate::syntax::{Binding, Expression, Form, Frame, Item, Meaning, Origin, Piece};
-use crate::value::{Package, Resource, ResourceKey, Stop, Unresolved, Value};
+use crate::value::{Cause, Package, Resource, ResourceKey, Stop, Unresolved, Value};
 
 /// How many names may stand behind a name, one behind the other.
 const MOST_HOPS: usize = 40;
@@ -75,7 +75,8 @@ pub(crate) struct Asked {
 
 impl Asked {
     fn unresolved(&self, reason: impl Into<String>, remedy: impl Into<String>) -> Stop {
-        Stop::Unresolved(Unresolved { module: self.module.clone(), range: self.range, reason: reason.into(), remedy: remedy.into() })
+        let cause = Cause::Told { reason: reason.into(), remedy: remedy.into() };
+        Stop::Unresolved(Unresolved { module: self.module.clone(), range: self.range, cause })
     }
 
     fn foreign(&self, module: &str) -> Stop {
@@ -213,16 +214,11 @@ impl Resolver {
                 Err(Stop::Unresolved(_)) => {}
             }
         }
-        let file = module.source.shown.display();
-        let known = module.contents.bindings.keys().map(String::as_str).filter(|known| *known != name);
-        let remedy = match nearest(name, known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("set `{name}` at module level, above the line that uses it"),
-        };
-        if module.source.file == asked.module.source.file {
-            return Err(asked.unresolved(format!("`{name}` is not set before this line in `{file}`"), remedy));
-        }
-        Err(asked.unresolved(format!("`{file}` does not set `{name}` at module level"), remedy))
+        Err(Stop::Unresolved(Unresolved {
+            module: asked.module.clone(),
+            range: asked.range,
+            cause: Cause::Unbound { name: name.to_owned(), module },
+        }))
     }
 
     fn meaning(&mut self, name: &str, binding: &Binding, place: &Place, asked: &Asked) -> Result<Value, Stop> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use flash_manifest::{Diagnostic, EndpointName, Location, ResourceClass, Workers};
+use flash_manifest::{Diagnostic, EndpointName, Location, ResourceClass, Workers, nearest};
 use ruff_text_size::{TextRange, TextSize};
 
 use crate::library::PythonModule;
@@ -104,8 +104,21 @@ pub(crate) enum Stop {
 pub(crate) struct Unresolved {
     pub(crate) module: Arc<PythonModule>,
     pub(crate) range: TextRange,
-    pub(crate) reason: String,
-    pub(crate) remedy: String,
+    pub(crate) cause: Cause,
+}
+
+/// What keeps a value from being known. Most are never told: a decorator that is not known is not ours.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    Told {
+        reason: String,
+        remedy: String,
+    },
+    /// A name that its module does not set.
+    Unbound {
+        name: String,
+        module: Arc<PythonModule>,
+    },
 }
 
 impl Unresolved {
@@ -113,6 +126,25 @@ impl Unresolved {
     pub(crate) fn about(&self, subject: &str) -> Diagnostic {
         let source = &self.module.source;
         let what = format!("{subject} cannot be told from the source: `{}`", source.snippet(&self.range));
-        source.point(Diagnostic::error(what, self.reason.clone(), self.remedy.clone()), self.range.start())
+        let (reason, remedy) = match &self.cause {
+            Cause::Told { reason, remedy } => (reason.clone(), remedy.clone()),
+            Cause::Unbound { name, module } => self.unbound(name, module),
+        };
+        source.point(Diagnostic::error(what, reason, remedy), self.range.start())
+    }
+
+    fn unbound(&self, name: &str, module: &PythonModule) -> (String, String) {
+        let file = module.source.shown.display();
+        let reason = if module.source.file == self.module.source.file {
+            format!("`{name}` is not set before this line in `{file}`")
+        } else {
+            format!("`{file}` does not set `{name}` at module level")
+        };
+        let known = module.contents.bindings.keys().map(String::as_str).filter(|known| *known != name);
+        let remedy = match nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("set `{name}` at module level, above the line that uses it"),
+        };
+        (reason, remedy)
     }
 }

@@ -1,5 +1,6 @@
 //! Projects to scan, made for one test each.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
