@@ -101,7 +101,13 @@ class Flash:
         ports = [] if port is None else ["--port", str(port)]
         arguments = [find_flash(), "run", *ports, "--python", sys.executable, *options, path]
         self.process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment_of(self.mark)
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment_of(self.mark),
+            start_new_session=True,  # a process group of its own, as a shell makes one
         )
         self.stdout: list[str] = []
         self.stderr: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -31,14 +32,22 @@ def blocking(started: str, go: str) -> str:
     while not os.path.exists(go):
         time.sleep(0.005)
     return "done"
-
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def terminate(flash: Flash) -> None:
+    flash.process.send_signal(signal.SIGTERM)
+
+
+def press_ctrl_c(flash: Flash) -> None:
+    """A terminal sends it to all of its processes in the foreground, the workers too."""
+    os.killpg(flash.process.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize("end", [press_ctrl_c, terminate])
 @pytest.mark.parametrize("kind", ["def", "async"])
 def test_a_request_under_way_is_answered(
-    serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path, number: signal.Signals, kind: str
+    serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path, end: Callable[[Flash], None], kind: str
 ) -> None:
     flash = serve(program(FUNCTIONS))
     started, go = tmp_path / "started", tmp_path / "go"
@@ -46,7 +55,7 @@ def test_a_request_under_way_is_answered(
         asked = pool.submit(flash.request, "GET", f"/lb/app/{kind}?started={started}&go={go}")
         try:
             wait_for(started.exists, "the request to begin")
-            flash.process.send_signal(number)
+            end(flash)
             wait_for(lambda: not _listens(flash.port), "the port to be given up")
             assert flash.process.poll() is None
         finally:
@@ -71,9 +80,10 @@ def test_a_second_signal_ends_at_once(serve: Callable[..., Flash], program: Call
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(flash.request, "GET", f"/lb/app/def?started={started}&go={tmp_path / 'never'}")
         wait_for(started.exists, "the request to begin")
-        flash.process.send_signal(signal.SIGINT)
+        press_ctrl_c(flash)
         wait_for(lambda: not _listens(flash.port), "the port to be given up")
-        assert flash.end(signal.SIGINT) == 0
+        press_ctrl_c(flash)
+        assert flash.wait() == 0
         assert isinstance(asked.exception(), (ConnectionError, OSError))
     flash.wait_until_alone()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from flash_process import ROOT, Flash
@@ -55,10 +54,10 @@ def test_what_no_route_serves(serve: Callable[..., Flash]) -> None:
         assert missing.status == 404, path
         assert "detail" in missing.json()
 
-    for path, method, allowed in (("/health", "POST", {"GET"}), ("/users", "DELETE", {"GET", "POST"})):
+    for path, method, allowed in (("/health", "POST", "GET"), ("/users", "DELETE", "GET, POST")):
         answer = flash.request(method, BASE + path)
         assert (answer.status, answer.json()) == (405, {"detail": "Method Not Allowed"})
-        assert set(re.split(r", *", answer.headers["allow"])) <= allowed
+        assert answer.headers["allow"] == allowed
 
     moved = flash.request("GET", f"{BASE}/health/?x=1")
     assert moved.status == 307
