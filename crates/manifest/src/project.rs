@@ -43,9 +43,10 @@ pub enum AppOrigin {
 
 impl Project {
     /// Puts a project together, adding to `warnings` what the whole of it gives rise to. Errs with everything that is wrong:
-    /// two endpoints of one name, two functions on one route.
+    /// two endpoints of one name, two functions of one name in a module, two functions on one route.
     pub fn new(root: PathBuf, app: App, endpoints: Vec<Endpoint>, mut warnings: Vec<Diagnostic>) -> Result<Self, Vec<Diagnostic>> {
         let mut errors = same_names(&endpoints);
+        errors.extend(same_functions(&endpoints));
         errors.extend(endpoints.iter().flat_map(same_routes));
         if !errors.is_empty() {
             return Err(errors);
@@ -67,6 +68,24 @@ fn same_names(endpoints: &[Endpoint]) -> Vec<Diagnostic> {
                     "give one of them another name; to add functions to one endpoint from several files, import it",
                 )
                 .at(endpoint.location.clone()),
+            );
+        }
+    }
+    errors
+}
+
+fn same_functions(endpoints: &[Endpoint]) -> Vec<Diagnostic> {
+    let mut seen = HashMap::new();
+    let mut errors = Vec::new();
+    for function in endpoints.iter().flat_map(|endpoint| &endpoint.functions) {
+        if let Some(first) = seen.insert((&function.module.file, &function.qualname), &function.location) {
+            errors.push(
+                Diagnostic::error(
+                    format!("function '{}' is defined twice", function.qualname),
+                    format!("a worker finds functions by their names, and this one is at {first} too"),
+                    "give one of them another name",
+                )
+                .at(function.location.clone()),
             );
         }
     }

@@ -156,6 +156,20 @@ fn two_functions_on_one_route_and_two_endpoints_of_one_name_are_refused() {
 }
 
 #[test]
+fn two_functions_of_one_name_are_refused() {
+    let told = refused(&format!("{API}@remote(api, 'GET', '/a')\ndef f(): ...\n@remote(api, 'POST', '/a')\ndef f(): ...\n"));
+    assert!(
+        told.starts_with("error: function 'f' is defined twice\n   at: app.py:6\n  why: a worker finds functions by their names"),
+        "{told}"
+    );
+    let tree = Tree::new([
+        ("a.py", format!("{API}@remote(api, 'GET', '/a')\ndef f(): ...\n")),
+        ("b.py", "from runpod_flash import remote\nfrom a import api\n@remote(api, 'GET', '/b')\ndef f(): ...\n".into()),
+    ]);
+    assert_eq!(tree.project("").endpoints[0].functions.len(), 2, "T14: in another file it is another function");
+}
+
+#[test]
 fn every_wrong_thing_is_reported_in_one_go() {
     let told = refused(&format!(
         "{API}@remote(api, 'GTE', 'a')\ndef f(): ...\n@remote(api)\ndef g(): ...\n@remote(nope, 'GET', '/a')\ndef h(): ...\n"
