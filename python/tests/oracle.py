@@ -132,6 +132,7 @@ class FastAPI:
         values, quoted = iter(request.path), (quote(value, safe="") for value in request.path)
         scope = {
             "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
             "method": self._method,
             "path": re.sub(r"\{[^}]*\}", lambda _: next(values), self._path),
@@ -267,6 +268,8 @@ def _is_model(annotation: Any) -> bool:
 
 def _as_coroutine(function: Callable[..., Any]) -> Callable[..., Any]:
     """FastAPI runs a `def` in a thread, which is slow and changes no answer."""
+    if inspect.isgeneratorfunction(function):
+        return function
 
     @functools.wraps(function)
     async def endpoint(*args: Any, **kwargs: Any) -> Any:
