@@ -17,6 +17,8 @@ from collections import OrderedDict, defaultdict, deque  # noqa: F401
 from collections.abc import Callable, Iterable, Mapping, Sequence  # noqa: F401
 from typing import Annotated, Any, Generic, Literal, NamedTuple, Optional, TypeVar, Union
 
+import fastapi
+import fastapi.responses  # noqa: F401
 import pydantic
 import typing_extensions
 from pydantic import BaseModel, ConfigDict, Field

@@ -76,8 +76,7 @@ class Plan(NamedTuple):
     def from_json(cls, data: dict[str, Any]) -> Plan:
         """The plan that `to_json` made `data` of. Needs no pydantic."""
         parameters = (
-            Parameter(entry["name"], entry["in"], entry["key"], entry["required"], entry.get("many", False))
-            for entry in data["parameters"]
+            Parameter(entry["name"], entry["in"], entry["key"], entry["required"], entry.get("many", False)) for entry in data["parameters"]
         )
         return cls(data["method"], data["path"], data["body"], tuple(parameters))
 

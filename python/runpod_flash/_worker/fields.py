@@ -66,7 +66,7 @@ class Fields:
         except Exception as error:
             for argument in arguments:
                 _validator(function, argument)  # raises what names the one it is
-            raise _ill_named(function, arguments, str(error)) from error
+            raise _ill_named(function, arguments, signatures.reason(error)) from error
         if list(self.model.model_fields) != [argument.name for argument in arguments]:
             raise _ill_named(function, arguments, "pydantic keeps names with a leading underscore for itself")
 
@@ -100,7 +100,7 @@ def _validator(function: str, argument: Argument) -> Callable[..., object]:
         # Looked up here: for a model that lacks a definition it is this that raises.
         return TypeAdapter(annotation).validator.validate_python
     except Exception as error:
-        raise signatures.unfit(function, argument, str(error)) from error
+        raise signatures.unfit(function, argument, signatures.reason(error)) from error
 
 
 def _ill_named(function: str, arguments: list[Argument], why: str) -> signatures.Unroutable:

@@ -141,7 +141,7 @@ class Route:
         except Exception as error:
             raise Unroutable(
                 f"the return annotation `{signatures.shown(resolved)}` of `{self.name}` is no type of a JSON answer\n"
-                f"  why: {error}\n"
+                f"  why: {signatures.reason(error)}\n"
                 "  try: annotate it with what is returned (`dict`, a dataclass, a pydantic model), or not at all"
             ) from error
 

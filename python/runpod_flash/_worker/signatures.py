@@ -76,7 +76,7 @@ def resolve(function: Callable[..., object], name: str, annotation: typing.Any) 
         written = annotation if isinstance(annotation, str) else shown(annotation)
         raise Unroutable(
             f"{what} of `{function.__qualname__}` has the annotation `{written}`, which cannot be resolved\n"
-            f"  why: {error}\n"
+            f"  why: {reason(error)}\n"
             "  try: import or define that name at module level, outside `if TYPE_CHECKING`"
         ) from error
     return _without_alias(hints[name])
@@ -91,7 +91,12 @@ def field(function: str, argument: Argument) -> FieldInfo:
             return FieldInfo.from_annotation(argument.annotation)
         return FieldInfo.from_annotated_attribute(argument.annotation, argument.default)
     except Exception as error:
-        raise unfit(function, argument, str(error)) from error
+        raise unfit(function, argument, reason(error)) from error
+
+
+def reason(error: Exception) -> str:
+    """What `error` says, in one line: pydantic goes on with advice for those who write models."""
+    return str(error).partition("\n")[0]
 
 
 def unfit(function: str, argument: Argument, why: str) -> Unroutable:
