@@ -15,11 +15,10 @@ from ._resources import not_deployed, target_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from typing import Any
 
     from ._remote import RemoteConfig
-    from ._resources import ServerlessResource
 
     Function = Callable[..., Any]
     Args = tuple[object, ...]

@@ -77,7 +77,7 @@ class Field:
         """The value as `repr` shows it: what may be a secret stays one."""
         if not self.secret or value is None:
             return repr(value)
-        return repr({key: "***" for key in value} if isinstance(value, dict) else "***")
+        return repr(dict.fromkeys(value, "***") if isinstance(value, dict) else "***")
 
 
 class Locked(Field):

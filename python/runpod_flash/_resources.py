@@ -95,9 +95,7 @@ def _datacenters(name: str, value: object) -> object:
         try:
             found.append(DataCenter.from_string(item))
         except ValueError as problem:
-            raise ConfigurationError(
-                str(problem), why=f"{name} takes these alone", remedy="choose one of them, or leave it out"
-            ) from None
+            raise ConfigurationError(str(problem), why=f"{name} takes these alone", remedy="choose one of them, or leave it out") from None
     return found
 
 
@@ -158,9 +156,7 @@ class ServerlessResource(Declared):
     workersMin: int | None = field(_COUNT, default=DEFAULT_WORKERS_MIN)
     workersMax: int | None = field(_COUNT, default=DEFAULT_WORKERS_MAX)
     workersPFBTarget: int | None = field(_COUNT, default=0)
-    idleTimeout: int | None = field(
-        optional(whole(1, 3600, refusal="idleTimeout must be between 1 and 3600 seconds")), default=60
-    )
+    idleTimeout: int | None = field(optional(whole(1, 3600, refusal="idleTimeout must be between 1 and 3600 seconds")), default=60)
     executionTimeoutMs: int | None = field(_COUNT, default=0)
     scalerType: ServerlessScalerType | None = field(_SCALER, factory=_enum("ServerlessScalerType", "QUEUE_DELAY"))
     scalerValue: int | None = field(_COUNT, default=4)
@@ -170,9 +166,7 @@ class ServerlessResource(Declared):
     datacenter: DataCenter | Sequence[DataCenter | str] | None = field(optional(_datacenters), default=None)
     locations: str | None = field(_OPTIONAL_TEXT, default=None)
     networkVolume: NetworkVolume | None = field(optional(instance("NetworkVolume")), default=None)
-    networkVolumes: Sequence[NetworkVolume] | None = field(
-        optional(listed(instance("NetworkVolume"))), default=None
-    )
+    networkVolumes: Sequence[NetworkVolume] | None = field(optional(listed(instance("NetworkVolume"))), default=None)
     networkVolumeId: str | None = field(_OPTIONAL_TEXT, default=None)
     python_version: str | None = field(optional(_python_version), default=None)
     flashEnvironmentId: str | None = field(_OPTIONAL_TEXT, default=None)
@@ -242,8 +236,7 @@ class ServerlessResource(Declared):
             places[place] = label
             if allowed and place not in allowed:
                 yield ConfigurationError(
-                    f"Network volume datacenter ({place}) is not in the endpoint's datacenter list "
-                    f"({', '.join(allowed)})",
+                    f"Network volume datacenter ({place}) is not in the endpoint's datacenter list ({', '.join(allowed)})",
                     why="no worker could mount it",
                     remedy=f"add {place} to datacenter, or choose a volume there",
                 )
@@ -321,17 +314,14 @@ class _OnCpu(ServerlessResource):
             missing = [item.value for item in self._places() if item not in CPU_DATACENTERS]
             if missing:
                 yield ConfigurationError(
-                    f"CPU endpoints are not available in: {', '.join(missing)}. "
-                    f"Supported CPU data centers: {supported}",
+                    f"CPU endpoints are not available in: {', '.join(missing)}. Supported CPU data centers: {supported}",
                     why="those data centres have no CPU instances",
                     remedy="choose a supported one, or leave datacenter out",
                 )
         if self.template is not None and self.instanceIds:
             yield from self._disk_too_large(self.template, self.instanceIds)
 
-    def _disk_too_large(
-        self, template: PodTemplate, instances: Sequence[CpuInstanceType]
-    ) -> Iterator[ConfigurationError]:
+    def _disk_too_large(self, template: PodTemplate, instances: Sequence[CpuInstanceType]) -> Iterator[ConfigurationError]:
         from ._models import DEFAULT_DISK_GB
 
         size = template.containerDiskInGb

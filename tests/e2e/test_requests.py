@@ -116,3 +116,10 @@ def test_what_functions_print_is_in_the_log_with_its_request(flash: Flash) -> No
     tag = flash.wait_for_line(r"#([0-9a-f]+)  GET /lb/app/talk  200  ")[1]
     flash.wait_for_line(rf"^#{tag} out apple$")
     flash.wait_for_line(rf"^#{tag} err apple$")
+
+
+@pytest.mark.parametrize("kibibytes", [65, 100])
+def test_headers_that_are_too_large_are_refused(flash: Flash, kibibytes: int) -> None:
+    with dial(flash) as connection:
+        connection.sendall(b"GET /lb/app/talk?word=x HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: " + b"a" * (kibibytes << 10) + b"\r\n\r\n")
+        assert status_of(connection) == 431

@@ -160,6 +160,10 @@ impl Gateway {
         if local.is_loopback() && !addressed_to_loopback(head) {
             return answer::detail(StatusCode::MISDIRECTED_REQUEST, "this server answers to loopback addresses and `localhost` only");
         }
+        if head_length(head) > self.settings.head_bytes {
+            let text = format!("the request's head is longer than the {} bytes that are allowed", self.settings.head_bytes);
+            return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text);
+        }
         let Some((name, path)) = split(&head.uri) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
         if path == "/execute" {
             return execute::answer(self, &name, head, body, local).await;
@@ -226,6 +230,12 @@ fn split(uri: &Uri) -> Option<(String, String)> {
     let (name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
     Some((decode(name), if path.is_empty() { "/".into() } else { decode(path) }))
+}
+
+/// Bytes of a request's head, as HTTP/1.1 writes it.
+fn head_length(head: &Parts) -> usize {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    target + head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>()
 }
 
 /// Whether the request names this machine as loopback does: what it calls the host, not where it came from.

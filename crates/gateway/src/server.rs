@@ -13,6 +13,9 @@ use tokio::task::JoinSet;
 
 use crate::gateway::Gateway;
 
+/// A head that is longer than its limit is read this much further, so that it can be answered: beyond, the connection just ends.
+const PAST_THE_LIMIT: usize = 64 << 10;
+
 /// Where an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
@@ -89,12 +92,12 @@ async fn connection(stream: TcpStream, gateway: Arc<Gateway>, mut stop: watch::R
     }
     if http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_header_list_size(settings.head_bytes as u32).max_concurrent_streams(1000);
+        builder.timer(TokioTimer::new()).max_header_list_size((settings.head_bytes + PAST_THE_LIMIT) as u32).max_concurrent_streams(1000);
         builder.keep_alive_interval(Duration::from_secs(20)).keep_alive_timeout(settings.head_timeout);
         drive!(builder.serve_connection(io, service));
     } else {
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(settings.head_timeout).max_buf_size(settings.head_bytes);
+        builder.timer(TokioTimer::new()).header_read_timeout(settings.head_timeout).max_buf_size(settings.head_bytes + PAST_THE_LIMIT);
         builder.pipeline_flush(true);
         drive!(builder.serve_connection(io, service));
     }
