@@ -18,7 +18,7 @@ use crate::dispatch::WorkerId;
 use crate::error::Error;
 use crate::page::{Cells, Page};
 use crate::pool::{Event, Inner, Outcome, Reply};
-use crate::zygote::{Forked, watched};
+use crate::zygote::{Forked, ended, watched};
 
 /// How often a busy worker is looked at: whether one `def` holds it up.
 const TICK: Duration = Duration::from_millis(10);
@@ -168,7 +168,9 @@ impl Link {
         if !*inner.closing().borrow() {
             tracing::debug!(endpoint = inner.name, pid = process.pid, "a worker has ended");
         }
-        drop(process);
+        // Its page is final only once it has ended.
+        kill(process.pidfd.get_ref());
+        ended(&process.pidfd).await;
         self.page.read().ok()
     }
 

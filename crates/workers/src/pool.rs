@@ -380,8 +380,8 @@ impl Inner {
         let (reader, writer) = crate::base::output_pipe()?;
         tokio::spawn(crate::base::print_all(reader, Some(self.name.clone()), self.base.sink().clone()));
         let order = serde_json::json!({ "role": "zygote", "config": self.config });
-        base.fork(&order, vec![theirs, writer]).await?;
-        let adopted = tokio::time::timeout(self.settings.start_timeout, base.adopt(ours)).await;
+        let forked = base.fork(&order, vec![theirs, writer]).await?;
+        let adopted = tokio::time::timeout(self.settings.start_timeout, base.adopt(forked, ours)).await;
         let (zygote, changes) = adopted.map_err(|_| Error::ZygoteGone)??;
         if !changes.is_empty() {
             let text = format!(

@@ -67,6 +67,14 @@ pub fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
 }
 
+/// Waits until a process has ended, and takes its status where that falls to us: when its zygote was killed, it is our child.
+pub(crate) async fn ended(process: &AsyncFd<OwnedFd>) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    // Neither fails but for a process that somebody else has waited for, which has ended all the same.
+    let _ = process.readable().await;
+    let _ = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+}
+
 /// Two ends of a control channel: ours, and the one a zygote gets.
 pub(crate) fn control_pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -110,7 +118,7 @@ impl Zygote {
     ///
     /// # Errors
     /// [`Error::CannotLoad`] with the zygote's own report.
-    pub async fn adopt(&self, control: OwnedFd) -> Result<(Self, Vec<String>), Error> {
+    pub async fn adopt(&self, forked: Forked, control: OwnedFd) -> Result<(Self, Vec<String>), Error> {
         let control = watched(control).map_err(Error::System)?;
         let Some((frame, _)) = receive(&control).await.map_err(Error::System)? else { return Err(Error::ZygoteGone) };
         let unsafe_because = match frame.kind {
@@ -119,7 +127,11 @@ impl Zygote {
             _ => return Err(Error::Protocol),
         };
         let (orders, queue) = mpsc::channel(16);
-        tokio::spawn(serve(control, queue));
+        let process = watched(forked.pidfd).map_err(Error::System)?;
+        tokio::spawn(async move {
+            serve(control, queue).await;
+            ended(&process).await;
+        });
         Ok((Self { orders, about: self.about.clone() }, unsafe_because))
     }
 
