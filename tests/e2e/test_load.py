@@ -160,3 +160,19 @@ def run(x: int) -> int:
         at_once = list(pool.map(lambda x: flash.request("GET", f"/lb/app/double?x={x}"), range(60)))
     for answers in (one_by_one, at_once):
         assert [(answer.status, answer.body) for answer in answers] == [(200, b"%d" % (2 * x)) for x in range(60)]
+
+
+def test_killed_zygotes_are_replaced_and_leave_nothing_behind(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
+    flash = serve(program(EFFECTS))
+    for generation in ("the base zygote", "the zygote of the endpoint"):
+        worker = flash.request("GET", "/lb/app/pid").json()
+        zygote = parent_of(worker)
+        victim = parent_of(zygote) if generation == "the base zygote" else zygote
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda pid=worker: not os.path.exists(f"/proc/{pid}"), f"the worker to end with {generation}, and to be reaped")
+        assert flash.request("GET", "/lb/app/pid").json() != worker
+
+
+def parent_of(pid: int) -> int:
+    """The number of a process's parent, from /proc/PID/stat: the second field after the name, which is in parentheses."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
