@@ -142,8 +142,12 @@ class FastAPI:
         }
         sent: list[dict[str, Any]] = []
 
+        messages = iter([{"type": "http.request", "body": request.body, "more_body": False}])
+
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": request.body, "more_body": False}
+            for message in messages:
+                return message
+            return await asyncio.get_running_loop().create_future()  # the client stays, and says no more
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
