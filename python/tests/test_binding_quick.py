@@ -16,7 +16,7 @@ from runpod_flash._worker.routes import Rejected, Route, Unroutable
 SCALARS = [
     *("int", "float", "str", "bool", "Any", "None", "datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta"),
     *("uuid.UUID", "decimal.Decimal", "Colour", "Level", "Literal['a', 1, None]", "pydantic.StrictInt", "pydantic.Json", "pathlib.Path"),
-    *("Annotated[int, Field(gt=0)]", "Annotated[str, Field(max_length=2)]", "Item", "Tree", "Point", "Pair", "Address", "Strict", "Closed"),
+    *("Annotated[int, Field(gt=0)]", "Annotated[str, Field(max_length=2)]", "Item", "Tree", "Point", "Address", "Strict", "Closed"),
     *("Aliased", "ByName", "Checked", "Box[int]", "Many", "Initialised", "Pet", "Stripped", "Open", "pydantic.AnyUrl"),
 ]
 WRAPPERS = [
