@@ -31,8 +31,6 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// What the worker is to serve (JSON); the first frame to a worker.
-    Config = 1,
     /// A request to a route: `u16 route · u8 flags · u32 head length · head · body`.
     Request = 2,
     /// A live call: `u8 flags · body`; the worker's SDK alone knows the body.
