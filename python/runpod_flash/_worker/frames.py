@@ -17,9 +17,9 @@ CHUNK_SIZE = 256 * 1024
 #: Flag of REQUEST, CALL, CHUNK and ANSWER: the body goes on in a CHUNK frame.
 MORE = 1
 
-CONFIG, REQUEST, CALL, CHUNK, CONTEXT, CANCEL, DRAIN, FORK = 1, 2, 3, 4, 5, 6, 7, 8
+REQUEST, CALL, CHUNK, CONTEXT, CANCEL, DRAIN, FORK = 2, 3, 4, 5, 6, 7, 8
 HELLO, READY, ANSWER, OUTPUT, FAILED, FORKED, EXITED = 16, 17, 18, 19, 20, 21, 22
-_KINDS = frozenset((*range(CONFIG, FORK + 1), *range(HELLO, EXITED + 1)))
+_KINDS = frozenset((*range(REQUEST, FORK + 1), *range(HELLO, EXITED + 1)))
 
 HEADER = struct.Struct("<IBI")
 #: What a REQUEST's payload begins with: route, flags, length of the head.
