@@ -38,9 +38,11 @@ if TYPE_CHECKING:
         ExecutionTimeout,
         FieldError,
         FlashError,
+        FlashWarning,
         FunctionNotFound,
         ModuleNotLoaded,
         NotBuiltYet,
+        OptionError,
         RemoteError,
         SessionError,
         WorkerLost,
@@ -85,6 +87,7 @@ __all__ = [
     "ExecutionTimeout",
     "FieldError",
     "FlashError",
+    "FlashWarning",
     "FunctionNotFound",
     "GpuGroup",
     "GpuType",
@@ -95,6 +98,7 @@ __all__ = [
     "ModuleNotLoaded",
     "NetworkVolume",
     "NotBuiltYet",
+    "OptionError",
     "PodTemplate",
     "RemoteError",
     "ServerlessEndpoint",
@@ -169,24 +173,28 @@ def _version() -> str:
 
 
 def _warn_of_the_vendors_package() -> None:
-    """Say so when `runpod-flash` is installed in the same place: both write into one folder, and the files mix."""
+    """Say so when `runpod-flash` is installed in this environment too: both are imported by one name."""
     if "runpod_flash._worker" in sys.orig_argv:  # The script has said it.
         return
-    place = os.path.dirname(os.path.dirname(__file__))
-    try:
-        clash = any(name.startswith("runpod_flash-") and name.endswith(".dist-info") for name in os.listdir(place))
-    except OSError:  # A zip file, say: nothing is installed beside it.
-        return
-    if clash:
-        import warnings
+    here = os.path.dirname(os.path.dirname(__file__))
+    places = [here, *(place for place in sys.path if place.endswith(("site-packages", "dist-packages")))]
+    clash = next((place for place in places if _holds_the_vendors_package(place)), None)
+    if clash is not None:
+        from ._errors import warn
 
-        warnings.warn(
-            "the distribution `runpod-flash` is installed beside `openflash`\n"
-            f"  why: both are imported as `runpod_flash`, and their files mix in {place}\n"
-            "  try: pip uninstall -y runpod-flash\n"
-            "       pip install --force-reinstall --no-deps openflash",
-            stacklevel=3,
+        warn(
+            "the distribution `runpod-flash` is installed beside `openflash`",
+            why=f"both are imported as `runpod_flash`; the other one is in {clash}",
+            remedy="pip uninstall -y runpod-flash\n       pip install --force-reinstall --no-deps openflash",
         )
+
+
+def _holds_the_vendors_package(place: str) -> bool:
+    try:
+        names = os.listdir(place)
+    except OSError:  # It does not exist, or is a zip file: pip installs nothing there.
+        return False
+    return any(name.startswith("runpod_flash-") and name.endswith(".dist-info") for name in names)
 
 
 _warn_of_the_vendors_package()
