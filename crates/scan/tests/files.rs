@@ -55,11 +55,12 @@ fn tests_are_read_when_they_are_named() {
         ("conftest.py", one("test3")),
         ("tests/more.py", one("more")),
         ("tests/test_more.py", one("test4")),
+        ("tests/tests/even_more.py", one("test5")),
         ("latest.py", one("latest")),
     ]);
     assert_eq!(names(&tree.project("")), ["app", "latest"]);
     assert_eq!(names(&tree.project("test_app.py")), ["test1"]);
-    assert_eq!(names(&tree.project("tests")), ["more", "test4"]);
+    assert_eq!(names(&tree.project("tests")), ["more", "test4", "test5"]);
 }
 
 #[test]
@@ -94,11 +95,13 @@ fn links_lead_to_each_file_once() {
     symlink(tree.path("app.py"), tree.path("again.py")).unwrap();
     symlink(tree.path("nowhere.py"), tree.path("broken.py")).unwrap();
     symlink(tree.path("sub"), tree.path("other")).unwrap();
+    let shared = Tree::new([("y.py", one("y"))]);
+    symlink(shared.root(), tree.path("shared")).unwrap();
     let project = tree.project("");
     assert_eq!(project.warnings, []);
     let mut found = names(&project);
     found.sort_unstable();
-    assert_eq!(found, ["app", "x"]);
+    assert_eq!(found, ["app", "x", "y"]);
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn values_follow_constants_sums_and_f_strings() {
     check("DEBUG = False", "'/debug' if DEBUG else '/v1/users'");
     check("DEBUG = False\nif not DEBUG:\n    P = '/v1/users'\nelse:\n    P = '/debug'", "P");
     check("if __name__ == '__main__':\n    P = '/script'\nelse:\n    P = '/v1/users'", "P");
+    check("A = 1\nif A == 2:\n    P = '/b'\nelif A != 2:\n    P = '/v1/users'\nelse:\n    P = '/c'", "P");
     check("import os\nif os.name == 'nt':\n    P = '/v1/users'\nelse:\n    P = '/v1/users'", "P");
     check("P = '/v1/users'", "P)\n@len\n@(lambda f: f");
 }

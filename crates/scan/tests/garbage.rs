@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{API, Tree, guide};
+use common::{API, Tree, guide, refused};
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use proptest::sample::Index;
 
@@ -73,6 +73,17 @@ proptest! {
         survives(&program[..start]);
         survives(&[&program[..start.min(end)], with.as_bytes(), &program[start.max(end)..]].concat());
     }
+}
+
+#[test]
+fn what_python_does_not_compile_is_refused() {
+    let check = |text: String| {
+        let told = refused(&format!("{API}{text}\n"));
+        assert!(told.starts_with("error: `app.py` nests too deeply\n   at: app.py:"), "{told}");
+    };
+    check(format!("x = {}1", "-".repeat(200_000)));
+    check(format!("x = {}", "f(a, ".repeat(20_000)));
+    check((0..150).map(|level| format!("{}if a:\n", " ".repeat(level))).collect());
 }
 
 #[test]

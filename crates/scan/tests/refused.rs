@@ -156,6 +156,14 @@ fn two_functions_on_one_route_and_two_endpoints_of_one_name_are_refused() {
 }
 
 #[test]
+fn what_many_functions_share_is_told_once() {
+    let told = refused(&format!(
+        "import os\n{API}PREFIX = os.environ['P']\n@remote(api, 'GET', PREFIX + '/a')\ndef f(): ...\n@remote(api, 'GET', PREFIX + '/b')\ndef g(): ...\n"
+    ));
+    assert_eq!(told.matches("error:").count(), 1, "{told}");
+}
+
+#[test]
 fn two_functions_of_one_name_are_refused() {
     let told = refused(&format!("{API}@remote(api, 'GET', '/a')\ndef f(): ...\n@remote(api, 'POST', '/a')\ndef f(): ...\n"));
     assert!(
@@ -227,9 +235,13 @@ fn functions_in_branches_are_taken_refused_or_warned_of() {
         let told = refused(&within(branch));
         assert!(told.contains("whether function 'f' is defined cannot be told from the source"), "{branch}: {told}");
     }
-    for branch in
-        ["if __name__ == '__main__':", "if 0:", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:", "try:\n    pass\nexcept E:"]
-    {
+    for branch in [
+        "if __name__ == '__main__':",
+        "if 0:",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:",
+        "import typing as t\nif t.TYPE_CHECKING:",
+        "try:\n    pass\nexcept E:",
+    ] {
         let told = warned(&within(branch));
         assert!(told.starts_with("warning: function 'f' is not served\n"), "{branch}: {told}");
     }
