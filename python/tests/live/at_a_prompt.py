@@ -6,46 +6,35 @@ from runpod_flash import LiveLoadBalancer, remote
 api = LiveLoadBalancer(name="prompt")
 factor = 2
 calls = []
-
-
 class Point:
     def __init__(self, x):
         self.x = x
-
     def scaled(self):
         return self.x * factor
-
 
 class Colour(Enum):
     RED = 1
 
-
 class UserNotFound(Exception):
     pass
 
-
 def helper(x):
     return x * factor
-
 
 @remote(api, method="POST", path="/scale")
 def scale(point, colour):
     calls.append(1)
     return Point(helper(point.x)), type(point) is Point, colour is Colour.RED, len(calls)
 
-
 @remote(api, method="POST", path="/find")
 async def find():
     raise UserNotFound(3)
-
 
 @remote(api, method="POST", path="/twice")
 def twice(point):
     return scale(scale(point, None)[0], None)[0]
 
-
 import asyncio
-
 point, known, same, count = scale(Point(1), Colour.RED)
 assert type(point) is Point and known and same, (type(point), known, same)
 assert (point.x, count) == (2, 1)
@@ -58,3 +47,4 @@ try:
 except UserNotFound as e:
     assert e.args == (3,) and "in find" in str(e.__cause__)
     print("it was found")
+
