@@ -59,8 +59,8 @@ _NUMBER = frozenset({"ge", "gt", "le", "lt", "multiple_of"})
 _LENGTH = frozenset({"max_length", "min_length"})
 _MOMENT = frozenset({"ge", "gt", "le", "lt", "microseconds_precision", "now_op", "now_utc_offset", "tz_constraint"})
 
-#: For each type on which both ways agree, the keys of its schema under which they do. `strict` is nowhere: a strict list takes a
-#: JSON array for a set, and no Python list.
+#: For each type on which both ways agree, the keys of its schema under which they do. `strict` is nowhere: a strict set takes a
+#: JSON array, and no Python list.
 _AGREED: dict[str, frozenset[str]] = {
     "any": frozenset(),
     "none": frozenset(),
@@ -123,7 +123,7 @@ def _agreeing(schema: Any) -> Any:
             copy[key] = value
         elif key in allowed:
             copy[key] = _agreeing_part(kind, key, value)
-        elif key not in _SILENT:
+        elif key not in _SILENT and not (key == "strict" and value is False):  # which pydantic 2.8 writes out
             raise _Doubtful(f"{kind}.{key}")
     if kind == "float":
         # JSON carries numbers beyond a double: here they become infinite, in Python they are an error.
