@@ -43,6 +43,9 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
         return detail(StatusCode::BAD_REQUEST, "the body of a live call ends within its context");
     }
     let context = body.split_to(length);
+    if context.len() > flash_wire::MAX_PAYLOAD {
+        return detail(StatusCode::PAYLOAD_TOO_LARGE, "the caller's environment and paths are longer than the 1 MiB that a worker takes");
+    }
     if !context.is_empty() {
         endpoint.pool.set_context(context);
     } else if !endpoint.pool.has_context() {

@@ -100,6 +100,7 @@ impl Zygote {
         let (frame, _) = match first {
             Ok(Some(received)) => received,
             Ok(None) | Err(_) => {
+                drop(control); // whatever it is, it ends with its channel
                 let status = child.wait().await.map_err(Error::System)?;
                 return Err(Error::NotStarted { python: interpreter.python.clone(), status });
             }
