@@ -6,17 +6,16 @@ by the first call.
 
 from __future__ import annotations
 
-import os
 import sys
 
 from ._errors import ConfigurationError, OptionError, warn
 from ._resources import LoadBalancerSlsResource, ServerlessEndpoint, ServerlessResource, queues_not_built
-from ._rules import normal_method, parse_path, route_conflict
+from ._rules import normal_method, parse_path
+from ._sites import Site, claim_name, claim_route, code_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
-    from types import CodeType
     from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
     from ._rules import PathPattern
@@ -159,7 +158,9 @@ def _routed(resource: LoadBalancerSlsResource, config: RemoteConfig, given: dict
     def decorate(function: F) -> F:
         _check_function(function, resource)
         _check_parameters(function, pattern)
-        _claim(resource, normal, pattern, Site(function, sys._getframe(1).f_code))
+        site = Site(function, sys._getframe(1).f_code)
+        claim_route(resource, normal, pattern, site)
+        claim_name(site)
         decorated = function if given["local"] else _stub(function, config)
         return _mark(decorated, config, local=bool(given["local"]))
 
@@ -181,6 +182,7 @@ def _queued(resource: ServerlessEndpoint, config: RemoteConfig, given: dict[str,
         if isinstance(function, type):
             return _mark(_queued_class(function, resource), config, local=False)
         _check_function(function, resource)
+        claim_name(Site(function, sys._getframe(1).f_code))
 
         async def stub(*args: object, **kwargs: object) -> object:
             raise queues_not_built(resource)
@@ -242,41 +244,6 @@ def _queued_class(cls: type, resource: ServerlessEndpoint) -> type:
     return type(cls.__name__, (cls,), body)
 
 
-class Site:
-    """Which function was decorated, and where: its file and line, and the code that the decorator stands in."""
-
-    __slots__ = ("around", "file", "line", "module", "qualname")
-
-    def __init__(self, function: Callable[..., object], around: CodeType) -> None:
-        code = _code(function)
-        self.module = function.__module__
-        self.qualname = function.__qualname__
-        self.file: str = code.co_filename if code else ""
-        self.line: int = code.co_firstlineno if code else 0
-        self.around = around
-
-    def replaces(self, other: Site) -> bool:
-        """Whether this is the same function again rather than a second one: its module is reloaded, or runs as
-        `__main__` and is imported by name too, or its cell is run again, or it is nested in what is called again."""
-        in_one_place = self.module == other.module or (self.file == other.file and os.path.isabs(self.file))
-        if self.qualname != other.qualname or not in_one_place:
-            return False
-        # Where the code around it is the same object, two lines are two definitions: the second was pasted, say.
-        return self.around is not other.around or self.line == other.line
-
-    def __str__(self) -> str:
-        return f"function '{self.qualname}' ({self.file}:{self.line})"
-
-
-def _claim(resource: LoadBalancerSlsResource, method: str, pattern: PathPattern, site: Site) -> None:
-    """Give the route to the function; raise when another function of the resource has it."""
-    routes: dict[tuple[str, str], Site] = vars(resource).setdefault("_routes", {})
-    first = routes.get((method, pattern.normal))
-    if first is not None and not site.replaces(first):
-        raise route_conflict(method, pattern.path, first=str(first), second=str(site))
-    routes[method, pattern.normal] = site
-
-
 def _check_function(function: object, resource: ServerlessResource) -> None:
     if isinstance(function, type):
         raise ConfigurationError(
@@ -299,7 +266,7 @@ def _check_function(function: object, resource: ServerlessResource) -> None:
 
 
 def _check_parameters(function: Callable[..., object], pattern: PathPattern) -> None:
-    code = _code(function)
+    code = code_of(function)
     if code is None or code.co_flags & _CO_VARKEYWORDS or hasattr(function, "__signature__"):
         return  # What it takes cannot be told from here.
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -310,13 +277,6 @@ def _check_parameters(function: Callable[..., object], pattern: PathPattern) -> 
                 why="its value in a request is dropped",
                 remedy=f"add '{parameter}' to the function's parameters, or take it out of the path",
             )
-
-
-def _code(function: Any) -> Any:
-    """The code object of a function, seen through wrappers as `inspect.signature` does; None if there is none."""
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    return getattr(function, "__code__", None)
 
 
 def _is_coroutine_function(function: Any) -> bool:

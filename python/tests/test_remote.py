@@ -14,6 +14,7 @@ from runpod_flash import (
     CpuLiveServerless,
     CpuServerlessEndpoint,
     EndpointNotDeployed,
+    FlashWarning,
     LiveLoadBalancer,
     LiveServerless,
     LoadBalancerSlsResource,
@@ -81,10 +82,45 @@ def test_parameters_of_other_names_are_the_same_route(api: LiveLoadBalancer) -> 
 
 
 def test_the_same_function_may_be_decorated_again(api: LiveLoadBalancer) -> None:
-    for _ in range(2):  # as a cell that is run again does
+    for _ in range(2):  # as a factory that is called again does
 
         @remote(api, method="GET", path="/again")
         def again() -> None: ...
+
+
+REDECORATED = "@remote(api, method='GET', path='/a')\ndef f(): ..."
+
+
+def run(source: str, name: str, **names: object) -> None:
+    """Runs `source` as the body of the module `name`, as an import, a reload or a cell does."""
+    exec(compile(source, f"/{name}.py", "exec"), {"__name__": name, "remote": remote, **names})
+
+
+def test_a_reloaded_function_keeps_its_route_wherever_it_moved_in_the_file(api: LiveLoadBalancer) -> None:
+    run(REDECORATED, "reloaded", api=api)
+    run("\n\n" + REDECORATED, "reloaded", api=api)
+
+
+def test_a_script_may_be_imported_by_its_name_too(api: LiveLoadBalancer) -> None:
+    code = compile(REDECORATED, "/script.py", "exec")
+    for name in ("__main__", "script"):
+        exec(code, {"__name__": name, "remote": remote, "api": api})
+
+
+def test_functions_of_one_name_in_two_modules_have_routes_of_their_own(api: LiveLoadBalancer) -> None:
+    run(REDECORATED, "one_module", api=api)
+    words = "Route conflict detected: GET /a defined twice"
+    refused(ConfigurationError, words, lambda: run(REDECORATED, "another_module", api=api))
+
+
+def test_a_pasted_function_is_a_route_conflict_though_it_has_the_same_name(api: LiveLoadBalancer) -> None:
+    pasted = f"{REDECORATED}\n{REDECORATED}"
+    refused(ConfigurationError, "Route conflict detected: GET /a defined twice", lambda: run(pasted, "pasted", api=api))
+
+
+def test_two_functions_of_one_name_are_refused_since_a_worker_would_find_one_only(api: LiveLoadBalancer) -> None:
+    source = f"{REDECORATED}\n{REDECORATED.replace('/a', '/b')}"
+    refused(ConfigurationError, "function 'f' is defined twice", lambda: run(source, "same_names", api=api))
 
 
 def test_methods_come_in_any_case(api: LiveLoadBalancer) -> None:
@@ -97,12 +133,64 @@ def test_methods_come_in_any_case(api: LiveLoadBalancer) -> None:
 def test_a_path_s_parameter_that_the_function_does_not_take_is_a_warning(api: LiveLoadBalancer) -> None:
     def get_user(name: str) -> None: ...
 
-    with pytest.warns(UserWarning, match=r"'user_id', which function .*get_user' does not take"):
+    with pytest.warns(FlashWarning, match=r"'user_id', which function .*get_user' does not take\n  why: .+\n  try: "):
         remote(api, method="GET", path="/users/{user_id}")(get_user)
 
 
-def test_an_unknown_option_names_the_one_that_was_meant(api: LiveLoadBalancer) -> None:
-    refused(TypeError, "dependencies", lambda: remote(api, method="GET", path="/x", dependancies=[]))  # type: ignore[call-overload]
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"methd": "GET"}, "remote() got unknown keyword argument: 'methd' (Did you mean 'method'?)"),
+        (
+            {"foo": 1, "depndencies": []},
+            "remote() got unknown keyword arguments: 'depndencies' (Did you mean 'dependencies'?), 'foo'",
+        ),
+    ],
+)
+def test_an_unknown_option_names_the_one_that_was_meant(api: LiveLoadBalancer, options: dict[str, Any], words: str) -> None:
+    refused(TypeError, words, lambda: remote(api, **options))
+
+
+def test_options_by_position_come_in_the_guide_s_order_or_in_that_of_older_programs(api: LiveLoadBalancer) -> None:
+    guide: Any = remote(api, "POST", "/guide", ["numpy"], ["ffmpeg"])(lambda: None)
+    older: Any = remote(api, ["numpy"], ["ffmpeg"], method="POST", path="/older")(lambda: None)
+    for decorated in (guide, older):
+        assert decorated.__remote_config__["dependencies"] == ["numpy"]
+        assert decorated.__remote_config__["system_dependencies"] == ["ffmpeg"]
+    anything: Any = remote
+    refused(TypeError, "multiple values for argument 'method'", lambda: anything(api, "POST", "/x", method="GET"))
+    refused(TypeError, "at most 6 positional arguments (7 given)", lambda: anything(api, "POST", "/x", [], [], True, False))
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (type("Model", (), {}), "class 'Model' cannot be decorated with @remote of a LiveLoadBalancer"),
+        (3, "@remote decorates functions. Got: int"),
+    ],
+)
+def test_only_functions_are_decorated(api: LiveLoadBalancer, target: Any, words: str) -> None:
+    refused(ConfigurationError, words, lambda: remote(api, method="GET", path="/x")(target))
+
+
+def test_a_function_has_one_endpoint(api: LiveLoadBalancer) -> None:
+    once = remote(api, method="GET", path="/x")(lambda: None)
+    words = "is decorated with @remote twice"
+    refused(ConfigurationError, words, lambda: remote(api, method="GET", path="/y")(once))
+
+
+@pytest.mark.parametrize(
+    ("resource", "shown"),
+    [(LiveLoadBalancer, "the class LiveLoadBalancer"), (refused, "function 'refused'"), ("my-api", "str")],
+)
+def test_what_is_no_resource_is_named(resource: Any, shown: str) -> None:
+    refused(ConfigurationError, f"remote() takes a resource first. Got: {shown}", lambda: remote(resource))
+
+
+def test_packages_are_lists_of_names(api: LiveLoadBalancer) -> None:
+    decorate: Any = remote
+    act = lambda: decorate(api, method="GET", path="/x", dependencies="numpy")  # noqa: E731
+    refused(ConfigurationError, "dependencies must be a list of strings. Got: 'numpy'", act)
 
 
 def test_a_function_that_is_not_deployed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,14 +203,6 @@ def test_a_function_that_is_not_deployed_says_so(monkeypatch: pytest.MonkeyPatch
     refused(EndpointNotDeployed, "Endpoint URL not available - endpoint may not be deployed", list_users)
 
 
-def test_endpoint_url_is_read_only() -> None:
-    deployed = LoadBalancerSlsResource(name="user-service", imageName="image")
-    with pytest.raises(AttributeError, match="endpoint_url"):
-        deployed.endpoint_url = "http://elsewhere"  # type: ignore[misc]
-    with pytest.raises(ValueError, match="endpoint_url"):
-        LoadBalancerSlsResource(name="user-service", imageName="image", endpoint_url="http://elsewhere")  # type: ignore[call-arg]
-
-
 @pytest.mark.asyncio
 @pytest.mark.parametrize("make", QUEUED)
 async def test_calling_a_queued_function_says_that_it_is_not_built_yet(make: Callable[[], Any]) -> None:
@@ -130,8 +210,27 @@ async def test_calling_a_queued_function_says_that_it_is_not_built_yet(make: Cal
     def work() -> int:
         return 1
 
-    with pytest.raises(NotBuiltYet, match="queue-based calls are not built yet"):
+    assert inspect.iscoroutinefunction(work)
+    with pytest.raises(NotBuiltYet, match="queue-based calls are not built yet\n  why: .+\n  try: "):
         await work()
+
+
+@pytest.mark.parametrize("make", QUEUED)
+def test_making_an_object_of_a_queued_class_says_that_it_is_not_built_yet(make: Callable[[], Any]) -> None:
+    @remote(make())
+    class Model:
+        """Predicts."""
+
+    assert (Model.__name__, Model.__doc__) == ("Model", "Predicts.")
+    refused(NotBuiltYet, "queue-based calls are not built yet", Model)
+
+
+def test_routes_of_queued_functions_are_ignored_aloud() -> None:
+    anything: Any = remote
+    words = r"HTTP routing parameters \(method=POST, path=/a\) are only used with LoadBalancerSlsResource, "
+    with pytest.warns(FlashWarning, match=words + "but resource_config is LiveServerless. They will be ignored.") as caught:
+        anything(LiveServerless(name="q"), method="POST", path="/a")
+    assert caught[0].filename == __file__
 
 
 def test_a_decorated_function_stays_what_it_was_for_readers_and_editors(api: LiveLoadBalancer) -> None:
@@ -147,6 +246,7 @@ def test_a_decorated_function_stays_what_it_was_for_readers_and_editors(api: Liv
     assert str(inspect.signature(plain)) == "(x: 'int', y: 'int' = 3) -> 'int'"
     assert (plain.__doc__, plain.__name__, plain.__module__) == ("Adds.", "plain", __name__)
     assert inspect.iscoroutinefunction(waiting)
+    assert plain.__wrapped__(1) == 4  # type: ignore[attr-defined]
     assert not inspect.iscoroutinefunction(plain)
 
 
