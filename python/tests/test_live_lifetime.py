@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import contextlib
 import os
 import signal
 import subprocess
@@ -51,7 +52,8 @@ def mark() -> Iterator[str]:
     mark = uuid.uuid4().hex
     yield mark
     for process in processes(mark):  # a test failed: nothing is left behind all the same
-        os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(process, signal.SIGKILL)
 
 
 @contextmanager
