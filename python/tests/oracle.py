@@ -12,7 +12,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 from urllib.parse import quote
@@ -140,16 +140,15 @@ class FastAPI:
             "query_string": request.query,
             "headers": [] if request.content is None else [(b"content-type", request.content.encode("latin-1"))],
         }
-        sent: list[dict[str, Any]] = []
+        received = iter([{"type": "http.request", "body": request.body, "more_body": False}])
+        sent: list[MutableMapping[str, Any]] = []
 
-        messages = iter([{"type": "http.request", "body": request.body, "more_body": False}])
-
-        async def receive() -> dict[str, Any]:
-            for message in messages:
+        async def receive() -> MutableMapping[str, Any]:
+            for message in received:
                 return message
-            return await asyncio.get_running_loop().create_future()  # the client stays, and says no more
+            return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]  # the client stays, and says no more
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             sent.append(message)
 
         try:
@@ -170,7 +169,7 @@ class Ours:
 
     def ask(self, request: Request) -> Answer:
         try:
-            result = self.route.function(**self._arguments(request))
+            result: Any = self.route.function(**self._arguments(request))
             if self.route.is_async:
                 result = _loop().run_until_complete(result)
             return _answer(200, [("content-type", JSON)], self.route.encode(result))

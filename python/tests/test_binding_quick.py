@@ -26,7 +26,7 @@ WRAPPERS = [
 
 
 @st.composite
-def annotations(draw: st.DrawFn) -> str:
+def annotated(draw: st.DrawFn) -> str:
     annotation = draw(st.sampled_from(SCALARS))
     for wrapper in draw(st.lists(st.sampled_from(WRAPPERS), max_size=3)):
         annotation = wrapper.format(annotation)
@@ -35,7 +35,7 @@ def annotations(draw: st.DrawFn) -> str:
 
 @st.composite
 def parameters(draw: st.DrawFn) -> str:
-    texts = [f"{name}: {draw(annotations())}" for name in draw(st.lists(st.sampled_from("abcx"), min_size=1, max_size=3, unique=True))]
+    texts = [f"{name}: {draw(annotated())}" for name in draw(st.lists(st.sampled_from("abcx"), min_size=1, max_size=3, unique=True))]
     defaults = draw(st.integers(0, len(texts)))
     return ", ".join([*texts[: len(texts) - defaults], *(text + " = None" for text in texts[len(texts) - defaults :])])
 
