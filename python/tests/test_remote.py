@@ -91,9 +91,9 @@ def test_the_same_function_may_be_decorated_again(api: LiveLoadBalancer) -> None
 REDECORATED = "@remote(api, method='GET', path='/a')\ndef f(): ..."
 
 
-def run(source: str, name: str, **names: object) -> None:
+def run(source: str, name: str, file: str = "", **names: object) -> None:
     """Runs `source` as the body of the module `name`, as an import, a reload or a cell does."""
-    exec(compile(source, f"/{name}.py", "exec"), {"__name__": name, "remote": remote, **names})
+    exec(compile(source, file or f"/{name}.py", "exec"), {"__name__": name, "remote": remote, **names})
 
 
 def test_a_reloaded_function_keeps_its_route_wherever_it_moved_in_the_file(api: LiveLoadBalancer) -> None:
@@ -101,16 +101,26 @@ def test_a_reloaded_function_keeps_its_route_wherever_it_moved_in_the_file(api: 
     run("\n\n" + REDECORATED, "reloaded", api=api)
 
 
+def test_a_cell_that_is_run_again_is_another_file_of_one_module(api: LiveLoadBalancer) -> None:
+    for cell in ("/tmp/1.py", "/tmp/2.py"):
+        run(REDECORATED, "notebook", cell, api=api)
+
+
 def test_a_script_may_be_imported_by_its_name_too(api: LiveLoadBalancer) -> None:
-    code = compile(REDECORATED, "/script.py", "exec")
     for name in ("__main__", "script"):
-        exec(code, {"__name__": name, "remote": remote, "api": api})
+        run(REDECORATED, name, "/script.py", api=api)
 
 
 def test_functions_of_one_name_in_two_modules_have_routes_of_their_own(api: LiveLoadBalancer) -> None:
     run(REDECORATED, "one_module", api=api)
     words = "Route conflict detected: GET /a defined twice"
     refused(ConfigurationError, words, lambda: run(REDECORATED, "another_module", api=api))
+
+
+def test_modules_made_from_text_are_not_one_file(api: LiveLoadBalancer) -> None:
+    run(REDECORATED, "one_text", "<string>", api=api)
+    words = "Route conflict detected: GET /a defined twice"
+    refused(ConfigurationError, words, lambda: run(REDECORATED, "another_text", "<string>", api=api))
 
 
 def test_a_pasted_function_is_a_route_conflict_though_it_has_the_same_name(api: LiveLoadBalancer) -> None:
