@@ -125,6 +125,12 @@ def test_what_is_refused_is_bytes_of_json_whatever_was_sent() -> None:
         assert json.loads(raised.value.body)["detail"][0]["loc"] == ["body", "x"]
 
 
+def test_half_a_surrogate_pair_is_told_as_it_came() -> None:
+    with pytest.raises(Rejected) as raised:
+        Route(function("x: int"), "POST", "/").bind((), b"", b'{"x":"\\ud800"}', "application/json")
+    assert json.loads(raised.value.body)["detail"][0]["input"] == "\ud800"
+
+
 @pytest.mark.parametrize(
     ("content", "expected"), [("application/json", True), ("application/a+json", True), ("text/json", False), (None, False)]
 )

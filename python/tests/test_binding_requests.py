@@ -25,7 +25,7 @@ BODIES = [
 CONTENTS = [
     *(None, "", "application/json; charset=utf-8", "application/json;charset=latin-1", "APPLICATION/JSON", " application/json ", "text/plain"),
     *("application/problem+json", "application/vnd.x+json; v=1", "application/jsonl", "application/x-www-form-urlencoded", "json", "application/"),
-    *("application/json/x", "application/json,text/plain", "text/json", "application/+json", "multipart/form-data; boundary=x", ";", "/json"),
+    *("application/json/x", "application/x/y+json", "application/json,text/plain", "text/json", "application/+json", "multipart/form-data; boundary=x", ";", "/json"),
     *('application/json; a="b;c"', "application /json", "application/ json", "application/JSON ;x", '"application/json"', "application/json\xe9"),
 ]  # fmt: skip
 QUERIES = [

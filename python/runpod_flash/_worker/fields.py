@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
@@ -39,7 +38,7 @@ class Field:
             if self._required:
                 errors.append(missing(location))
                 return
-            value = deepcopy(self._info.get_default(call_default_factory=True))
+            value = self._info.get_default(call_default_factory=True)  # a copy
             if not self._info.validate_default:
                 arguments[self.name] = value
                 return

@@ -134,7 +134,7 @@ class Route:
         if self.plan.body == "fields" or annotation is signatures.EMPTY:
             return encoder(self.name)
         resolved = signatures.resolve(function, "return", annotation)
-        if resolved is None or resolved is type(None) or signatures.is_whole_answer(resolved):
+        if resolved is type(None) or signatures.is_whole_answer(resolved):
             return encoder(self.name)
         try:
             return typed_encoder(self.name, TypeAdapter(resolved), signatures.shown(resolved))
