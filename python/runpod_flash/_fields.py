@@ -177,7 +177,7 @@ class Declared:
         )
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in self._fields and not name.startswith("_"):
+        if name not in self._fields:
             raise self._unknown(name)
         object.__setattr__(self, name, value)
 
@@ -195,9 +195,7 @@ class Declared:
     def __repr__(self) -> str:
         values = vars(self)
         shown = [
-            f"{name}={row.shown(values[name])}"
-            for name, row in self._fields.items()
-            if name in values and (row.required or values[name] != row.fresh())
+            f"{name}={row.shown(values[name])}" for name, row in self._fields.items() if name in values and values[name] != row.fresh()
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 

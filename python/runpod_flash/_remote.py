@@ -213,7 +213,7 @@ def _wrap(stub: Callable[..., object], function: F) -> F:
     for name in _COPIED:
         if hasattr(function, name):
             setattr(stub, name, getattr(function, name))
-    vars(stub).update(vars(function))
+    vars(stub).update(getattr(function, "__dict__", {}))
     stub.__wrapped__ = function  # type: ignore[attr-defined]
     return stub  # type: ignore[return-value]
 
@@ -335,14 +335,16 @@ def _packages(name: str, value: object) -> list[str] | None:
 
 
 def _not_a_resource(value: object) -> ConfigurationError:
-    if isinstance(value, type) and issubclass(value, ServerlessResource):
-        shown, remedy = f"the class {value.__name__}", f"api = {value.__name__}(name='my-api'), then @remote(api, ...)"
+    kind = "LiveLoadBalancer"
+    if isinstance(value, type):
+        shown = f"the class {value.__name__}"
+        kind = value.__name__ if issubclass(value, ServerlessResource) else kind
     elif callable(value):
-        shown, remedy = f"function '{getattr(value, '__qualname__', value)}'", "@remote(api, ...) above the function"
+        shown = f"function '{getattr(value, '__qualname__', value)}'"
     else:
-        shown, remedy = type(value).__name__, "api = LiveLoadBalancer(name='my-api'), then @remote(api, ...)"
+        shown = type(value).__name__
     return ConfigurationError(
         f"remote() takes a resource first. Got: {shown}",
         why="the resource says which endpoint the function belongs to",
-        remedy=remedy,
+        remedy=f"api = {kind}(name='my-api'), then @remote(api, ...)",
     )

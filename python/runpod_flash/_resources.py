@@ -138,7 +138,6 @@ class ServerlessResource(Declared):
 
     _kind: ClassVar[Literal["LB", "QB"]]
     _is_live: ClassVar[bool] = False
-    _on_cpu: ClassVar[bool] = False
 
     name: str = field(_resource_name)
     id: str | None = field(_OPTIONAL_TEXT, default=None)
@@ -297,8 +296,6 @@ class ServerlessEndpoint(ServerlessResource):
 
 class _OnCpu(ServerlessResource):
     """What the CPU classes have in common: no GPUs, and the limits of CPU instances."""
-
-    _on_cpu = True
 
     gpus: Sequence[GpuGroup | GpuType] | None = field(_GPUS, default=None)
     gpuCount: int | None = field(_COUNT, default=0)

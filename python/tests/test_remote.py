@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -147,6 +149,18 @@ def test_a_path_s_parameter_that_the_function_does_not_take_is_a_warning(api: Li
         remote(api, method="GET", path="/users/{user_id}")(get_user)
 
 
+def test_what_a_function_takes_is_not_guessed_at(api: LiveLoadBalancer) -> None:
+    def anything(**names: object) -> None: ...
+
+    def signed() -> None: ...
+
+    signed.__signature__ = inspect.signature(lambda x: x)  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path, function in (("/a/{x}", anything), ("/b/{x}", signed), ("/c/{x}", len)):
+            remote(api, method="GET", path=path)(function)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -162,7 +176,7 @@ def test_an_unknown_option_names_the_one_that_was_meant(api: LiveLoadBalancer, o
 
 
 def test_options_by_position_come_in_the_guide_s_order_or_in_that_of_older_programs(api: LiveLoadBalancer) -> None:
-    guide: Any = remote(api, "POST", "/guide", ["numpy"], ["ffmpeg"])(lambda: None)
+    guide: Any = remote(api, "POST", "/guide", ["numpy"], ["ffmpeg"], True)(lambda: None)
     older: Any = remote(api, ["numpy"], ["ffmpeg"], method="POST", path="/older")(lambda: None)
     for decorated in (guide, older):
         assert decorated.__remote_config__["dependencies"] == ["numpy"]
@@ -177,6 +191,8 @@ def test_options_by_position_come_in_the_guide_s_order_or_in_that_of_older_progr
     [
         (type("Model", (), {}), "class 'Model' cannot be decorated with @remote of a LiveLoadBalancer"),
         (3, "@remote decorates functions. Got: int"),
+        (functools.partial(print), "@remote decorates functions. Got: partial"),
+        (type("Named", (), {"__qualname__": "named"})(), "@remote decorates functions. Got: Named"),
     ],
 )
 def test_only_functions_are_decorated(api: LiveLoadBalancer, target: Any, words: str) -> None:
@@ -191,16 +207,16 @@ def test_a_function_has_one_endpoint(api: LiveLoadBalancer) -> None:
 
 @pytest.mark.parametrize(
     ("resource", "shown"),
-    [(LiveLoadBalancer, "the class LiveLoadBalancer"), (refused, "function 'refused'"), ("my-api", "str")],
+    [(LiveLoadBalancer, "the class LiveLoadBalancer"), (dict, "the class dict"), (refused, "function 'refused'"), ("my-api", "str")],
 )
 def test_what_is_no_resource_is_named(resource: Any, shown: str) -> None:
     refused(ConfigurationError, f"remote() takes a resource first. Got: {shown}", lambda: remote(resource))
 
 
-def test_packages_are_lists_of_names(api: LiveLoadBalancer) -> None:
-    decorate: Any = remote
-    act = lambda: decorate(api, method="GET", path="/x", dependencies="numpy")  # noqa: E731
-    refused(ConfigurationError, "dependencies must be a list of strings. Got: 'numpy'", act)
+@pytest.mark.parametrize("packages", ["numpy", ["numpy", 2]])
+def test_packages_are_lists_of_names(api: LiveLoadBalancer, packages: Any) -> None:
+    words = f"dependencies must be a list of strings. Got: {packages!r}"
+    refused(ConfigurationError, words, lambda: remote(api, method="GET", path="/x", dependencies=packages))
 
 
 def test_a_function_that_is_not_deployed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,11 +251,12 @@ def test_making_an_object_of_a_queued_class_says_that_it_is_not_built_yet(make: 
     refused(NotBuiltYet, "queue-based calls are not built yet", Model)
 
 
-def test_routes_of_queued_functions_are_ignored_aloud() -> None:
+@pytest.mark.parametrize(("method", "path"), [("POST", "/a"), ("POST", None), (None, "/a")])
+def test_routes_of_queued_functions_are_ignored_aloud(method: str | None, path: str | None) -> None:
     anything: Any = remote
-    words = r"HTTP routing parameters \(method=POST, path=/a\) are only used with LoadBalancerSlsResource, "
+    words = rf"HTTP routing parameters \(method={method}, path={path}\) are only used with LoadBalancerSlsResource, "
     with pytest.warns(FlashWarning, match=words + "but resource_config is LiveServerless. They will be ignored.") as caught:
-        anything(LiveServerless(name="q"), method="POST", path="/a")
+        anything(LiveServerless(name="q"), method=method, path=path)
     assert caught[0].filename == __file__
 
 
@@ -267,3 +284,27 @@ def test_local_functions_run_here(api: LiveLoadBalancer) -> None:
 
     kept: list[int] = []
     assert here() is kept
+
+    @remote(LiveServerless(name="q"), local=True)
+    def here_too() -> list[int]:
+        return kept
+
+    assert here_too() is kept
+
+
+def test_a_worker_finds_marks_on_what_was_decorated(api: LiveLoadBalancer) -> None:
+    routed: Any = remote(api, method="get", path="/x")(lambda: None)
+    local: Any = remote(api, method="GET", path="/local", local=True)(lambda: None)
+    anything: Any = remote
+    queued = anything(LiveServerless(name="q"))(lambda: None)
+    assert routed.__remote_config__ == {
+        "resource_config": api,
+        "method": "GET",
+        "path": "/x",
+        "dependencies": None,
+        "system_dependencies": None,
+        "is_lb_route_handler": True,
+    }
+    assert routed.__is_lb_route_handler__ is True and local.__flash_local__ is True
+    assert not hasattr(routed, "__flash_local__") and not hasattr(queued, "__is_lb_route_handler__")
+    assert queued.__remote_config__["is_lb_route_handler"] is False and not hasattr(queued, "__flash_local__")

@@ -37,6 +37,7 @@ from runpod_flash import (
     ServerlessType,
     remote,
 )
+from runpod_flash._resources import not_deployed, target_of
 
 LOAD_BALANCED: list[Any] = [LiveLoadBalancer, CpuLiveLoadBalancer, LoadBalancerSlsResource, CpuLoadBalancerSlsResource]
 QUEUE_BASED: list[Any] = [LiveServerless, CpuLiveServerless, ServerlessEndpoint, CpuServerlessEndpoint]
@@ -97,7 +98,7 @@ def make(kind: Any = LoadBalancerSlsResource, **fields: Any) -> Any:
 
 def refused(words: str, act: Callable[[], object]) -> ConfigurationError:
     """`act` is refused with a ValueError of these words, that says why and how to mend it."""
-    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+    with pytest.raises(ValueError, match="^" + re.escape(words)) as caught:
         act()
     assert isinstance(caught.value, ConfigurationError)
     assert re.search(r"\n  why: .+\n  try: .+", str(caught.value))
@@ -138,7 +139,7 @@ def test_a_deployed_class_needs_an_image_or_a_template(kind: Any) -> None:
     kind(name="api", template=PodTemplate())
 
 
-VOLUMES = [NetworkVolume(name="v"), NetworkVolume(name="w")]
+VOLUMES = [NetworkVolume(name="v"), NetworkVolume(id="an-id")]
 LARGE = PodTemplate(containerDiskInGb=100)
 
 
@@ -149,6 +150,7 @@ LARGE = PodTemplate(containerDiskInGb=100)
         (LiveLoadBalancer, {"name": 5}, "name must be a string. Got: int"),
         (LiveLoadBalancer, {"workersMin": 5}, "workersMin (5) cannot be greater than workersMax (1)"),
         (LiveLoadBalancer, {"workersMax": -1}, "workersMax must be 0 or more"),
+        (LiveLoadBalancer, {"workersMax": 1.5}, "workersMax must be a whole number. Got: float"),
         (LiveLoadBalancer, {"workersMax": "many"}, "workersMax must be a whole number. Got: str"),
         (LiveLoadBalancer, {"idleTimeout": 0}, "idleTimeout must be between 1 and 3600 seconds"),
         (LiveLoadBalancer, {"idleTimeout": 3601}, "idleTimeout must be between 1 and 3600 seconds"),
@@ -157,6 +159,7 @@ LARGE = PodTemplate(containerDiskInGb=100)
         (LiveLoadBalancer, {"gpus": GpuGroup.ANY}, "gpus must be a list. Got: GpuGroup"),
         (LiveLoadBalancer, {"gpus": ["fast"]}, "'fast' is not a valid GpuGroup or GpuType"),
         (LiveLoadBalancer, {"env": {"A": 1}}, "env['A'] must be a string. Got: int"),
+        (LiveLoadBalancer, {"env": {1: "A"}}, "env[1] must be a string. Got: int"),
         (LiveLoadBalancer, {"env": "A=1"}, "env must be a dict of strings. Got: str"),
         (LiveLoadBalancer, {"template": "t"}, "template must be a PodTemplate. Got: str"),
         (LiveLoadBalancer, {"datacenter": "mars"}, "Unknown datacenter 'mars'. Valid datacenters: US-CA-2, "),
@@ -165,7 +168,7 @@ LARGE = PodTemplate(containerDiskInGb=100)
         (CpuLiveLoadBalancer, {"instanceIds": ["cpu9"]}, "'cpu9' is not a valid CpuInstanceType"),
         (
             CpuLiveLoadBalancer,
-            {"datacenter": "US-CA-2"},
+            {"datacenter": ["US-CA-2", "EU-RO-1"]},
             "CPU endpoints are not available in: US-CA-2. Supported CPU data centers: EU-RO-1",
         ),
         (
@@ -182,7 +185,7 @@ LARGE = PodTemplate(containerDiskInGb=100)
         (
             LiveLoadBalancer,
             {"networkVolumes": VOLUMES},
-            "Multiple volumes in datacenter EU-RO-1 ('v' and 'w'). Only one network volume is allowed per datacenter.",
+            "Multiple volumes in datacenter EU-RO-1 ('v' and 'an-id'). Only one network volume is allowed per datacenter.",
         ),
         (
             LoadBalancerSlsResource,
@@ -198,9 +201,9 @@ def test_a_wrong_field_is_refused_when_given_and_when_set(kind: Any, fields: dic
     refused(words, lambda: make(kind, **fields))
     *before, (last, value) = fields.items()
     resource = make(kind, **dict(before))
-    kept = getattr(resource, last)
-    refused(words, lambda: setattr(resource, last, value))
-    assert getattr(resource, last) == kept
+    for _ in range(2):  # Never set, and with a value of its own: reading it gives it its default.
+        refused(words, lambda: setattr(resource, last, value))
+        assert resource == make(kind, **dict(before))
 
 
 def test_a_field_without_a_default_must_be_given() -> None:
@@ -222,8 +225,12 @@ def test_a_field_of_another_version_is_ignored_aloud() -> None:
 
 def test_a_field_that_does_not_exist_cannot_be_set() -> None:
     resource = make()
-    problem = refused("has no field 'workerMax' (Did you mean 'workersMax'?)", lambda: setattr(resource, "workerMax", 3))
-    assert isinstance(problem, (FieldError, AttributeError))
+    words = "LoadBalancerSlsResource has no field 'workerMax' (Did you mean 'workersMax'?)"
+    problem = refused(words, lambda: setattr(resource, "workerMax", 3))
+    assert isinstance(problem, FieldError) and isinstance(problem, AttributeError)
+    assert problem.remedy == "write 'workersMax'"
+    far = refused("LoadBalancerSlsResource has no field 'zzz'", lambda: setattr(resource, "zzz", 3))
+    assert far.remedy and "workersMax" in far.remedy
 
 
 def test_endpoint_url_is_read_only() -> None:
@@ -236,6 +243,28 @@ def test_endpoint_url_is_read_only() -> None:
 def test_there_is_no_url_without_a_deployment(kind: Any) -> None:
     with pytest.raises(EndpointNotDeployed, match="Endpoint URL not available - endpoint may not be deployed\n  why: .+\n  try: "):
         _ = make(kind).endpoint_url
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "expected"),
+    [
+        *[(kind, None, "live" if kind in IMAGES else "deployed") for kind in LOAD_BALANCED + QUEUE_BASED],
+        (LoadBalancerSlsResource, "", "deployed"),
+        (LoadBalancerSlsResource, "live", "live"),
+        (LiveLoadBalancer, "live", "live"),
+        (LiveLoadBalancer, "production", "deployed"),
+    ],
+)
+def test_the_class_decides_where_a_call_goes_unless_the_target_is_set(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, target: str | None, expected: str
+) -> None:
+    if target is None:
+        monkeypatch.delenv("FLASH_TARGET", raising=False)
+    else:
+        monkeypatch.setenv("FLASH_TARGET", target)
+    assert target_of(make(kind)) == expected
+    who = f"FLASH_TARGET={target}" if target else f"its class, {kind.__name__},"
+    assert who in str(not_deployed(make(kind)))
 
 
 @pytest.mark.asyncio
@@ -251,6 +280,11 @@ async def test_deploying_says_that_it_is_not_built_yet() -> None:
     ("given", "kept"),
     [
         ({"workersMax": "3"}, 3),
+        ({"workersMax": 3.0}, 3),
+        ({"workersMin": 1}, 1),
+        ({"workersMin": None}, None),
+        ({"idleTimeout": 1}, 1),
+        ({"idleTimeout": 3600}, 3600),
         ({"gpus": ["AMPERE_16", GpuType.L4, "NVIDIA L4"]}, [GpuGroup.AMPERE_16, GpuType.L4, GpuType.L4]),
         ({"minCudaVersion": "12.4"}, CudaVersion.V12_4),
         ({"datacenter": "eu_ro_1"}, [DataCenter.EU_RO_1]),
@@ -268,7 +302,15 @@ def test_a_value_is_kept_in_its_own_type(given: dict[str, Any], kept: object) ->
 def test_one_volume_and_the_list_of_volumes_are_one() -> None:
     one = make(networkVolume=NetworkVolume(name="v"))
     listed = make(networkVolumes=[NetworkVolume(name="v")])
-    assert (one.networkVolumes, listed.networkVolume) == ([NetworkVolume(name="v")], NetworkVolume(name="v"))
+    both = make(networkVolume=NetworkVolume(name="v"), networkVolumes=[NetworkVolume(name="v")], datacenter="EU-RO-1")
+    for resource in (one, listed, both):
+        assert (resource.networkVolumes, resource.networkVolume) == ([NetworkVolume(name="v")], NetworkVolume(name="v"))
+
+
+@pytest.mark.parametrize("size", [None, 20, 64])  # 64 is what templates have when nobody says otherwise
+def test_a_disk_that_fits_its_instances_is_accepted(size: int | None) -> None:
+    make(CpuLiveLoadBalancer, template=PodTemplate(containerDiskInGb=size))
+    make(CpuLiveLoadBalancer, template=LARGE, instanceIds=None)
 
 
 @pytest.mark.parametrize(
@@ -290,12 +332,19 @@ def test_a_wrong_volume_is_refused(fields: dict[str, Any], words: str) -> None:
 def test_a_volume_s_data_centre_has_two_names() -> None:
     assert NetworkVolume(name="v").dataCenterId is DataCenter.EU_RO_1
     assert NetworkVolume(name="v", datacenter=DataCenter.US_CA_2).dataCenterId is DataCenter.US_CA_2
-    assert NetworkVolume(name="v", size=10, dataCenterId=DataCenter.US_CA_2).dataCenterId is DataCenter.US_CA_2
+    both = NetworkVolume(name="v", datacenter=DataCenter.US_CA_2, dataCenterId=DataCenter.EU_CZ_1)
+    assert both.dataCenterId is DataCenter.EU_CZ_1
+
+
+def test_a_volume_s_size_has_limits() -> None:
+    assert [NetworkVolume(name="v", size=size).size for size in (10, 4096)] == [10, 4096]
 
 
 def test_a_template_has_its_defaults() -> None:
     template = PodTemplate()
     assert (template.containerDiskInGb, template.env, template.config, template.advancedStart) == (64, [], {}, False)
+    assert PodTemplate(config={"a": 1}).config == {"a": 1}
+    refused("config must be a dict. Got: str", lambda: PodTemplate(config="a"))  # type: ignore[arg-type]
     assert PodTemplate(env=[{"key": "A", "value": "1"}]).env == [KeyValuePair(key="A", value="1")]  # type: ignore[list-item]
 
 
@@ -311,6 +360,9 @@ def test_a_resource_shows_what_was_given_and_no_secrets() -> None:
         env={"TOKEN": "s3cret"}, aiKey="s3cret", workersMax=3, template=PodTemplate(env=[KeyValuePair(key="A", value="s3cret")])
     )
     assert "s3cret" not in repr(resource)
+    assert "env={'TOKEN': '***'}" in repr(resource) and "aiKey='***'" in repr(resource)
+    resource.aiKey = None
+    assert "aiKey" not in repr(resource)
     assert repr(make(workersMax=3)) == "LoadBalancerSlsResource(name='api', imageName='image', workersMax=3)"
 
 
