@@ -48,7 +48,10 @@ fn main() -> ExitCode {
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) if process::told_to_end() => ExitCode::from(130), // as a shell tells that Ctrl-C ended something
+        Err(_) if process::told_to_end() => {
+            eprintln!("interrupted: nothing that was started is left running");
+            ExitCode::from(130) // as a shell tells that Ctrl-C ended something
+        }
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::FAILURE
