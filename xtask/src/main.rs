@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if process::told_to_end() => {
-            eprintln!("interrupted: nothing that was started is left running");
+            eprintln!("interrupted: what the task had started was told to end");
             ExitCode::from(130) // as a shell tells that Ctrl-C ended something
         }
         Err(failure) => {
