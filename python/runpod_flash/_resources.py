@@ -264,7 +264,7 @@ class LoadBalancerSlsResource(ServerlessResource):
 
     def _contradictions(self) -> Iterator[ConfigurationError]:
         yield from super()._contradictions()
-        given = vars(self)
+        given = vars(self)  # Reading a default here would import the enums at every start.
         if "scalerType" in given and self.scalerType is not None and self.scalerType.value != "REQUEST_COUNT":
             yield ConfigurationError(
                 f"LoadBalancerSlsResource requires REQUEST_COUNT scaler, not {self.scalerType.value}. "
