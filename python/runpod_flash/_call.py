@@ -11,6 +11,7 @@ import sys
 from . import _carry, _http, _module, _session
 from ._errors import CannotCarry
 from ._exchange import Exchange
+from ._remote import is_coroutine_function
 from ._resources import not_deployed, target_of
 
 TYPE_CHECKING = False
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     Function = Callable[..., Any]
     Args = tuple[object, ...]
     Kwargs = dict[str, object]
-
-_CO_COROUTINE = 0x80
 
 #: Heads of calls of functions that workers find by name: there are as many as there are decorated functions.
 _heads: dict[Function, bytes] = {}
@@ -98,7 +97,7 @@ def _head(function: Function, module: dict[str, str | None] | None) -> bytes:
         "function": function.__qualname__,
         "module": module,
         "by_value": module is None,
-        "is_async": bool(function.__code__.co_flags & _CO_COROUTINE),
+        "is_async": is_coroutine_function(function),
     }
     return json.dumps(head).encode()
 

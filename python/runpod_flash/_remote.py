@@ -205,7 +205,7 @@ def _stub(function: F, config: RemoteConfig) -> F:
 
         return _call.invoke(function, config, args, kwargs)
 
-    return _wrap(awaited if _is_coroutine_function(function) else called, function)
+    return _wrap(awaited if is_coroutine_function(function) else called, function)
 
 
 def _wrap(stub: Callable[..., object], function: F) -> F:
@@ -279,7 +279,7 @@ def _check_parameters(function: Callable[..., object], pattern: PathPattern) -> 
             )
 
 
-def _is_coroutine_function(function: Any) -> bool:
+def is_coroutine_function(function: Any) -> bool:
     code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_flags & _CO_COROUTINE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
 import os
 import signal
@@ -44,6 +45,12 @@ def pid() -> int:
 @remote(other, method="POST", path="/pid")
 def other_pid() -> int:
     return os.getpid()
+
+
+@remote(api, method="POST", path="/cached")
+@functools.lru_cache
+def cached(x: int) -> list[int]:
+    return [x]
 
 
 @remote(api, method="POST", path="/help")
@@ -303,6 +310,12 @@ def test_an_interrupted_call_leaves_the_session_usable() -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert asyncio.run(helped(1)) == 11
+
+
+def test_a_function_below_another_decorator_is_called_with_it() -> None:
+    assert cached(1) == [1]
+    with pytest.raises(TypeError, match="unhashable"):
+        cached([])  # type: ignore[arg-type]
 
 
 def test_a_worker_that_died_is_replaced_and_the_next_call_says_that_state_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
