@@ -9,7 +9,7 @@ use ruff_text_size::{Ranged, TextRange, TextSize};
 
 use crate::library::PythonModule;
 use crate::options::Options;
-use crate::refusals::{check_parameters, not_a_resource, twice};
+use crate::refusals::{dropped_parameter, not_a_resource, twice};
 use crate::resolve::{Place, Resolver, Runs};
 use crate::syntax::{Call, Decorated, Expression, Form, Frame, Meaning};
 use crate::value::{Resource, ResourceKey, Stop, Value};
@@ -285,8 +285,7 @@ impl Declarations {
             let example = "@remote(resource_config, method='POST', path='/api/process')";
             let problem = Diagnostic::error(
                 format!(
-                    "{} requires both 'method' and 'path' parameters. Got method={method}, path={path}. Example: {example}",
-                    resource.class
+                    "LoadBalancerSlsResource requires both 'method' and 'path' parameters. Got method={method}, path={path}. Example: {example}"
                 ),
                 "a function of a load-balanced endpoint is called by its route, which is a method and a path",
                 example,
@@ -300,9 +299,8 @@ impl Declarations {
         let mut keep = |problem| self.errors.push(problem);
         let (method, path) = (method.map_err(&mut keep), path.map_err(&mut keep));
         let (method, path) = (method.ok()?, path.ok()?);
-        if !wrapped && let Err(problem) = check_parameters(decorated, &path) {
-            self.refuse(&place.module, decorated.at, problem);
-            return None;
+        if !wrapped && let Some(problem) = dropped_parameter(decorated, &path) {
+            self.warnings.push(source.point(problem, decorated.at));
         }
         Some(Route { method, path })
     }

@@ -22,22 +22,19 @@ pub(crate) fn twice(decorated: &Decorated) -> Diagnostic {
     )
 }
 
-/// Whether the function takes the parameters of its path.
-pub(crate) fn check_parameters(decorated: &Decorated, path: &PathPattern) -> Result<(), Diagnostic> {
+/// What there is to say of a function that does not take a parameter of its path.
+pub(crate) fn dropped_parameter(decorated: &Decorated, path: &PathPattern) -> Option<Diagnostic> {
     let takes = &decorated.parameters;
-    let lacks = |name: &&str| !takes.any_name && !takes.by_name.iter().any(|own| own == name);
-    let Some(missing) = path.parameters().find(lacks) else { return Ok(()) };
-    let positional_only = takes.positional_only.iter().any(|own| own == missing);
+    let taken = |name: &str| takes.any_name || takes.by_name.iter().chain(&takes.positional_only).any(|own| own == name);
+    let missing = path.parameters().find(|name| !taken(name))?;
     let near = nearest(missing, takes.by_name.iter().map(String::as_str));
     let remedy = match near {
-        _ if positional_only => format!("move '{missing}' behind the '/' in the signature"),
         Some(near) => format!("did you mean '{near}'? Name both alike"),
         None => format!("add '{missing}' to the function's parameters, or take it out of the path"),
     };
-    let by_name = if positional_only { " by name" } else { "" };
-    Err(Diagnostic::error(
-        format!("path '{path}' has the parameter '{missing}', which function '{}' does not take{by_name}", decorated.name),
-        "a path's parameters are passed to the function by name",
+    Some(Diagnostic::warning(
+        format!("path '{path}' has the parameter '{missing}', which function '{}' does not take", decorated.name),
+        "its value in a request is dropped",
         remedy,
     ))
 }
