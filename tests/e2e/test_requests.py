@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from flash_process import PATIENCE, Flash
+from flash_process import PATIENCE, Flash, exchange
 
 FUNCTIONS = """
+from functools import lru_cache
+
 class Opaque:
     __slots__ = ()
 
@@ -22,6 +24,23 @@ def echo(text: str) -> str:
 @remote(api, method="GET", path="/opaque")
 def opaque():
     return {"it": Opaque()}
+
+class Refusal(Exception):
+    def __init__(self, status_code, headers=None):
+        self.status_code, self.detail, self.headers = status_code, "no", headers
+
+@remote(api, method="GET", path="/headers")
+def headers():
+    raise Refusal(418, {"x-split": "one\\r\\nx-injected: two", "x-whole": "fine"})
+
+@remote(api, method="GET", path="/status/{code}")
+def status(code: int):
+    raise Refusal(code)
+
+@remote(api, method="GET", path="/local", local=True)
+@lru_cache
+def local():
+    return {"is": "itself"}
 
 @remote(api, method="GET", path="/talk")
 async def talk(word: str):
@@ -50,6 +69,29 @@ def status_of(connection: socket.socket) -> int:
         if b"\r\n" in received:
             break
     return int(received.split(b" ", 2)[1])
+
+
+def test_a_header_that_http_does_not_allow_is_left_out_and_the_others_stay(flash: Flash) -> None:
+    answer = flash.request("GET", "/lb/app/headers")
+    assert (answer.status, answer.headers.get("x-whole")) == (418, "fine")
+    assert "x-injected" not in answer.headers
+    assert "x-split" not in answer.headers
+
+
+@pytest.mark.parametrize("code", [204, 304, 404, 599])
+def test_a_function_chooses_its_status(flash: Flash, code: int) -> None:
+    with flash.connect() as connection:
+        for _ in range(2):  # the connection is still in order after it
+            assert exchange(connection, "GET", f"/lb/app/status/{code}").status == code
+
+
+@pytest.mark.parametrize("code", [100, 101, 103])
+def test_a_status_that_is_no_final_answer_is_a_failure_of_the_function(flash: Flash, code: int) -> None:
+    assert flash.request("GET", f"/lb/app/status/{code}").status == 500
+
+
+def test_a_local_function_is_served_as_it_is(flash: Flash) -> None:
+    assert flash.request("GET", "/lb/app/local").json() == {"is": "itself"}
 
 
 def test_a_result_that_cannot_be_serialised_is_named_in_the_log(flash: Flash) -> None:

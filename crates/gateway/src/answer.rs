@@ -146,11 +146,13 @@ pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &
 }
 
 fn answered(answer: Answer, id: &str) -> Response<Payload> {
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // An informational status ends nothing: the caller would wait on.
+    let chosen = StatusCode::from_u16(answer.status).ok().filter(|status| !status.is_informational());
+    let unexplained = answer.headers.is_empty() && answer.body.is_empty() && chosen == Some(StatusCode::INTERNAL_SERVER_ERROR);
+    let Some(status) = chosen.filter(|_| !unexplained) else {
+        return failure(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", id);
+    };
     if answer.headers.is_empty() {
-        if status == StatusCode::INTERNAL_SERVER_ERROR && answer.body.is_empty() {
-            return failure(status, "Internal Server Error", id);
-        }
         return json(status, answer.body);
     }
     let mut response = Response::new(Payload::Whole(Some(answer.body)));

@@ -64,7 +64,8 @@ def routes(config: Config) -> list[Route]:
     for declared in config["functions"]:
         module = _import(declared["module"])
         stub = _resolve(module, declared)
-        function = getattr(stub, "__wrapped__", None)
+        local = getattr(stub, "__flash_local__", False)  # it has no stub, and may be wrapped by what is its own
+        function = stub if local else getattr(stub, "__wrapped__", None)
         promised = getattr(stub, "__remote_config__", None)
         if function is None or promised is None:
             raise _not_as_scanned(declared, "it is not decorated with `@remote` any more")
