@@ -64,10 +64,10 @@ def routes(config: Config) -> list[Route]:
     for declared in config["functions"]:
         module = _import(declared["module"])
         stub = _resolve(module, declared)
-        local = getattr(stub, "__flash_local__", False)  # it has no stub, and may be wrapped by what is its own
+        local = getattr(stub, "__flash_local__", False)  # it is the function itself, whatever wraps it
         function = stub if local else getattr(stub, "__wrapped__", None)
         promised = getattr(stub, "__remote_config__", None)
-        if function is None or promised is None:
+        if not callable(function) or promised is None:
             raise _not_as_scanned(declared, "it is not decorated with `@remote` any more")
         if (promised["method"], promised["path"]) != (declared["method"], declared["path"]):
             raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported")
