@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Version of the protocol, the first byte of HELLO. Host and worker of different versions refuse each other.
+/// Version of the protocol, the first byte of HELLO. The host refuses a zygote, and a script, of another.
 pub const VERSION: u8 = 1;
 
 /// Bytes of a frame before its payload.
@@ -46,7 +46,7 @@ kinds! {
     /// To a zygote: fork; the new process's descriptors come along as ancillary data.
     Fork = 8,
 
-    /// First frame of a worker or zygote: `u8 version`, then JSON about the interpreter.
+    /// First frame of a base zygote: `u8 version`, then JSON about the interpreter.
     Hello = 16,
     /// The modules are imported, the routes stand (JSON).
     Ready = 17,

@@ -2,8 +2,8 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flash_wire::{
-    CHUNK, Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, RequestHead, decode_answer, decode_chunk, encode, encode_call, encode_chunk,
-    encode_request,
+    CHUNK, Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, RequestHead, VERSION, decode_answer, decode_chunk, encode, encode_call,
+    encode_chunk, encode_request,
 };
 use proptest::prelude::*;
 
@@ -103,4 +103,15 @@ fn the_head_of_a_plain_json_request_is_empty() {
     let mut bytes = BytesMut::new();
     encode_request(&mut bytes, 1, 2, &plain, &Bytes::from_static(b"{}"));
     assert_eq!(&bytes[HEADER..], b"\x02\x00\x00\x00\x00\x00\x00{}");
+}
+
+/// `docs/wire.md` has one number, in three places: the host's, the worker's and the session's.
+#[test]
+fn both_languages_speak_one_version() {
+    let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/runpod_flash");
+    for (file, name) in [("_worker/frames.py", "VERSION"), ("_session.py", "PROTOCOL")] {
+        let text = std::fs::read_to_string(package.join(file)).unwrap();
+        let said = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+        assert_eq!(said, Some(VERSION.to_string().as_str()), "{name} in {file}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,14 @@ pub enum Error {
         /// How it ended.
         status: ExitStatus,
     },
+    /// It runs, and does not say that it is ready.
+    #[error("the interpreter `{}` said nothing for {} s", python.display(), limit.as_secs())]
+    Silent {
+        /// Its path.
+        python: PathBuf,
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// It lacks a package that workers need.
     #[error("the interpreter `{}` lacks what workers need", python.display())]
     Missing {
@@ -62,6 +71,12 @@ pub enum Error {
     /// A zygote ended while it was needed.
     #[error("the zygote has ended")]
     ZygoteGone,
+    /// What a zygote is to fork is longer than a packet may be.
+    #[error("the endpoint's functions do not fit into one order to a zygote ({bytes} bytes)")]
+    OrderTooLong {
+        /// Its length.
+        bytes: usize,
+    },
     /// A worker ended before it was ready.
     #[error("the worker ended before it was ready")]
     WorkerGone,
@@ -79,6 +94,8 @@ impl Error {
         match self {
             Self::NoInterpreter { cause, .. } | Self::System(cause) => cause.to_string(),
             Self::NotStarted { status, .. } => format!("it said nothing first ({status})"),
+            Self::Silent { .. } => "it should have imported `runpod_flash` by then; it was killed".into(),
+            Self::OrderTooLong { .. } => "the names, files and paths of all of them travel in one packet, which the system bounds".into(),
             Self::Missing { missing, .. } => missing.clone(),
             Self::OtherVersion { .. } => "the two are from different releases of openflash".into(),
             Self::CannotLoad(report) => report.why.clone(),
@@ -91,7 +108,10 @@ impl Error {
     pub fn remedy(&self) -> String {
         match self {
             Self::NoInterpreter { .. } => "name an existing interpreter with --python, or activate a virtual environment".into(),
-            Self::NotStarted { python, .. } => format!("run `{} -c pass` and see what it says", python.display()),
+            Self::OrderTooLong { .. } => "spread the functions over several endpoints, each a resource of its own".into(),
+            Self::NotStarted { python, .. } | Self::Silent { python, .. } => {
+                format!("run `{} -c pass` and see what it says", python.display())
+            }
             Self::Missing { python, .. } => format!("{} -m pip install pydantic cloudpickle", python.display()),
             Self::OtherVersion { python, .. } => format!("{} -m pip install --force-reinstall openflash", python.display()),
             Self::CannotLoad(report) => report.remedy.clone(),

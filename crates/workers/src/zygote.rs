@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use flash_wire::{Decoder, Frame, Kind, VERSION, encode};
@@ -22,6 +23,9 @@ use crate::interpreter::Interpreter;
 
 /// The longest frame on a control channel, in bytes.
 const PACKET: usize = 1 << 20;
+
+/// An interpreter says HELLO within this. It imports the runtime alone before, which takes a fraction of a second.
+const HELLO_LIMIT: Duration = Duration::from_secs(60);
 
 /// A process that a zygote forked.
 #[derive(Debug)]
@@ -86,7 +90,7 @@ impl Zygote {
     /// Starts the base zygote of an interpreter; `printed` gets what it writes to its standard streams.
     ///
     /// # Errors
-    /// When the interpreter does not start, is too old, lacks what it needs, or is of another version than this host.
+    /// When the interpreter does not start, says nothing, is too old, lacks what it needs, or is of another version than this host.
     pub async fn start(interpreter: &Interpreter, printed: OwnedFd) -> Result<Self, Error> {
         let (ours, theirs) = control_pair().map_err(Error::System)?;
         let mut command = interpreter.command();
@@ -96,7 +100,10 @@ impl Zygote {
         let mut child = command.spawn().map_err(|cause| Error::NoInterpreter { python: interpreter.python.clone(), cause })?;
         drop(command);
         let control = watched(ours).map_err(Error::System)?;
-        let first = receive(&control).await;
+        let Ok(first) = tokio::time::timeout(HELLO_LIMIT, receive(&control)).await else {
+            child.kill().await.map_err(Error::System)?;
+            return Err(Error::Silent { python: interpreter.python.clone(), limit: HELLO_LIMIT });
+        };
         let (frame, _) = match first {
             Ok(Some(received)) => received,
             Ok(None) | Err(_) => {
@@ -139,7 +146,7 @@ impl Zygote {
     /// Has it fork a process that gets `descriptors` (channel, output, and for a worker the page).
     ///
     /// # Errors
-    /// [`Error::ZygoteGone`] when it ended before.
+    /// [`Error::ZygoteGone`] when it ended before; [`Error::OrderTooLong`] when the order does not fit into a packet.
     pub async fn fork(&self, order: &serde_json::Value, descriptors: Vec<OwnedFd>) -> Result<Forked, Error> {
         let (reply, answer) = oneshot::channel();
         let order = Order { payload: order.to_string().into_bytes(), descriptors, reply };
@@ -210,7 +217,10 @@ async fn fork(control: &AsyncFd<OwnedFd>, order: &Order) -> Result<Forked, Error
             Ok(sendmsg(control, &[IoSlice::new(&packet)], &mut ancillary, SendFlags::NOSIGNAL)?)
         })
         .await;
-    sent.map_err(|_| Error::ZygoteGone)?;
+    sent.map_err(|error| match rustix::io::Errno::from_io_error(&error) {
+        Some(rustix::io::Errno::MSGSIZE) => Error::OrderTooLong { bytes: packet.len() },
+        _ => Error::ZygoteGone,
+    })?;
     loop {
         let Ok(Some((frame, mut descriptors))) = receive(control).await else { return Err(Error::ZygoteGone) };
         match (frame.kind, descriptors.pop()) {
