@@ -114,7 +114,19 @@ def _work(wire: socket.socket, page: memoryview, config: Config | None, loaded: 
         except load.CannotLoad as error:
             wire.sendall(frames.encode_json(frames.FAILED, error.report))
             os._exit(0)
+    else:
+        _reseed()
     worker.run(wire, page, loaded.config, loaded.routes)
+
+
+def _reseed() -> None:
+    """Gives numpy's global generator a state of this worker's own, unless the modules seeded it: all workers begin with the zygote's.
+
+    The standard library does so for `random` by itself. numpy keeps the SeedSequence that an import drew, until `seed()` drops it.
+    """
+    random: Any = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+    if getattr(getattr(random, "_bit_generator", None), "_seed_seq", None) is not None:
+        random.seed()
 
 
 def _prepare(control: socket.socket, config: Config) -> None:
