@@ -26,7 +26,7 @@ enum Command {
     Run(run::Arguments),
     /// The server behind a script's live calls; the script starts it, and it ends with the script.
     #[command(hide = true)]
-    Session,
+    Session(session::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         .init();
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Session => session::run(),
+        Command::Session(arguments) => session::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -171,6 +171,7 @@ fn pool_settings(settings: &Settings) -> flash_workers::Settings {
         timeout: settings.timeout,
         start_timeout: START_TIMEOUT,
         replace_stuck: true,
+        unheard: 0,
     }
 }
 

@@ -1,9 +1,13 @@
 //! `flash session`: the server behind one script's live calls. The script starts it with a pipe as its standard input, says on it
 //! who it is, and reads on the standard output where the server listens. Either the pipe's end or the script's ends the session.
+//!
+//! What the script starts is not the server but a starter, which has the server for a child, hands on its one line, and ends. So the
+//! server is no child of the script, which may wait for all of its own.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +23,14 @@ use tokio::sync::watch;
 
 use crate::interpreter;
 use crate::report::{Failure, Fault, Trouble};
+
+/// How the two are told apart.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Serve, rather than start the process that does
+    #[arg(long)]
+    serve: bool,
+}
 
 /// What the script says of itself: one line of JSON.
 #[derive(Deserialize)]
@@ -36,11 +48,16 @@ struct Script {
 const GRACE: Duration = Duration::from_millis(500);
 /// Calls that may wait while the worker has [`MAX_SLOTS`]: a script that gathers more at once than it can ever await is told so.
 const WAITING: usize = 16 * 1024;
+/// What functions print between two calls is kept for the second, up to this many bytes.
+const UNHEARD: usize = 256 * 1024;
 /// Modules may take their time: a script's first call waits for them, and so does its user, who can see it.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Serves the script until it ends.
-pub fn run() -> Result<(), Failure> {
+/// Starts the server, or serves the script until it ends.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if !arguments.serve {
+        return start().map_err(|cause| Failure::system("cannot start a session", &cause));
+    }
     // Ctrl-C in the script's terminal is for the script, which may go on. An error means that this process leads a session already.
     let _ = rustix::process::setsid();
     // One thread: a script makes few calls at once, and each switch between threads costs more than it gains.
@@ -57,6 +74,15 @@ pub fn run() -> Result<(), Failure> {
     // What is left of workers ends with this process.
     runtime.shutdown_background();
     done
+}
+
+/// Ends once the server has said its line: until then the server can see whose child its parent is.
+fn start() -> std::io::Result<()> {
+    let mut server = Command::new(std::env::current_exe()?);
+    let mut server = server.args(["session", "--serve"]).stdin(Stdio::inherit()).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    std::io::BufReader::new(server.stdout.take().expect("it is piped")).read_line(&mut line)?;
+    std::io::stdout().write_all(line.as_bytes())
 }
 
 async fn serve() -> Result<(), Failure> {
@@ -76,7 +102,7 @@ async fn serve() -> Result<(), Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed("cannot listen on loopback"))?;
     let port = listener.local_addr().map_err(failed("cannot listen on loopback"))?.port();
     let interpreter = Interpreter { python: script.python, package: interpreter::package(), routes: false };
-    // What no call printed has nobody to go to: the script's streams are its own.
+    // What no endpoint printed has nobody to go to: the script's streams are its own.
     let base = Arc::new(Base::new(interpreter, Arc::new(|_| {})));
     let gateway = Arc::new(gateway(script.token, port, base.clone()));
     let (stop, stopped) = watch::channel(false);
@@ -111,6 +137,7 @@ fn gateway(token: String, port: u16, base: Arc<Base>) -> Gateway {
         timeout: settings.timeout,
         start_timeout: START_TIMEOUT,
         replace_stuck: false,
+        unheard: UNHEARD,
     };
     let host = serde_json::json!({ "port": port, "token": token });
     Gateway::new(settings, std::process::id()).with_token(token).with_open_endpoints(Arc::new(move |name| {
@@ -127,11 +154,20 @@ fn watch_process(pid: u32) -> std::io::Result<Option<AsyncFd<OwnedFd>>> {
         Err(rustix::io::Errno::SRCH) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    // It made us: when our parent is another, it has ended, and its number may be somebody else's by now.
-    if rustix::process::getppid() != Some(pid) {
+    // It made the one who made us: when that is another, it has ended, and its number may be somebody else's by now.
+    if grandparent()? != Some(pid) {
         return Ok(None);
     }
     flash_workers::watched(opened).map(Some)
+}
+
+/// The parent of our parent, as long as ours lives.
+fn grandparent() -> std::io::Result<Option<Pid>> {
+    let Some(parent) = rustix::process::getppid() else { return Ok(None) };
+    let status = std::fs::read_to_string(format!("/proc/{parent}/status"))?;
+    let number = status.lines().find_map(|line| line.strip_prefix("PPid:")).and_then(|number| number.trim().parse().ok());
+    // Still our parent: what was read is about it.
+    Ok(number.and_then(Pid::from_raw).filter(|_| rustix::process::getppid() == Some(parent)))
 }
 
 /// One line for the script. Nothing else is ever written there.

@@ -6,6 +6,7 @@ lets its owner run any code, goes through that pipe: an argument or the environm
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from _thread import allocate_lock  # `threading` costs a script's first call a millisecond that it does not need.
@@ -30,22 +31,20 @@ _LINE_LIMIT = 64 * 1024
 class Session:
     """A server for live calls: where it listens, and the right to call. `told` has the endpoints that know this process's context."""
 
-    def __init__(self, port: int, token: str, pid: int | None = None, pipe: int | None = None) -> None:
+    def __init__(self, port: int, token: str, pipe: int | None = None) -> None:
         self.pool = Pool("127.0.0.1", port)
         self.authorization = f"Bearer {token}"
         self.told: set[str] = set()
-        #: The server, where it is this process's own.
-        self.pid = pid
+        #: Whether this process started the server, and may start another; a worker's is its host's.
+        self.is_own = pipe is not None
         self._pipe = pipe
-
-    @property
-    def is_own(self) -> bool:
-        """Whether this process started the server, and may start another; a worker's is its host's."""
-        return self.pid is not None
+        # A process that ends closes its connections anyway; this spares those who look for leaks a `ResourceWarning`.
+        atexit.register(self.pool.close)
 
     def close(self) -> None:
         """Closes the connections and the pipe, which ends the server."""
         self.pool.close()
+        atexit.unregister(self.pool.close)
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
@@ -74,8 +73,6 @@ def replace(lost: Session) -> Session:
         if _current is lost:
             _current = None
             lost.close()
-            if lost.pid is not None:
-                _reap(lost.pid)
     return current()
 
 
@@ -103,7 +100,7 @@ def _start() -> Session:
     try:
         answers, stdout = os.pipe()
         try:
-            pid = _spawn(binary, stdin, stdout)
+            starter = _spawn(binary, stdin, stdout)
             os.close(stdout)
             stdout = -1
             os.write(pipe, hello.encode())
@@ -120,7 +117,8 @@ def _start() -> Session:
     try:
         told = json.loads(answer)
         if "port" in told:
-            return Session(told["port"], token, pid, pipe)
+            _reap(starter)
+            return Session(told["port"], token, pipe)
         error = SessionError(f"cannot start a live session: {told['error']}", why=told.get("why"), remedy=told.get("try"))
     except (ValueError, TypeError, KeyError):
         error = SessionError(
@@ -129,7 +127,7 @@ def _start() -> Session:
             remedy="is it the `flash` of openflash? If not: pip install --force-reinstall openflash",
         )
     os.close(pipe)
-    _reap(pid)
+    _reap(starter, kill=True)
     raise error
 
 
@@ -186,11 +184,14 @@ def _first_line(descriptor: int) -> bytes:
     return line
 
 
-def _reap(pid: int) -> None:
-    """Lets a server that is ending leave the table of processes; one that needs longer is left to this process's end."""
+def _reap(starter: int, kill: bool = False) -> None:
+    """Takes the status of what `_spawn` started, which ends once the server has said its line: the server is no child of ours.
+    What never said one may be any program, and is not waited for."""
     try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # the script waits for all its children, and for this one too
+        if kill and os.waitpid(starter, os.WNOHANG) == (0, 0):
+            os.kill(starter, 9)
+        os.waitpid(starter, 0)
+    except ChildProcessError:  # another thread waits for all its children, or the script ignores SIGCHLD
         pass
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,39 @@ async def helped(x: int) -> int:
 def say(*words: str, file: str = "stdout", end: str = "\n") -> None:
     for word in words:
         print(word, file=getattr(sys, file), end=end)
+
+
+@remote(api, method="POST", path="/say-later")
+async def say_later(begin: str, done: str) -> None:
+    def speak() -> None:
+        while not os.path.exists(begin):
+            time.sleep(0.001)
+        print("from a thread")
+        os.mkdir(done)
+
+    async def speak_as_well() -> None:
+        while not os.path.exists(done):
+            await asyncio.sleep(0.001)
+        print("from a task")
+        os.mkdir(done + "-too")
+
+    threading.Thread(target=speak).start()
+    background.add(asyncio.create_task(speak_as_well()))
+
+
+background: set[asyncio.Task[None]] = set()
+
+
+@remote(api, method="POST", path="/fork-and-say")
+def fork_and_say() -> int:
+    child = os.fork()
+    if child == 0:
+        print("in the child")
+        sys.stdout.flush()
+        return -1  # which nobody may get
+    os.waitpid(child, 0)
+    print("in the parent")
+    return child
 
 
 @remote(api, method="POST", path="/say-slowly")
@@ -213,6 +247,23 @@ def test_output_comes_in_order_to_the_callers_streams(capsys: pytest.CaptureFixt
     say("no newline", end="")
     print(" after")
     assert capsys.readouterr() == ("before\none\ntwo\nno newline after\n", "an error\n")
+
+
+def test_what_is_printed_between_two_calls_comes_with_the_second(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    begin, done = tmp_path / "begin", tmp_path / "done"
+    asyncio.run(say_later(str(begin), str(done)))
+    assert capsys.readouterr() == ("", "")
+    begin.mkdir()
+    while not (tmp_path / "done-too").exists():
+        time.sleep(0.001)
+    pid()
+    assert capsys.readouterr() == ("from a thread\nfrom a task\n", "")
+
+
+def test_a_child_that_a_function_forked_prints_and_answers_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fork_and_say() > 0
+    assert capsys.readouterr() == ("in the parent\n", "in the child\n")
+    assert pid() > 0
 
 
 def test_output_comes_as_it_happens() -> None:

@@ -118,11 +118,21 @@ def test_a_killed_server_is_replaced_and_the_script_is_told(mark: str) -> None:
     gone(mark)
 
 
-def test_a_killed_worker_is_replaced_and_the_script_is_told(mark: str) -> None:
-    done = run("lifetime.py", "worker_killed", LIVE_MARK=mark)
+@pytest.mark.parametrize("program", ["worker_killed", "zygote_killed"])
+def test_a_killed_worker_is_replaced_and_the_script_is_told(mark: str, program: str) -> None:
+    done = run("lifetime.py", program, LIVE_MARK=mark)
     assert done.stdout == "another worker\n", done.stderr
     assert "is lost" in done.stderr
     gone(mark)
+
+
+def test_the_session_is_no_child_of_its_script(mark: str) -> None:
+    assert output("lifetime.py", "no_child", LIVE_MARK=mark) == "no child\n"
+
+
+def test_connections_are_closed_when_the_script_ends(mark: str) -> None:
+    done = run("-X", "dev", "-W", "error", "lifetime.py", "end", LIVE_MARK=mark)
+    assert done.returncode == 0 and done.stderr == ""
 
 
 def test_the_session_has_no_stream_of_the_scripts(mark: str) -> None:

@@ -191,6 +191,11 @@ impl<R> Dispatcher<R> {
         (lost, self.pump())
     }
 
+    /// Whom to tell of the request that waits in front of all others.
+    pub fn first_waiting(&mut self) -> Option<&mut R> {
+        self.waiting.front_mut().map(|waiting| &mut waiting.reply)
+    }
+
     /// A worker is held up by one call, or no longer. Returns the workers that have something to send.
     pub fn stalled(&mut self, id: WorkerId, stalled: bool) -> Vec<WorkerId> {
         match self.lane(id) {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use flash_wire::{self as wire, Decoder, Frame, Kind};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
@@ -76,7 +76,13 @@ impl Link {
         let first = tokio::time::timeout(inner.settings.start_timeout, async {
             loop {
                 if let Some(frame) = self.decoder.next_frame().map_err(|_| Error::Protocol)? {
-                    return Ok::<Frame, Error>(frame);
+                    if frame.kind != Kind::Output {
+                        return Ok::<Frame, Error>(frame);
+                    }
+                    // A thread that its modules started.
+                    let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
+                    inner.print(None, stream, &String::from_utf8_lossy(&text));
+                    continue;
                 }
                 tokio::select! {
                     readable = self.stream.readable() => {
@@ -164,7 +170,7 @@ impl Link {
             }
         }
         while printing && self.print_now(inner, id) {}
-        self.lines.finish(|text| inner.print(None, 2, text));
+        self.lines.finish(|text| inner.print_unclaimed(&mut inner.lock(), id, 2, text));
         if !*inner.closing().borrow() {
             tracing::debug!(endpoint = inner.name, pid = process.pid, "a worker has ended");
         }
@@ -179,34 +185,34 @@ impl Link {
         let mut done = Vec::new();
         {
             let mut shared = inner.lock();
-            let dispatcher = &mut shared.dispatcher;
+            let shared = &mut *shared;
             while let Some(frame) = self.decoder.next_frame().map_err(|_| Error::Protocol)? {
                 let request = frame.request;
                 match frame.kind {
                     Kind::Answer => {
                         let head = wire::decode_answer(frame).map_err(|_| Error::Protocol)?;
-                        done.extend(dispatcher.answered(id, request, head).map_err(|_| Error::Protocol)?);
+                        done.extend(shared.dispatcher.answered(id, request, head).map_err(|_| Error::Protocol)?);
                     }
                     Kind::Chunk => {
                         let (more, piece) = wire::decode_chunk(frame).map_err(|_| Error::Protocol)?;
-                        done.extend(dispatcher.continued(id, request, more, &piece).map_err(|_| Error::Protocol)?);
+                        done.extend(shared.dispatcher.continued(id, request, more, &piece).map_err(|_| Error::Protocol)?);
                     }
                     Kind::Output => {
                         let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
-                        match dispatcher.reply(id, request) {
+                        match shared.dispatcher.reply(id, request) {
                             Some(Reply::Call(events)) => drop(events.send(Event::Output(stream, text))), // unheard is fine
                             Some(Reply::Request { tag, .. }) => {
                                 let tag = *tag;
                                 inner.print(Some(tag), stream, &String::from_utf8_lossy(&text));
                             }
-                            None => inner.print(None, stream, &String::from_utf8_lossy(&text)),
+                            None => inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text)),
                         }
                     }
                     _ => return Err(Error::Protocol),
                 }
             }
             if !done.is_empty() {
-                let told = dispatcher.pump();
+                let told = shared.dispatcher.pump();
                 shared.wake(&told);
             }
         }
@@ -220,11 +226,7 @@ impl Link {
     /// False when the pipe is closed.
     fn print(&mut self, inner: &Inner, id: WorkerId) -> bool {
         print(&self.printed, &mut self.lines, |text| {
-            if let Some(Reply::Call(events)) = inner.lock().dispatcher.oldest(id) {
-                drop(events.send(Event::Output(2, Bytes::copy_from_slice(text.as_bytes())))); // unheard is fine
-            } else {
-                inner.print(None, 2, text);
-            }
+            inner.print_unclaimed(&mut inner.lock(), id, 2, text);
         })
     }
 
@@ -233,11 +235,7 @@ impl Link {
         let mut some = false;
         let open = print(&self.printed, &mut self.lines, |text| {
             some = true;
-            if let Some(Reply::Call(events)) = inner.lock().dispatcher.oldest(id) {
-                drop(events.send(Event::Output(2, Bytes::copy_from_slice(text.as_bytes())))); // unheard is fine
-            } else {
-                inner.print(None, 2, text);
-            }
+            inner.print_unclaimed(&mut inner.lock(), id, 2, text);
         });
         open && some
     }

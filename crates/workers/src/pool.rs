@@ -1,5 +1,6 @@
 //! The workers of one endpoint: kept at their number, given requests, drained at the end.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub start_timeout: Duration,
     /// Whether a worker that goes on with a given-up request is replaced. A live endpoint's is not: its state would be lost.
     pub replace_stuck: bool,
+    /// How much of what is printed while no live call is in flight is kept for the next one, in bytes; 0 prints it at once.
+    pub unheard: usize,
 }
 
 /// A request to a route.
@@ -71,7 +74,7 @@ pub enum Outcome {
 pub enum Event {
     /// Text that it printed: the stream (1 or 2), and UTF-8.
     Output(u8, Bytes),
-    /// The worker that runs it is not the one that ran the calls before: state was lost. Comes first.
+    /// The worker that runs it is not the one that ran the calls before: state was lost. Comes before what the call prints.
     StateLost,
     /// The last one.
     End(Outcome),
@@ -114,6 +117,34 @@ pub(crate) struct Shared {
     context: Option<Bytes>,
     /// A live worker died, and no call was told so yet.
     state_lost: bool,
+    unheard: Unheard,
+}
+
+/// What a live endpoint printed while no call was there to hear it: its end.
+#[derive(Default)]
+struct Unheard {
+    pieces: VecDeque<(u8, Bytes)>,
+    length: usize,
+    dropped: bool,
+}
+
+impl Unheard {
+    fn push(&mut self, stream: u8, text: Bytes, limit: usize) {
+        self.length += text.len();
+        self.pieces.push_back((stream, text));
+        while self.length > limit
+            && let Some((_, oldest)) = self.pieces.pop_front()
+        {
+            self.length -= oldest.len();
+            self.dropped = true;
+        }
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = (u8, Bytes)> {
+        let Self { pieces, dropped, .. } = std::mem::take(self);
+        let note = dropped.then(|| (2, Bytes::from_static(b"flash: what was printed between the calls was long: only its end follows\n")));
+        note.into_iter().chain(pieces)
+    }
 }
 
 impl Shared {
@@ -154,6 +185,7 @@ impl Pool {
             next_worker: 0,
             context: None,
             state_lost: false,
+            unheard: Unheard::default(),
         };
         let inner = Arc::new(Inner {
             name: name.to_owned(),
@@ -199,6 +231,9 @@ impl Pool {
         let mut shared = self.inner.lock();
         if std::mem::take(&mut shared.state_lost) {
             drop(sender.send(Event::StateLost)); // the receiver is here
+        }
+        for (stream, text) in shared.unheard.take() {
+            drop(sender.send(Event::Output(stream, text)));
         }
         drop(shared);
         let deadline = Instant::now() + self.inner.settings.timeout;
@@ -327,6 +362,17 @@ impl Inner {
         self.base.sink()(Printed { endpoint: Some(&self.name), tag, stream, text });
     }
 
+    /// Passes on what no request in flight printed: to the oldest live call of the worker, else to the next, else to the log.
+    pub(crate) fn print_unclaimed(&self, shared: &mut Shared, id: WorkerId, stream: u8, text: &str) {
+        if let Some(Reply::Call(events)) = shared.dispatcher.oldest(id) {
+            drop(events.send(Event::Output(stream, Bytes::copy_from_slice(text.as_bytes())))); // unheard is fine
+        } else if self.settings.unheard == 0 {
+            self.print(None, stream, text);
+        } else {
+            shared.unheard.push(stream, Bytes::copy_from_slice(text.as_bytes()), self.settings.unheard);
+        }
+    }
+
     pub(crate) fn closing(&self) -> watch::Receiver<bool> {
         self.closing.subscribe()
     }
@@ -350,7 +396,14 @@ impl Inner {
         shared.links.retain(|(other, _)| *other != id);
         let (lost, told) = shared.dispatcher.lost(id, begun);
         shared.wake(&told);
+        // Of the calls that another worker gets, one is told, in its turn the first; else the next to come.
         shared.state_lost = !*self.closing.borrow();
+        if shared.state_lost
+            && let Some(Reply::Call(events)) = shared.dispatcher.first_waiting()
+        {
+            drop(events.send(Event::StateLost)); // unheard is fine
+            shared.state_lost = false;
+        }
         drop(shared);
         for reply in lost {
             reply.give(Outcome::Lost);

@@ -1,7 +1,8 @@
 """What functions print: tagged with the request that printed it, and sent at once.
 
 `sys.stdout` and `sys.stderr` become writers that know, by a context variable, which request is running. A line goes to the host as
-an OUTPUT frame before that request's answer; what no request printed goes to the descriptor, which the host reads as well.
+an OUTPUT frame before that request's answer, or without a request's number. Processes that a function forks write to the descriptors,
+which the host reads as well.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Writer(io.TextIOBase):
 
     def __init__(self, descriptor: int, send: Callable[[bytes], None]) -> None:
         self._descriptor = descriptor
-        self._send = send
+        self._send: Callable[[bytes], None] | None = send
         self._lines: dict[int, str] = {}
         self._lock = threading.Lock()
         self.mode = "w"
@@ -86,11 +87,17 @@ class Writer(io.TextIOBase):
     def _emit(self, request: int, text: str) -> None:
         for start in range(0, len(text), _PIECE):
             piece = text[start : start + _PIECE].encode("utf-8", "backslashreplace")
-            if request:
+            if self._send is not None:
                 self._send(frames.encode(frames.OUTPUT, request, bytes((self._descriptor,)) + piece))
-            else:
-                while piece:
-                    piece = piece[os.write(self._descriptor, piece) :]
+                continue
+            while piece:
+                piece = piece[os.write(self._descriptor, piece) :]
+
+    def forked(self) -> None:
+        """In a child: the wire is the worker's alone, and so is what it has not sent yet."""
+        self._send = None
+        self._lines.clear()
+        self._lock = threading.Lock()  # another thread may have held it
 
 
 class _Bytes(io.RawIOBase):

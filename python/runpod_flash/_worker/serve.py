@@ -107,7 +107,7 @@ class Worker:
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.scheduled = False
         self.draining = False
-        self.sending = threading.Lock()
+        self.sending = threading.RLock()  # a `__del__` may print while its thread sends
         self.queue: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self.idle = threading.Semaphore(0)
         self.threads = 0
@@ -128,6 +128,13 @@ class Worker:
                 self.wire.sendall(data)
             except OSError:
                 _gone()
+
+    def forked(self) -> None:
+        """In a child that a function forked: it runs on until it wants to answer, and can neither take nor answer requests."""
+        self.wire.close()
+        self.sending = threading.RLock()  # another thread may have held it
+        self.stdout.forked()
+        self.stderr.forked()
 
     def flush(self) -> None:
         """Sends the answers of this batch. `out` belongs to the main thread."""
@@ -444,6 +451,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
     if host is not None:
         state.host = (host["port"], host["token"])
     worker = Worker(wire, page, config, routes)
+    os.register_at_fork(after_in_child=worker.forked)
     ready = {"pid": os.getpid(), "routes": [{"name": route.name, "plan": route.plan.to_json()} for route in routes]}
     worker.send(frames.encode_json(frames.READY, ready))
     worker.run()

@@ -39,6 +39,26 @@ def nap():
     time.sleep(60)
 
 
+def parent(process):
+    with open(f"/proc/{process}/status") as file:
+        return int(next(line for line in file if line.startswith("PPid:")).split()[1])
+
+
+def server(worker):
+    """The server of a worker: its zygote's parent."""
+    return parent(parent(worker))
+
+
+def kill(process):
+    """Kills it, and waits for its end."""
+    import select
+
+    pidfd = os.pidfd_open(process)
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    select.select([pidfd], [], [])
+    os.close(pidfd)
+
+
 def end():
     print(*pid(), flush=True)
 
@@ -84,11 +104,11 @@ def forked_child():
         theirs, count = pid()
         assert theirs != worker and count == 1, (theirs, worker, count)
         assert _session.current().is_own
-        print(json.dumps({"child": os.getpid(), "server": _session.current().pid}), flush=True)
+        print(json.dumps({"child": os.getpid(), "server": server(theirs)}), flush=True)
         signal.pause()
         os._exit(0)
     assert pid() == (own[0], 3)
-    print(json.dumps({"parent": os.getpid(), "server": _session.current().pid}), flush=True)
+    print(json.dumps({"parent": os.getpid(), "server": server(worker)}), flush=True)
     os._exit(0)
 
 
@@ -108,8 +128,7 @@ def call_pid(_):
 
 def server_killed():
     before, _ = pid()
-    os.kill(_session.current().pid, signal.SIGKILL)
-    os.waitpid(_session.current().pid, 0)
+    kill(server(before))
     after, count = pid()
     assert after != before and count == 1
     print("another session")
@@ -117,25 +136,40 @@ def server_killed():
 
 def worker_killed():
     before, _ = pid()
-    os.kill(before, signal.SIGKILL)
-    pidfd = os.pidfd_open(before) if alive(before) else None
-    if pidfd is not None:
-        import select
+    kill(before)
+    assert another(before)
+    print("another worker")
 
-        select.select([pidfd], [], [])
+
+def zygote_killed():
+    before, _ = pid()
+    kill(parent(before))
+    assert another(before)
+    print("another worker")
+
+
+def another(before):
+    """The first call that gets through is answered by another worker than `before`, of the same session."""
     from runpod_flash import FlashError
 
+    port = _session.current().pool.address
     try:
         after, count = pid()
     except FlashError as e:  # it was on its way to the dead worker
         assert "died" in str(e), e
         after, count = pid()
-    assert after != before and count == 1
-    print("another worker")
+    return after != before and count == 1 and _session.current().pool.address == port
 
 
-def alive(process):
-    return os.path.exists(f"/proc/{process}")
+def no_child():
+    """A script that waits for all its children does not wait for the session."""
+    pid()
+    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children") as file:
+        assert file.read() == ""
+    try:
+        os.wait()
+    except ChildProcessError:
+        print("no child")
 
 
 def marked():
