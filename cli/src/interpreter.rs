@@ -78,6 +78,17 @@ pub fn package() -> Option<PathBuf> {
     })
 }
 
+/// The directory in which the vendor's `runpod-flash` is installed over our `package`, if it is: each overwrites files of the other.
+pub fn vendors(package: &Path) -> Option<&Path> {
+    let directory = package.parent()?;
+    let mut names = directory.read_dir().ok()?.filter_map(Result::ok).map(|entry| entry.file_name());
+    let found = names.any(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("runpod_flash-") && name.ends_with(".dist-info")
+    });
+    found.then_some(directory)
+}
+
 fn installed_package(prefix: &Path) -> Option<PathBuf> {
     let versions = prefix.join("lib").read_dir().ok()?.filter_map(Result::ok).map(|entry| entry.path());
     versions
@@ -122,5 +133,14 @@ mod tests {
         let python = environment(&activated);
         assert_eq!(choose(None, Some(&activated)), Choice { python, because: Because::Activated });
         assert_eq!(choose(Some(&named), Some(&activated)), Choice { python: named.clone(), because: Because::Named });
+    }
+
+    #[test]
+    fn the_vendors_distribution_is_seen_where_ours_is() {
+        let place = tempfile::tempdir().expect("there is room for a temporary directory");
+        let package = place.path().join("runpod_flash");
+        assert_eq!(vendors(&package), None);
+        std::fs::create_dir(place.path().join("runpod_flash-1.19.0.dist-info")).expect("a temporary directory can be written");
+        assert_eq!(vendors(&package), Some(place.path()));
     }
 }

@@ -98,7 +98,15 @@ async fn serve(arguments: &Arguments, project: &Project) -> Result<(), Failure> 
     let endpoints: Vec<_> = endpoints.collect();
     let (log, _writer) = Log::start(endpoints.len() > 1);
     let choice = choose(arguments);
-    let interpreter = Interpreter { python: choice.python.clone(), package: interpreter::package(), routes: true };
+    let package = interpreter::package();
+    if let Some(directory) = package.as_deref().and_then(interpreter::vendors) {
+        warn(&Trouble::new(
+            "the distribution `runpod-flash` is installed beside `openflash`",
+            format!("both are imported as `runpod_flash`; the other one is in {}", directory.display()),
+            "pip uninstall -y runpod-flash\npip install --force-reinstall --no-deps openflash",
+        ));
+    }
+    let interpreter = Interpreter { python: choice.python.clone(), package, routes: true };
     let printed = log.clone();
     let base = Arc::new(Base::new(interpreter, Arc::new(move |text| printed.printed(&text))));
     let zygote = base.zygote().await.map_err(|error| Failure::new(Fault::Request, Trouble::from(&error)))?;

@@ -130,11 +130,6 @@ def test_the_session_is_no_child_of_its_script(mark: str) -> None:
     assert output("lifetime.py", "no_child", LIVE_MARK=mark) == "no child\n"
 
 
-def test_connections_are_closed_when_the_script_ends(mark: str) -> None:
-    done = run("-X", "dev", "-W", "error", "lifetime.py", "end", LIVE_MARK=mark)
-    assert done.returncode == 0 and done.stderr == ""
-
-
 def test_the_session_has_no_stream_of_the_scripts(mark: str) -> None:
     assert output("lifetime.py", "streams", LIVE_MARK=mark) == "streams of its own\n"
 

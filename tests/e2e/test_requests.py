@@ -129,10 +129,8 @@ def test_a_body_of_unknown_length_is_counted(flash: Flash) -> None:
             b"POST /lb/app/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         megabyte = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
-        for _ in range(32):
+        for _ in range(40):  # a client that reads nothing before it has sent everything gets its answer all the same
             connection.sendall(megabyte)
-        # One byte more than is allowed: all of it fits the socket, so that no reset hides the answer.
-        connection.sendall(b"1\r\n \r\n")
         assert status_of(connection) == 413
 
 
@@ -160,7 +158,7 @@ def test_what_functions_print_is_in_the_log_with_its_request(flash: Flash) -> No
     flash.wait_for_line(rf"^#{tag} err apple$")
 
 
-@pytest.mark.parametrize("kibibytes", [65, 100])
+@pytest.mark.parametrize("kibibytes", [65, 100, 200, 4000])
 def test_headers_that_are_too_large_are_refused(flash: Flash, kibibytes: int) -> None:
     with dial(flash) as connection:
         connection.sendall(b"GET /lb/app/talk?word=x HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: " + b"a" * (kibibytes << 10) + b"\r\n\r\n")

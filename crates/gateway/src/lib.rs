@@ -7,6 +7,7 @@ mod answer;
 mod endpoint;
 mod execute;
 mod gateway;
+mod linger;
 mod matcher;
 mod server;
 

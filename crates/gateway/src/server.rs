@@ -12,8 +12,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::gateway::Gateway;
+use crate::linger::Lingering;
 
-/// A head that is longer than its limit is read this much further, so that it can be answered: beyond, the connection just ends.
+/// A head that is longer than its limit is read this much further, so that it gets an answer that explains: beyond, it is hyper's own.
 const PAST_THE_LIMIT: usize = 64 << 10;
 
 /// Where an HTTP/2 connection begins.
@@ -76,7 +77,7 @@ async fn connection(stream: TcpStream, gateway: Arc<Gateway>, mut stop: watch::R
             async move { Ok::<_, Infallible>(gateway.handle(request, local.ip()).await) }
         }
     });
-    let io = TokioIo::new(stream);
+    let io = TokioIo::new(Lingering::new(stream));
     // Both kinds of connection have these methods, and no trait has them.
     macro_rules! drive {
         ($connection:expr) => {{
