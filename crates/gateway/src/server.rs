@@ -99,7 +99,6 @@ async fn connection(stream: TcpStream, gateway: Arc<Gateway>, mut stop: watch::R
     } else {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(settings.head_timeout).max_buf_size(settings.head_bytes + PAST_THE_LIMIT);
-        builder.pipeline_flush(true);
         drive!(builder.serve_connection(io, service));
     }
 }
