@@ -174,8 +174,6 @@ def _version() -> str:
 
 def _warn_of_the_vendors_package() -> None:
     """Say so when `runpod-flash` is installed in this environment too: both are imported by one name."""
-    if "runpod_flash._worker" in sys.orig_argv:  # The script has said it.
-        return
     here = os.path.dirname(os.path.dirname(__file__))
     places = [here, *(place for place in sys.path if place.endswith(("site-packages", "dist-packages")))]
     clash = next((place for place in places if _holds_the_vendors_package(place)), None)

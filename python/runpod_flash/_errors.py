@@ -121,7 +121,9 @@ class FlashWarning(UserWarning):
 
 
 def warn(what: str, *, why: str, remedy: str) -> None:
-    """Warn of the line outside this package that led here."""
+    """Warn of the line outside this package that led here; in a worker nothing, for who started it has said so already."""
+    if any("runpod_flash._worker" in argument for argument in sys.orig_argv):
+        return
     from warnings import warn as issue
 
     level, frame = 1, sys._getframe()

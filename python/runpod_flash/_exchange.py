@@ -135,7 +135,9 @@ class Exchange:
             raise CannotCarry(
                 f"the result of `{self._function}` cannot be read here",
                 why=f"{type(problem).__name__}: {problem}",
-                remedy="return what this process can import",
+                remedy="return what this process can import"
+                if isinstance(problem, (AttributeError, ImportError))
+                else "see to it that pickle can read back what it writes of the result",
             ) from problem
 
 

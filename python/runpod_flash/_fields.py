@@ -11,7 +11,7 @@ default is made when it is first read, so that no enum is imported before someon
 
 from __future__ import annotations
 
-from ._errors import ConfigurationError, FieldError, warn
+from ._errors import ConfigurationError, FieldError, OptionError, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +122,14 @@ class Declared:
             inherited.update(vars(base).get("_fields", {}))
         cls._fields = {**inherited, **own}
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, *positional: object, **given: object) -> None:
+        if positional:
+            name = type(self).__name__
+            raise OptionError(
+                f"{name} takes its fields by name",
+                why=f"a value was given without one: {positional[0]!r}",
+                remedy=f"{name}(name={positional[0]!r})" if isinstance(positional[0], str) else f"{name}(name=...)",
+            )
         problems: list[ConfigurationError] = []
         for name, value in given.items():
             row = self._fields.get(name)

@@ -150,7 +150,7 @@ def _routed(resource: LoadBalancerSlsResource, config: RemoteConfig, given: dict
             f"Got method={method!r}, path={path!r}. "
             "Example: @remote(resource_config, method='POST', path='/api/process')",
             why=f"'{resource.name}' is load-balanced: its functions are called by their routes, a method and a path each",
-            remedy="add both, as in the example",
+            remedy="add both, as in the example" if method is None or path is None else "give both as strings, as in the example",
         )
     normal, pattern = normal_method(method), parse_path(path)
     config.update(method=normal, path=path)

@@ -148,6 +148,7 @@ def _spawn(binary: str, stdin: int, stdout: int) -> int:
 
 def _inheritable() -> list[int]:
     found = []
+    limit = os.sysconf("SC_OPEN_MAX")
     try:
         names = os.listdir("/dev/fd")
     except OSError:
@@ -155,7 +156,8 @@ def _inheritable() -> list[int]:
     for name in names:
         descriptor = int(name)
         try:
-            if descriptor > 2 and os.get_inheritable(descriptor):
+            # What was opened before the limit was lowered cannot be named to `posix_spawn`.
+            if 2 < descriptor < limit and os.get_inheritable(descriptor):
                 found.append(descriptor)
         except OSError:  # the one that listed them
             continue

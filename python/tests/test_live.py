@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import functools
 import io
+import multiprocessing
 import os
+import select
 import signal
 import sys
 import threading
@@ -18,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from runpod_flash import LiveLoadBalancer, LoadBalancerSlsResource, WorkerLost, remote
+from runpod_flash import CannotCarry, LiveLoadBalancer, LoadBalancerSlsResource, WorkerLost, remote
 
 api = LiveLoadBalancer(name="live")
 other = LiveLoadBalancer(name="other")
@@ -97,6 +99,14 @@ def fork_and_say() -> int:
     os.waitpid(child, 0)
     print("in the parent")
     return child
+
+
+@remote(api, method="POST", path="/start-a-process")
+def start_a_process() -> int:
+    child = multiprocessing.get_context("fork").Process(target=signal.pause)
+    child.start()
+    assert child.pid is not None
+    return child.pid
 
 
 @remote(api, method="POST", path="/say-slowly")
@@ -264,6 +274,29 @@ def test_a_child_that_a_function_forked_prints_and_answers_nobody(capsys: pytest
     assert fork_and_say() > 0
     assert capsys.readouterr() == ("in the parent\n", "in the child\n")
     assert pid() > 0
+
+
+def test_a_process_that_a_function_forked_ends_with_its_worker() -> None:
+    process = os.pidfd_open(start_a_process())
+    with pytest.raises(WorkerLost):
+        crash()
+    ended, _, _ = select.select([process], [], [], 20)
+    os.close(process)
+    assert ended
+
+
+class NotReadBack:
+    def __setstate__(self, state: object) -> None:
+        raise ValueError("no way back")
+
+    def __getstate__(self) -> object:
+        return {"some": "state"}
+
+
+def test_an_argument_that_the_worker_cannot_read_is_told_as_that() -> None:
+    with pytest.raises(CannotCarry, match="^the arguments of `echo` cannot be read in the worker") as refused:
+        echo(NotReadBack())
+    assert refused.value.why == "ValueError: no way back"
 
 
 def test_output_comes_as_it_happens() -> None:

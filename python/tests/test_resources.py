@@ -31,6 +31,7 @@ from runpod_flash import (
     LoadBalancerSlsResource,
     NetworkVolume,
     NotBuiltYet,
+    OptionError,
     PodTemplate,
     ServerlessEndpoint,
     ServerlessScalerType,
@@ -376,3 +377,9 @@ def test_a_copy_or_a_pickle_holds_the_fields_and_no_routes() -> None:
     for twin in (copy.copy(resource), copy.deepcopy(resource), pickle.loads(pickle.dumps(resource))):  # noqa: S301  # made here
         assert twin == resource
         remote(twin, method="GET", path="/x")(lambda: None)
+
+
+def test_a_field_without_its_name_is_refused() -> None:
+    with pytest.raises(OptionError, match="^LiveLoadBalancer takes its fields by name") as refused:
+        LiveLoadBalancer("app")  # type: ignore[arg-type]
+    assert refused.value.remedy == "LiveLoadBalancer(name='app')"

@@ -79,6 +79,7 @@ def test_a_killed_worker_costs_only_the_requests_it_had_begun(
     assert set(statuses.values()) <= {200, 502}, Counter(statuses.values())
     assert served_after
     assert flash.request("GET", "/lb/app/pid").json() != worker
+    flash.wait_for_line(r"^flash: a worker of app died.*; another takes its place")
     effects = Counter(journal.read_text().split())
     assert {identity for identity, times in effects.items() if times > 1} == set()
     assert {identity for identity, status in statuses.items() if status == 200} <= set(effects)

@@ -404,7 +404,18 @@ impl Inner {
             drop(events.send(Event::StateLost)); // unheard is fine
             shared.state_lost = false;
         }
+        let shows = self.settings.unheard == 0 && !*self.closing.borrow();
         drop(shared);
+        if shows {
+            let lost = match lost.len() {
+                0 => String::new(),
+                1 => " while it ran a request, which is answered with 502".into(),
+                count => format!(" while it ran {count} requests, which are answered with 502"),
+            };
+            let name = &self.name;
+            let text = format!("flash: a worker of {name} died{lost}; another takes its place, without what the module kept in globals\n");
+            self.print(None, 2, &text);
+        }
         for reply in lost {
             reply.give(Outcome::Lost);
         }

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import perf_counter
 
-from . import failures, frames, output, state
+from . import failures, frames, output, state, zygote
 from .handlers import QUICK, Handler, Pace
 
 TYPE_CHECKING = False
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     #: A request's path values, raw query and content type.
     Head = tuple[tuple[str, ...], bytes, str | None]
 
+#: How the names of threads begin that last as long as the worker: Python's first one, and those for `def`s.
+_LASTING = ("MainThread", "flash-")
 #: Threads for `def`s that block.
 THREADS = 40
 #: Requests in flight that the host may have here; the page has a cell for each, then the inline cell.
@@ -135,6 +137,9 @@ class Worker:
         self.sending = threading.RLock()  # another thread may have held it
         self.stdout.forked()
         self.stderr.forked()
+        # The system counts from the thread that forked: where that one ends before the worker, so would the child.
+        if threading.current_thread().name.startswith(_LASTING):
+            zygote.end_with_parent(os.getppid())
 
     def flush(self) -> None:
         """Sends the answers of this batch. `out` belongs to the main thread."""
