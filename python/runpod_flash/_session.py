@@ -6,6 +6,7 @@ lets its owner run any code, goes through that pipe: an argument or the environm
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from _thread import allocate_lock  # `threading` costs a script's first call a millisecond that it does not need.
@@ -37,10 +38,13 @@ class Session:
         #: Whether this process started the server, and may start another; a worker's is its host's.
         self.is_own = pipe is not None
         self._pipe = pipe
+        # The process's end closes them anyway; this spares those who look for leaks a `ResourceWarning`.
+        atexit.register(self.pool.close)
 
     def close(self) -> None:
         """Closes the connections and the pipe, which ends the server."""
         self.pool.close()
+        atexit.unregister(self.pool.close)
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
