@@ -158,6 +158,30 @@ def test_what_functions_print_is_in_the_log_with_its_request(flash: Flash) -> No
     flash.wait_for_line(rf"^#{tag} err apple$")
 
 
+TALK = b"GET /lb/app/talk?word=x HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (TALK.replace(b"1.1", b"1.7") + b"\r\n", 400),
+        (TALK + b"no value\r\n\r\n", 400),
+        (TALK + b"Content-Length: -1\r\n\r\n", 400),
+        (TALK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+        (TALK + b"Transfer-Encoding: nonsense\r\n\r\n", 400),
+        (b"GET /lb/app/a b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 414),
+        (TALK + b"".join(b"X-%d: 1\r\n" % number for number in range(101)) + b"\r\n", 431),
+    ],
+    ids=["no request", "version", "header", "length", "two lengths", "coding", "space", "long target", "many headers"],
+)
+def test_what_is_not_http_is_answered_as_well(flash: Flash, request_: bytes, status: int) -> None:
+    with dial(flash) as connection:
+        connection.sendall(request_)
+        assert status_of(connection) == status
+
+
 @pytest.mark.parametrize("kibibytes", [65, 100, 200, 4000])
 def test_headers_that_are_too_large_are_refused(flash: Flash, kibibytes: int) -> None:
     with dial(flash) as connection:
