@@ -1,8 +1,9 @@
 """A worker: reads requests from its host, runs functions, answers.
 
 One thread does nearly everything. It runs an asyncio loop whose selector is ours: when frames have come, `select()` parses the batch,
-runs the quick `def`s of it on the spot, makes tasks of the `async def`s, and sends all answers with one system call. asyncio sees
-only its own descriptors and timers. A `def` that has not proved to be quick runs in one of `THREADS` threads (`handlers.Pace`).
+runs the quick `def`s of it on the spot and sends their answers with one system call, then makes tasks of the `async def`s, each of
+which takes its first step at once. asyncio sees only its own descriptors and timers, and of those tasks the ones that had to wait. A
+`def` that has not proved to be quick runs in one of `THREADS` threads (`handlers.Pace`).
 
 Invariants
 - A `def` never sees a running event loop: the loop is hidden while `def`s run on the main thread.
@@ -94,6 +95,29 @@ class _Selector(selectors.EpollSelector):
             return ready
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """asyncio's loop, in which a request's task takes its first step as it is made: one that never waits is done then."""
+
+    if sys.version_info >= (3, 12):
+
+        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            return asyncio.Task(coroutine, loop=self, eager_start=True)
+
+    else:
+        # The same by hand: the one thing that a new task does with its loop is to have its first step called soon.
+        _starting = False
+
+        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            self._starting = True
+            return asyncio.Task(coroutine, loop=self)
+
+        def call_soon(self, callback, *args, context=None):  # type: ignore[no-untyped-def]
+            if self._starting:
+                self._starting = False
+                return context.run(callback)
+            return super().call_soon(callback, *args, context=context)
+
+
 class Worker:
     """One worker process's state. `wire`: the socket to the host; `page`: the shared page as unsigned 32-bit cells."""
 
@@ -106,6 +130,8 @@ class Worker:
         self.decoder = frames.Decoder()
         self.out: list[bytes] = []
         self.partial: dict[int, tuple[tuple[Any, ...], list[bytes]]] = {}
+        #: Requests of this batch that become tasks at its end, and tasks that wait for something.
+        self.starting: dict[int, Coroutine[Any, Any, None]] = {}
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.scheduled = False
         self.draining = False
@@ -118,7 +144,7 @@ class Worker:
         self.dropped: set[int] = set()
         self.stdout, self.stderr = output.install(self.send)
         # Made last: it registers nothing of its own but the wire, and asyncio's self-pipe.
-        self.loop = asyncio.SelectorEventLoop(_Selector(self))
+        self.loop = _Loop(_Selector(self))
         self.loop.set_debug(False)
 
     # -- sending ---------------------------------------------------------------------------------------------------------
@@ -172,6 +198,9 @@ class Worker:
             _set_running_loop(self.loop)
             self.page[INLINE_CELL] = 0
             self.flush()
+        if self.starting:
+            self.start_tasks()
+            self.flush()
         return self.scheduled
 
     def take(self, kind: int, request: int, payload: bytes) -> None:
@@ -216,7 +245,7 @@ class Worker:
     def start(self, handler: Handler, head: bytes, request: int, body: bytes) -> None:
         decoded = frames.decode_head(head)
         if handler.is_async:
-            self.spawn(request, self.run_async(handler, request, decoded, body))
+            self.starting[request] = self.run_async(handler, request, decoded, body)
         elif handler.inline:
             self.run_inline(handler, request, decoded, body)
         else:
@@ -260,7 +289,6 @@ class Worker:
     async def run_async(self, handler: Handler, request: int, head: Head, body: bytes) -> None:
         if request in self.dropped:
             self.out.append(self.drop(request))
-            del self.tasks[request]
             return
         self.page[request & 0xFFFF] = request
         try:
@@ -270,7 +298,7 @@ class Worker:
             self.out.append(self.failed(request, handler, error))
         else:
             self.out.append(self.answered(request, payload))
-        del self.tasks[request]
+        self.tasks.pop(request, None)
 
     @staticmethod
     def bind(handler: Handler, head: Head | None, body: bytes) -> dict[str, object]:
@@ -330,7 +358,7 @@ class Worker:
         finally:
             output.running.reset(token)
         if prepared.is_async:
-            self.spawn(request, self.call_async(request, prepared))
+            self.starting[request] = self.call_async(request, prepared)
             return
         pace = self.calls.setdefault(getattr(prepared.function, "__code__", None), Pace(self.allow_inline))
         if pace.inline:
@@ -362,7 +390,7 @@ class Worker:
             kind, payload = RESULT, calls.pack_result(prepared.function.__qualname__, result)
         except BaseException as error:
             kind, payload = EXCEPTION, calls.pack_exception(error)
-        del self.tasks[request]
+        self.tasks.pop(request, None)
         self.finish_call(request, kind, payload)
 
     def finish_call(self, request: int, kind: int, payload: bytes) -> None:
@@ -372,11 +400,17 @@ class Worker:
 
     # -- tasks and threads -----------------------------------------------------------------------------------------------
 
-    def spawn(self, request: int, coroutine: Coroutine[Any, Any, None]) -> None:
-        output.running.set(request)
-        self.tasks[request] = self.loop.create_task(coroutine)
+    def start_tasks(self) -> None:
+        for request, coroutine in self.starting.items():
+            output.running.set(request)
+            task = self.loop.start(coroutine)
+            if not task.done():
+                self.tasks[request] = task
         output.running.set(0)
-        self.scheduled = True
+        self.starting.clear()
+        # A first step may have left something to do, whether its task is done or not.
+        if self.loop._ready or self.loop._scheduled:  # type: ignore[attr-defined]
+            self.scheduled = True
 
     def enqueue(self, request: int, run: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         output.running.set(request)
@@ -406,7 +440,7 @@ class Worker:
     def cancel(self, request: int, *, anyway: bool) -> None:
         """Nobody waits for `request` any more. What has not begun is dropped; a task that has is cancelled if `anyway`."""
         if self.page[request & 0xFFFF] != request:
-            if request in self.tasks or request in self.threaded or request in self.partial:
+            if request in self.starting or request in self.threaded or request in self.partial:
                 self.dropped.add(request)
         elif anyway and request in self.tasks:
             self.tasks[request].cancel()
