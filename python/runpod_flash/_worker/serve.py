@@ -111,7 +111,7 @@ class _Loop(asyncio.SelectorEventLoop):
             self._starting = True
             return asyncio.Task(coroutine, loop=self)
 
-        def call_soon(self, callback, *args, context=None):  # type: ignore[no-untyped-def]
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
             if self._starting:
                 self._starting = False
                 return context.run(callback)
