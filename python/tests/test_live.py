@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import select
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -101,6 +102,12 @@ def fork_and_say() -> int:
     return child
 
 
+@remote(api, method="POST", path="/run-a-program")
+def run_a_program() -> None:
+    subprocess.run(["sh", "-c", "echo out; echo err >&2"], check=True)
+    print("after")
+
+
 @remote(api, method="POST", path="/start-a-process")
 def start_a_process() -> int:
     child = multiprocessing.get_context("fork").Process(target=signal.pause)
@@ -172,6 +179,11 @@ async def anap(seconds: float) -> float:
 @remote(api, method="POST", path="/forget")
 def crash() -> None:
     os._exit(3)
+
+
+@remote(api, method="POST", path="/be-killed")
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @remote(deployed, method="POST", path="/where")
@@ -270,9 +282,14 @@ def test_what_is_printed_between_two_calls_comes_with_the_second(capsys: pytest.
     assert capsys.readouterr() == ("from a thread\nfrom a task\n", "")
 
 
+def test_what_a_subprocess_prints_appears_on_the_stream_that_it_wrote_to(capsys: pytest.CaptureFixture[str]) -> None:
+    run_a_program()
+    assert capsys.readouterr() == ("out\nafter\n", "err\n")
+
+
 def test_a_child_that_a_function_forked_prints_and_answers_nobody(capsys: pytest.CaptureFixture[str]) -> None:
     assert fork_and_say() > 0
-    assert capsys.readouterr() == ("in the parent\n", "in the child\n")
+    assert capsys.readouterr() == ("in the child\nin the parent\n", "")
     assert pid() > 0
 
 
@@ -404,8 +421,12 @@ def test_a_function_below_another_decorator_is_called_with_it() -> None:
 
 def test_a_worker_that_died_is_replaced_and_the_next_call_says_that_state_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
     keep("lost")
-    with pytest.raises(WorkerLost, match="died"):
+    with pytest.raises(WorkerLost, match="died") as lost:
         crash()
+    assert lost.value.why == "the process ended (exit status: 3): by `os._exit`, or by native code"
+    with pytest.raises(WorkerLost) as lost:
+        kill()
+    assert lost.value.why == "the process ended (signal: 9 (SIGKILL)): killed by somebody, or because memory ran out"
     assert keep("new") == ["new"]
     assert "is lost" in capsys.readouterr().err
     keep("and again")

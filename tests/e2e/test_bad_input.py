@@ -47,6 +47,13 @@ def test_an_import_error_shows_the_users_own_code_alone(refused: Refused, progra
     assert "why: ValueError: no luck" in told
 
 
+def test_a_module_that_ends_its_process_is_told_with_the_status(refused: Refused, program: Program) -> None:
+    told = refused("--python", sys.executable, "--port", 0, program("import os\nprint('last words')\nos._exit(7)\n" + ROUTE))
+    assert "the process that imports the endpoint's modules ended before it was ready\n" in told.stderr
+    assert "why: it ended (exit status: 7): by `os._exit`" in told.stderr
+    assert "last words" in told.stdout
+
+
 def test_two_endpoints_of_one_name(refused: Refused, program: Program) -> None:
     functions = 'other = LiveLoadBalancer(name="app")\n\n' + ROUTE + '@remote(other, method="GET", path="/b")\ndef g():\n    return 2\n'
     told = refused(program(functions)).stderr

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use flash_workers::{Answer, Event, Events, Outcome};
+use flash_workers::{Answer, Event, Events, Outcome, how_it_ended};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 
@@ -90,10 +90,10 @@ fn explain(endpoint: &str, timeout: Duration, outcome: &Outcome) -> serde_json::
             "the function had not returned by then".into(),
             "make it faster, or split the work".into(),
         ),
-        Outcome::Lost => (
+        Outcome::Lost(status) => (
             "lost",
             format!("the worker of `{endpoint}` died while it ran this call"),
-            "the process ended: killed, out of memory, a crash in native code, or `os._exit`".into(),
+            format!("the process ended{}", how_it_ended(*status)),
             "see what it printed; the next call gets a new worker, without the state of this one".into(),
         ),
         Outcome::Refused => (
@@ -135,7 +135,7 @@ pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &
     match outcome {
         Outcome::Answered(answer) => answered(answer, id),
         Outcome::Expired => failure(StatusCode::GATEWAY_TIMEOUT, &expired(endpoint, timeout), id),
-        Outcome::Lost => failure(StatusCode::BAD_GATEWAY, "the worker that ran this request died", id),
+        Outcome::Lost(_) => failure(StatusCode::BAD_GATEWAY, "the worker that ran this request died", id),
         Outcome::Refused => {
             let mut response = failure(StatusCode::SERVICE_UNAVAILABLE, "too many requests are waiting", id);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -1,5 +1,6 @@
 //! What can go wrong with interpreters and workers.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -77,9 +78,18 @@ pub enum Error {
         /// Its length.
         bytes: usize,
     },
-    /// A worker ended before it was ready.
-    #[error("the worker ended before it was ready")]
-    WorkerGone,
+    /// A process ended while it imported the modules.
+    #[error("the process that imports the endpoint's modules ended before it was ready")]
+    EndedEarly {
+        /// How, where that is known.
+        status: Option<ExitStatus>,
+    },
+    /// A process is still importing the modules after its time.
+    #[error("the endpoint's modules were not imported within {} s", limit.as_secs())]
+    NotReady {
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// The other side does not keep to the protocol.
     #[error("a worker does not keep to the wire protocol")]
     Protocol,
@@ -99,7 +109,9 @@ impl Error {
             Self::Missing { missing, .. } => missing.clone(),
             Self::OtherVersion { .. } => "the two are from different releases of openflash".into(),
             Self::CannotLoad(report) => report.why.clone(),
-            Self::ZygoteGone | Self::WorkerGone => "its process was killed, or ended by itself while it imported the modules".into(),
+            Self::ZygoteGone => "its process was killed, or ended by itself".into(),
+            Self::EndedEarly { status } => format!("it ended{}", how_it_ended(*status)),
+            Self::NotReady { .. } => "one of them waits for something, or takes very long; the process was killed".into(),
             Self::Protocol => "what it sent is not a frame that it may send".into(),
         }
     }
@@ -115,9 +127,26 @@ impl Error {
             Self::Missing { python, .. } => format!("{} -m pip install pydantic cloudpickle", python.display()),
             Self::OtherVersion { python, .. } => format!("{} -m pip install --force-reinstall openflash", python.display()),
             Self::CannotLoad(report) => report.remedy.clone(),
-            Self::ZygoteGone | Self::WorkerGone => "see what it printed before; memory running out is a frequent cause".into(),
+            Self::ZygoteGone | Self::EndedEarly { .. } => "see what it printed before; memory running out is a frequent cause".into(),
+            Self::NotReady { .. } => "import them by hand, `python -X importtime -c 'import ...'`, and see which one it is".into(),
             Self::Protocol => "reinstall openflash, so that `flash` and `runpod_flash` are of one release".into(),
             Self::System(_) => "see the limits on open files and memory (`ulimit -a`)".into(),
         }
     }
+}
+
+/// How a process ended, behind a sentence about it: ` (exit status: 3)`; nothing where it is not known.
+pub(crate) fn shown(status: Option<ExitStatus>) -> String {
+    status.map_or_else(String::new, |status| format!(" ({status})"))
+}
+
+/// Behind `the process ended`: ` (signal: 9 (SIGKILL)): killed by somebody, ...`.
+pub fn how_it_ended(status: Option<ExitStatus>) -> String {
+    let causes = match status.map(|status| status.signal()) {
+        None => "killed, out of memory, a crash in native code, or `os._exit`",
+        Some(None) => "by `os._exit`, or by native code",
+        Some(Some(9)) => "killed by somebody, or because memory ran out",
+        Some(Some(_)) => "a crash in native code, or somebody sent the signal",
+    };
+    format!("{}: {causes}", shown(status))
 }

@@ -10,14 +10,17 @@ mod interpreter;
 mod link;
 mod page;
 mod pool;
+mod printed;
+mod process;
 mod zygote;
 
 pub use base::{Base, Printed, Sink};
 pub use dispatch::{Answer, Limits, MAX_SLOTS, Work};
-pub use error::{Error, Report};
+pub use error::{Error, Report, how_it_ended};
 pub use interpreter::Interpreter;
 pub use pool::{Call, Event, Events, Outcome, Pool, Request, Settings, Status};
-pub use zygote::{Hello, watched};
+pub use process::watched;
+pub use zygote::Hello;
 
 /// Makes this process the parent of those whose parent ends: workers of a zygote that was killed. Call it once, early.
 ///

@@ -2,23 +2,21 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use flash_wire::{self as wire, Decoder, Frame, Kind};
-use rustix::process::{Signal, pidfd_send_signal};
-use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::base::{Lines, output_pipe};
 use crate::dispatch::WorkerId;
 use crate::error::Error;
 use crate::page::{Cells, Page};
 use crate::pool::{Event, Inner, Outcome, Reply};
-use crate::zygote::{Forked, ended, watched};
+use crate::printed::Pipes;
+use crate::process::Process;
 
 /// How often a busy worker is looked at: whether one `def` holds it up.
 const TICK: Duration = Duration::from_millis(10);
@@ -33,27 +31,9 @@ const READ: usize = 256 * 1024;
 pub(crate) struct Link {
     stream: UnixStream,
     page: Page,
-    printed: pipe::Receiver,
-    lines: Lines,
+    printed: Pipes,
     decoder: Decoder,
     process: Option<Process>,
-}
-
-struct Process {
-    pid: u32,
-    pidfd: AsyncFd<OwnedFd>,
-}
-
-impl Drop for Process {
-    /// No worker outlives its link.
-    fn drop(&mut self) {
-        kill(self.pidfd.get_ref());
-    }
-}
-
-fn kill(pidfd: &OwnedFd) {
-    // An error means that it has ended already.
-    let _ = pidfd_send_signal(pidfd, Signal::KILL);
 }
 
 impl Link {
@@ -62,17 +42,15 @@ impl Link {
         let (ours, theirs) = StdUnixStream::pair().map_err(Error::System)?;
         ours.set_nonblocking(true).map_err(Error::System)?;
         let page = Page::new().map_err(Error::System)?;
-        let (printed, writer) = output_pipe()?;
+        let (printed, [out, err]) = Pipes::new()?;
         let shared = page.descriptor().try_clone_to_owned().map_err(Error::System)?;
         let stream = UnixStream::from_std(ours).map_err(Error::System)?;
-        let link = Self { stream, page, printed, lines: Lines::default(), decoder: Decoder::default(), process: None };
-        Ok((link, vec![theirs.into(), writer, shared]))
+        let link = Self { stream, page, printed, decoder: Decoder::default(), process: None };
+        Ok((link, vec![theirs.into(), out, err, shared]))
     }
 
     /// Waits for READY.
-    pub(crate) async fn until_ready(mut self, inner: &Inner, forked: Forked) -> Result<Self, Error> {
-        let pidfd = watched(forked.pidfd).map_err(Error::System)?;
-        self.process = Some(Process { pid: forked.pid, pidfd });
+    pub(crate) async fn until_ready(mut self, inner: &Inner, mut process: Process) -> Result<Self, Error> {
         let first = tokio::time::timeout(inner.settings.start_timeout, async {
             loop {
                 if let Some(frame) = self.decoder.next_frame().map_err(|_| Error::Protocol)? {
@@ -90,35 +68,32 @@ impl Link {
                         match read(&self.stream, &mut self.decoder) {
                             Read::Some => {}
                             Read::Nothing => continue,
-                            Read::End => return Err(Error::WorkerGone),
+                            Read::End => return Err(Error::EndedEarly { status: process.status().await }),
                         }
                     }
-                    readable = self.printed.readable() => {
-                        readable.map_err(Error::System)?;
-                        if !print(&self.printed, &mut self.lines, |text| inner.print(None, 2, text)) {
-                            return Err(Error::WorkerGone);
-                        }
-                    }
+                    () = self.printed.readable() => { self.printed.take(|stream, text| inner.print(None, stream, text)); }
                 }
             }
         });
-        let frame = first.await.map_err(|_| Error::WorkerGone)??;
+        let frame = first.await.map_err(|_| Error::NotReady { limit: inner.settings.start_timeout })??;
         match frame.kind {
-            Kind::Ready => Ok(self),
+            Kind::Ready => {
+                self.process = Some(process);
+                Ok(self)
+            }
             Kind::Failed => Err(Error::CannotLoad(serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?)),
             _ => Err(Error::Protocol),
         }
     }
 
-    /// Carries requests and answers until the worker ends, or is told to. Returns what its page said at the end.
-    pub(crate) async fn carry(mut self, inner: &Inner, id: WorkerId, notify: &Notify) -> Option<Cells> {
-        let process = self.process.take().expect("it is ready, so it was forked");
+    /// Carries requests and answers until the worker ends, or is told to. Returns how it ended, and what its page said then.
+    pub(crate) async fn carry(mut self, inner: &Inner, id: WorkerId, notify: &Notify) -> (Option<ExitStatus>, Option<Cells>) {
+        let mut process = self.process.take().expect("it is ready, so it was forked");
         let mut closing = inner.closing();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watch = Watch::default();
         let mut out = BytesMut::new();
-        let mut printing = true;
         loop {
             let busy = {
                 let mut shared = inner.lock();
@@ -143,10 +118,8 @@ impl Link {
                 readable = self.stream.readable() => {
                     let read = if readable.is_ok() { read(&self.stream, &mut self.decoder) } else { Read::End };
                     if matches!(read, Read::Nothing) { continue }
-                    if printing {
-                        // What the worker wrote before its answers goes to the caller before them.
-                        printing = self.print(inner, id);
-                    }
+                    // What the worker wrote before its answers goes to the caller before them.
+                    self.print(inner, id);
                     if self.take(inner, id).is_err() {
                         tracing::error!(endpoint = inner.name, pid = process.pid, "a worker does not keep to the wire protocol");
                         break;
@@ -155,10 +128,8 @@ impl Link {
                 }
                 () = notify.notified() => {}
                 _ = self.stream.writable(), if !out.is_empty() => {}
-                readable = self.printed.readable(), if printing => {
-                    printing = readable.is_ok() && self.print(inner, id);
-                }
-                _ = process.pidfd.readable() => {
+                () = self.printed.readable() => { self.print(inner, id); }
+                () = process.ended() => {
                     while matches!(read(&self.stream, &mut self.decoder), Read::Some) {}
                     let _ = self.take(inner, id); // it is dead: whatever it wrote last, it is replaced
                     break;
@@ -169,15 +140,15 @@ impl Link {
                 }
             }
         }
-        while printing && self.print_now(inner, id) {}
-        self.lines.finish(|text| inner.print_unclaimed(&mut inner.lock(), id, 2, text));
+        while self.print(inner, id) {}
+        self.printed.finish(|stream, text| inner.print_unclaimed(&mut inner.lock(), id, stream, text));
         if !*inner.closing().borrow() {
             tracing::debug!(endpoint = inner.name, pid = process.pid, "a worker has ended");
         }
         // Its page is final only once it has ended.
-        kill(process.pidfd.get_ref());
-        ended(&process.pidfd).await;
-        self.page.read().ok()
+        process.kill();
+        let status = process.status().await;
+        (status, self.page.read().ok())
     }
 
     /// Handles every whole frame.
@@ -222,22 +193,9 @@ impl Link {
         Ok(())
     }
 
-    /// Passes on what the process wrote to its descriptors: to the oldest live call in flight, else to the log.
-    /// False when the pipe is closed.
+    /// Passes on what the process wrote to its descriptors; false when it wrote nothing.
     fn print(&mut self, inner: &Inner, id: WorkerId) -> bool {
-        print(&self.printed, &mut self.lines, |text| {
-            inner.print_unclaimed(&mut inner.lock(), id, 2, text);
-        })
-    }
-
-    /// As [`Self::print`], after the process's end; false once there is nothing more.
-    fn print_now(&mut self, inner: &Inner, id: WorkerId) -> bool {
-        let mut some = false;
-        let open = print(&self.printed, &mut self.lines, |text| {
-            some = true;
-            inner.print_unclaimed(&mut inner.lock(), id, 2, text);
-        });
-        open && some
+        self.printed.take(|stream, text| inner.print_unclaimed(&mut inner.lock(), id, stream, text))
     }
 
     /// Lets the worker end by itself: its `atexit` functions run.
@@ -254,11 +212,11 @@ impl Link {
                     }
                 }
                 tokio::select! {
-                    _ = process.pidfd.readable() => return,
+                    () = process.ended() => return,
                     readable = self.stream.readable() => match readable.map(|()| read(&self.stream, &mut self.decoder)) {
                         Ok(Read::Nothing) => {}
                         Ok(Read::Some) if self.take(inner, id).is_ok() => {}
-                        Ok(_) | Err(_) => { let _ = process.pidfd.readable().await; return }
+                        Ok(_) | Err(_) => { process.ended().await; return }
                     },
                 }
             }
@@ -302,7 +260,7 @@ impl Watch {
         }
         if inner.settings.replace_stuck && swept.stuck.contains(&id) {
             tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker goes on past its deadline and is replaced");
-            kill(process.pidfd.get_ref());
+            process.kill();
         }
     }
 }
@@ -321,19 +279,5 @@ fn read(stream: &UnixStream, decoder: &mut Decoder) -> Read {
         Ok(_) => Read::Some,
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Read::Nothing,
         Err(_) => Read::End,
-    }
-}
-
-fn print(printed: &pipe::Receiver, lines: &mut Lines, mut to: impl FnMut(&str)) -> bool {
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        match printed.try_read(&mut buffer) {
-            Ok(0) => {
-                lines.finish(&mut to);
-                return false;
-            }
-            Ok(count) => lines.push(&buffer[..count], &mut to),
-            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
-        }
     }
 }

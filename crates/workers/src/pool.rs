@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -13,8 +14,9 @@ use tokio::task::JoinSet;
 
 use crate::base::{Base, Printed};
 use crate::dispatch::{Answer, Dispatcher, Job, Limits, Submitted, Ticket, Work, WorkerId};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::link::{self, Link};
+use crate::printed::Pipes;
 use crate::zygote::{Zygote, control_pair};
 
 /// How one endpoint's workers are kept.
@@ -61,8 +63,8 @@ pub enum Outcome {
     Answered(Answer),
     /// It took longer than the endpoint's timeout.
     Expired,
-    /// The worker died after it had begun.
-    Lost,
+    /// The worker died after it had begun, in this way where that is known.
+    Lost(Option<ExitStatus>),
     /// Too many requests wait already.
     Refused,
     /// No worker can be started.
@@ -334,11 +336,11 @@ impl Submission {
         if self.inner.lock().links.is_empty() {
             let late = deadline + link::SWEEP * 2;
             return match tokio::time::timeout_at(late.into(), receiver).await {
-                Ok(outcome) => outcome.unwrap_or(Outcome::Lost),
+                Ok(outcome) => outcome.unwrap_or(Outcome::Lost(None)),
                 Err(_) => Outcome::Expired,
             };
         }
-        receiver.await.unwrap_or(Outcome::Lost)
+        receiver.await.unwrap_or(Outcome::Lost(None))
     }
 }
 
@@ -391,7 +393,7 @@ impl Inner {
     }
 
     /// A worker is gone: what it had begun is lost, the rest goes on elsewhere.
-    fn left(&self, id: WorkerId, begun: impl Fn(u32) -> bool) {
+    fn left(&self, id: WorkerId, status: Option<ExitStatus>, begun: impl Fn(u32) -> bool) {
         let mut shared = self.lock();
         shared.links.retain(|(other, _)| *other != id);
         let (lost, told) = shared.dispatcher.lost(id, begun);
@@ -412,12 +414,13 @@ impl Inner {
                 1 => " while it ran a request, which is answered with 502".into(),
                 count => format!(" while it ran {count} requests, which are answered with 502"),
             };
-            let name = &self.name;
-            let text = format!("flash: a worker of {name} died{lost}; another takes its place, without what the module kept in globals\n");
+            let (name, how) = (&self.name, error::shown(status));
+            let text =
+                format!("flash: a worker of {name} died{how}{lost}; another takes its place, without what the module kept in globals\n");
             self.print(None, 2, &text);
         }
         for reply in lost {
-            reply.give(Outcome::Lost);
+            reply.give(Outcome::Lost(status));
         }
     }
 
@@ -441,12 +444,12 @@ impl Inner {
             _ => {}
         }
         let (ours, theirs) = control_pair().map_err(Error::System)?;
-        let (reader, writer) = crate::base::output_pipe()?;
-        tokio::spawn(crate::base::print_all(reader, Some(self.name.clone()), self.base.sink().clone()));
+        let (pipes, [out, err]) = Pipes::new()?;
+        self.base.print_all(pipes, Some(self.name.clone()));
         let order = serde_json::json!({ "role": "zygote", "config": self.config });
-        let forked = base.fork(&order, vec![theirs, writer]).await?;
+        let forked = base.fork(&order, vec![theirs, out, err]).await?;
         let adopted = tokio::time::timeout(self.settings.start_timeout, base.adopt(forked, ours)).await;
-        let (zygote, changes) = adopted.map_err(|_| Error::ZygoteGone)??;
+        let (zygote, changes) = adopted.map_err(|_| Error::NotReady { limit: self.settings.start_timeout })??;
         if !changes.is_empty() {
             let text = format!(
                 "flash: importing the modules of {} left {}, so its workers are not forked but import afresh\n",
@@ -481,15 +484,15 @@ async fn keep(inner: Arc<Inner>) {
                 };
                 let notify = Arc::new(Notify::new());
                 inner.joined(id, notify.clone());
-                let page = link.carry(&inner, id, &notify).await;
-                inner.left(id, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
+                let (status, page) = link.carry(&inner, id, &notify).await;
+                inner.left(id, status, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
             }
             Err(error) => {
                 failures += 1;
                 let wait = Duration::from_millis(100) * 2u32.pow(failures.min(8));
                 tracing::debug!(endpoint = inner.name, %error, ?wait, "no worker could be started");
                 // A worker that died while it started may do better next time; modules that cannot be imported stay so.
-                if failures >= 3 || !matches!(error, Error::WorkerGone | Error::ZygoteGone) {
+                if failures >= 3 || !matches!(error, Error::EndedEarly { .. } | Error::ZygoteGone) {
                     inner.fail(Arc::new(error));
                 }
                 tokio::select! {

@@ -1,9 +1,11 @@
 //! Zygotes, seen from the host: start the base one, have them fork, know when they end.
 
+use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::Stdio;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
 use crate::interpreter::Interpreter;
+use crate::process::{Process, watched};
 
 /// The longest frame on a control channel, in bytes.
 const PACKET: usize = 1 << 20;
@@ -27,19 +30,10 @@ const PACKET: usize = 1 << 20;
 /// An interpreter says HELLO within this. It imports the runtime alone before, which takes a fraction of a second.
 const HELLO_LIMIT: Duration = Duration::from_secs(60);
 
-/// A process that a zygote forked.
-#[derive(Debug)]
-pub struct Forked {
-    /// Its number, for people; signals go through `pidfd`.
-    pub pid: u32,
-    /// Its descriptor: readable once the process has ended.
-    pub pidfd: OwnedFd,
-}
-
 struct Order {
     payload: Vec<u8>,
     descriptors: Vec<OwnedFd>,
-    reply: oneshot::Sender<Result<Forked, Error>>,
+    reply: oneshot::Sender<Result<Process, Error>>,
 }
 
 /// A zygote that says it is ready. Cloneable; the process ends when the last handle is gone.
@@ -65,20 +59,6 @@ pub struct Hello {
     pub missing: Option<String>,
 }
 
-/// A descriptor that tasks can wait for.
-#[expect(deprecated, reason = "an `OwnedFd` keeps its descriptor open, which is what the `unsafe` successor has callers promise")]
-pub fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(descriptor)
-}
-
-/// Waits until a process has ended, and takes its status where that falls to us: when its zygote was killed, it is our child.
-pub(crate) async fn ended(process: &AsyncFd<OwnedFd>) {
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
-    // Neither fails but for a process that somebody else has waited for, which has ended all the same.
-    let _ = process.readable().await;
-    let _ = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-}
-
 /// Two ends of a control channel: ours, and the one a zygote gets.
 pub(crate) fn control_pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -87,16 +67,16 @@ pub(crate) fn control_pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Zygote {
-    /// Starts the base zygote of an interpreter; `printed` gets what it writes to its standard streams.
+    /// Starts the base zygote of an interpreter; `printed` become its standard streams.
     ///
     /// # Errors
     /// When the interpreter does not start, says nothing, is too old, lacks what it needs, or is of another version than this host.
-    pub async fn start(interpreter: &Interpreter, printed: OwnedFd) -> Result<Self, Error> {
+    pub(crate) async fn start(interpreter: &Interpreter, printed: [OwnedFd; 2]) -> Result<Self, Error> {
         let (ours, theirs) = control_pair().map_err(Error::System)?;
         let mut command = interpreter.command();
         command.stdin(Stdio::from(theirs));
-        command.stdout(Stdio::from(printed.try_clone().map_err(Error::System)?));
-        command.stderr(Stdio::from(printed));
+        let [out, err] = printed;
+        command.stdout(Stdio::from(out)).stderr(Stdio::from(err));
         let mut child = command.spawn().map_err(|cause| Error::NoInterpreter { python: interpreter.python.clone(), cause })?;
         drop(command);
         let control = watched(ours).map_err(Error::System)?;
@@ -126,28 +106,29 @@ impl Zygote {
     ///
     /// # Errors
     /// [`Error::CannotLoad`] with the zygote's own report.
-    pub async fn adopt(&self, forked: Forked, control: OwnedFd) -> Result<(Self, Vec<String>), Error> {
+    pub(crate) async fn adopt(&self, mut process: Process, control: OwnedFd) -> Result<(Self, Vec<String>), Error> {
         let control = watched(control).map_err(Error::System)?;
-        let Some((frame, _)) = receive(&control).await.map_err(Error::System)? else { return Err(Error::ZygoteGone) };
+        let Some((frame, _)) = receive(&control).await.map_err(Error::System)? else {
+            return Err(Error::EndedEarly { status: process.status().await });
+        };
         let unsafe_because = match frame.kind {
             Kind::Ready => serde_json::from_slice::<Ready>(&frame.payload).map_err(|_| Error::Protocol)?.changes,
             Kind::Failed => return Err(Error::CannotLoad(serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?)),
             _ => return Err(Error::Protocol),
         };
         let (orders, queue) = mpsc::channel(16);
-        let process = watched(forked.pidfd).map_err(Error::System)?;
         tokio::spawn(async move {
             serve(control, queue).await;
-            ended(&process).await;
+            process.ended().await;
         });
         Ok((Self { orders, about: self.about.clone() }, unsafe_because))
     }
 
-    /// Has it fork a process that gets `descriptors` (channel, output, and for a worker the page).
+    /// Has it fork a process that gets `descriptors` (channel, output, errors, and for a worker the page).
     ///
     /// # Errors
     /// [`Error::ZygoteGone`] when it ended before; [`Error::OrderTooLong`] when the order does not fit into a packet.
-    pub async fn fork(&self, order: &serde_json::Value, descriptors: Vec<OwnedFd>) -> Result<Forked, Error> {
+    pub(crate) async fn fork(&self, order: &serde_json::Value, descriptors: Vec<OwnedFd>) -> Result<Process, Error> {
         let (reply, answer) = oneshot::channel();
         let order = Order { payload: order.to_string().into_bytes(), descriptors, reply };
         self.orders.send(order).await.map_err(|_| Error::ZygoteGone)?;
@@ -187,16 +168,17 @@ fn check_hello(interpreter: &Interpreter, frame: &Frame) -> Result<Hello, Error>
 
 /// Carries orders to the zygote, one at a time, until it or the last handle is gone.
 async fn serve(control: AsyncFd<OwnedFd>, mut orders: mpsc::Receiver<Order>) {
+    let mut alive = Alive::default();
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,
             received = receive(&control) => match received {
-                Ok(Some((frame, _))) => { note(&frame); continue }
+                Ok(Some((frame, _))) => { alive.note(&frame); continue }
                 Ok(None) | Err(_) => return,
             },
         };
         let Some(order) = order else { return };
-        let done = fork(&control, &order).await;
+        let done = fork(&control, &order, &mut alive).await;
         let gone = matches!(done, Err(Error::ZygoteGone));
         drop(order.reply.send(done)); // who asked may have given up
         if gone {
@@ -205,7 +187,7 @@ async fn serve(control: AsyncFd<OwnedFd>, mut orders: mpsc::Receiver<Order>) {
     }
 }
 
-async fn fork(control: &AsyncFd<OwnedFd>, order: &Order) -> Result<Forked, Error> {
+async fn fork(control: &AsyncFd<OwnedFd>, order: &Order, alive: &mut Alive) -> Result<Process, Error> {
     let mut packet = BytesMut::new();
     encode(&mut packet, Kind::Fork, 0, &order.payload);
     let descriptors: Vec<BorrowedFd<'_>> = order.descriptors.iter().map(AsFd::as_fd).collect();
@@ -225,18 +207,34 @@ async fn fork(control: &AsyncFd<OwnedFd>, order: &Order) -> Result<Forked, Error
         let Ok(Some((frame, mut descriptors))) = receive(control).await else { return Err(Error::ZygoteGone) };
         match (frame.kind, descriptors.pop()) {
             (Kind::Forked, Some(pidfd)) if frame.payload.len() == 4 => {
-                return Ok(Forked { pid: frame.payload.clone().get_u32_le(), pidfd });
+                let pid = frame.payload.clone().get_u32_le();
+                return Process::new(pid, pidfd, alive.expect(pid)).map_err(Error::System);
             }
-            _ => note(&frame),
+            _ => alive.note(&frame),
         }
     }
 }
 
-fn note(frame: &Frame) {
-    if frame.kind == Kind::Exited && frame.payload.len() == 8 {
+/// Whom to tell how a process has ended, by its number.
+#[derive(Default)]
+struct Alive(HashMap<u32, oneshot::Sender<ExitStatus>>);
+
+impl Alive {
+    fn expect(&mut self, pid: u32) -> oneshot::Receiver<ExitStatus> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.insert(pid, sender);
+        receiver
+    }
+
+    fn note(&mut self, frame: &Frame) {
+        if frame.kind != Kind::Exited || frame.payload.len() != 8 {
+            return;
+        }
         let mut payload = frame.payload.clone();
         let (pid, status) = (payload.get_u32_le(), payload.get_i32_le());
-        tracing::debug!(pid, status, "a forked process has ended");
+        if let Some(sender) = self.0.remove(&pid) {
+            let _ = sender.send(ExitStatus::from_raw(status)); // nobody may want to know
+        }
     }
 }
 

@@ -86,10 +86,10 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         control.close()
-        channel, printed, *rest = descriptors
-        os.dup2(printed, 1)
-        os.dup2(printed, 2)
-        os.close(printed)
+        channel, out, err, *rest = descriptors
+        for pipe, descriptor in ((out, 1), (err, 2)):
+            os.dup2(pipe, descriptor)
+            os.close(pipe)
         wire = socket.socket(fileno=channel)
         if order["role"] == "worker":
             page = memoryview(mmap.mmap(rest[0], 0)).cast("I")

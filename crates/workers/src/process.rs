@@ -1,0 +1,64 @@
+//! A process that a zygote forked: known by its descriptor, killed when nobody looks after it any more.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+/// How long a zygote may take to say how a process of its own has ended.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// A running process. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Its number, for people; signals go through the descriptor.
+    pub(crate) pid: u32,
+    /// Readable once it has ended.
+    descriptor: AsyncFd<OwnedFd>,
+    /// From the zygote, which is its parent.
+    status: oneshot::Receiver<ExitStatus>,
+}
+
+/// A descriptor that tasks can wait for.
+#[expect(deprecated, reason = "an `OwnedFd` keeps its descriptor open, which is what the `unsafe` successor has callers promise")]
+pub fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(descriptor)
+}
+
+impl Process {
+    pub(crate) fn new(pid: u32, descriptor: OwnedFd, status: oneshot::Receiver<ExitStatus>) -> std::io::Result<Self> {
+        Ok(Self { pid, descriptor: watched(descriptor)?, status })
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&self) {
+        // It fails for no descriptor of a process.
+        let _ = self.descriptor.readable().await;
+    }
+
+    /// Waits until it has ended, and says how; `None` where that cannot be known any more.
+    pub(crate) async fn status(&mut self) -> Option<ExitStatus> {
+        self.ended().await;
+        // When its zygote was killed, it is our child. It fails where the zygote has taken the status, or will.
+        if let Ok(Some(status)) = waitid(WaitId::PidFd(self.descriptor.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            let raw = status.exit_status().map(|code| code << 8).or(status.terminating_signal());
+            return raw.map(ExitStatus::from_raw);
+        }
+        tokio::time::timeout(TOLD, &mut self.status).await.ok()?.ok()
+    }
+
+    pub(crate) fn kill(&self) {
+        // An error means that it has ended already.
+        let _ = pidfd_send_signal(self.descriptor.get_ref(), Signal::KILL);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
