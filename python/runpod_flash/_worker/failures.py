@@ -11,15 +11,20 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 def trimmed(error: BaseException) -> str:
     """The traceback of `error` as Python prints it, without our own frames and the import system's."""
     exception = traceback.TracebackException.from_exception(error, compact=True)
-    waiting = [exception]
-    while waiting:  # no recursion: a loop that raises from what it caught makes long chains
-        part = waiting.pop()
-        frames = [frame for frame in part.stack if not _imports(frame.filename)]
-        # Where no frame is the user's, the fault is ours.
-        part.stack = traceback.StackSummary.from_list([frame for frame in frames if not frame.filename.startswith(_OURS)] or frames)
+    parts = [exception]
+    for part in parts:  # no recursion: a loop that raises from what it caught makes long chains
+        part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if not _imports(frame.filename)])
         grouped = getattr(part, "exceptions", None) or ()
-        waiting += [further for further in (part.__cause__, part.__context__, *grouped) if further is not None]
+        parts += [further for further in (part.__cause__, part.__context__, *grouped) if further is not None]
+    # Where no frame is the user's, the fault is ours.
+    if any(not _is_ours(frame.filename) for part in parts for frame in part.stack):
+        for part in parts:
+            part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if not _is_ours(frame.filename)])
     return "".join(exception.format())
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith(_OURS)
 
 
 def _imports(file: str) -> bool:

@@ -12,7 +12,7 @@ from . import failures, state
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import TypedDict
+    from typing import Any, TypedDict
 
     from .routes import Route
 
@@ -151,8 +151,8 @@ class Surroundings:
         for descriptor, target in _descriptors().items():
             if self._descriptors.get(descriptor) != target and _is_shared_state(descriptor, target):
                 found.append(f"the open descriptor `{target}`")
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_initialized():
+        accelerator: Any = sys.modules.get("torch.cuda")
+        if accelerator is not None and accelerator.is_initialized():
             found.append("an initialised accelerator")
         return found
 

@@ -19,7 +19,7 @@ import struct
 import sys
 from array import array
 
-from . import failures, frames
+from . import failures, frames, generators
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,9 +74,10 @@ def serve(control: socket.socket, loaded: Loaded | None = None) -> None:
 class Loaded:
     """What a project's zygote has imported."""
 
-    def __init__(self, config: Config, routes: list[Route]) -> None:
+    def __init__(self, config: Config, routes: list[Route], torch_seed: generators.TorchSeed) -> None:
         self.config = config
         self.routes = routes
+        self.torch_seed = torch_seed
 
 
 def _become(parent: int, order: dict[str, Any], descriptors: list[int], control: socket.socket, loaded: Loaded | None) -> None:
@@ -107,32 +108,23 @@ def _work(wire: socket.socket, page: memoryview, config: Config | None, loaded: 
     from . import load
     from . import serve as worker
 
-    if loaded is None:
-        assert config is not None, "a worker of the base zygote is told what to import"
-        try:
-            loaded = Loaded(config, load.routes(config))
-        except load.CannotLoad as error:
-            wire.sendall(frames.encode_json(frames.FAILED, error.report))
-            os._exit(0)
-    else:
-        _reseed()
-    worker.run(wire, page, loaded.config, loaded.routes)
-
-
-def _reseed() -> None:
-    """Gives numpy's global generator a state of this worker's own, unless the modules seeded it: all workers begin with the zygote's.
-
-    The standard library does so for `random` by itself. numpy keeps the SeedSequence that an import drew, until `seed()` drops it.
-    """
-    random: Any = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
-    if getattr(getattr(random, "_bit_generator", None), "_seed_seq", None) is not None:
-        random.seed()
+    if loaded is not None:
+        generators.reseed(loaded.torch_seed)
+        worker.run(wire, page, loaded.config, loaded.routes)
+    assert config is not None, "a worker of the base zygote is told what to import"
+    try:
+        routes = load.routes(config)
+    except load.CannotLoad as error:
+        wire.sendall(frames.encode_json(frames.FAILED, error.report))
+        os._exit(0)
+    worker.run(wire, page, config, routes)
 
 
 def _prepare(control: socket.socket, config: Config) -> None:
     from . import load
 
     before = load.Surroundings()
+    torch_seed = generators.TorchSeed()
     try:
         routes = load.routes(config)
     except load.CannotLoad as error:
@@ -141,7 +133,7 @@ def _prepare(control: socket.socket, config: Config) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     control.send(frames.encode_json(frames.READY, {"unsafe": before.changes()}))
-    serve(control, Loaded(config, routes))
+    serve(control, Loaded(config, routes, torch_seed))
 
 
 def end_with_parent(parent: int) -> None:
