@@ -52,7 +52,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| "an IP address is needed, as 127.0.0.1 or 0.0.0.0, or `localhost`".into())
 }
 
-/// Serves until Ctrl-C or SIGTERM.
+/// Serves until Ctrl-C, SIGTERM or SIGHUP.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let project = scan(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -293,23 +293,40 @@ fn epoch() -> u32 {
     now.as_secs() as u32 ^ now.subsec_nanos() ^ std::process::id().rotate_left(16)
 }
 
-/// Ctrl-C and SIGTERM.
+/// Ctrl-C, SIGTERM, and the terminal's end.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// `None` where who started this process wants it to outlast its terminal, as `nohup` does.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 
     async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = hangup => {}
         }
     }
+}
+
+/// Whether SIGHUP (1, the lowest bit of the mask) is ignored already.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 impl From<Diagnostic> for Trouble {

@@ -44,7 +44,11 @@ def press_ctrl_c(flash: Flash) -> None:
     os.killpg(flash.process.pid, signal.SIGINT)
 
 
-@pytest.mark.parametrize("end", [press_ctrl_c, terminate])
+def close_the_terminal(flash: Flash) -> None:
+    flash.process.send_signal(signal.SIGHUP)
+
+
+@pytest.mark.parametrize("end", [press_ctrl_c, terminate, close_the_terminal])
 @pytest.mark.parametrize("kind", ["def", "async"])
 def test_a_request_under_way_is_answered(
     serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path, end: Callable[[Flash], None], kind: str
@@ -63,6 +67,17 @@ def test_a_request_under_way_is_answered(
         assert asked.result().json() == "done"
     assert flash.wait() == 0
     flash.wait_until_alone()
+
+
+def test_under_nohup_it_outlasts_its_terminal(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which processes that it starts inherit
+    try:
+        flash = serve(program(FUNCTIONS))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    close_the_terminal(flash)
+    assert flash.request("GET", "/lb/app/ping").status == 200
+    assert flash.terminate() == 0
 
 
 def test_idle_connections_do_not_delay_the_end(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
