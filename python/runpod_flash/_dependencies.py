@@ -6,7 +6,7 @@ import re
 import sys
 from importlib import metadata
 
-from ._errors import DependencyMissing
+from ._errors import ConfigurationError, DependencyMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +19,21 @@ _satisfied: set[str] = set()
 #: This distribution, and the vendor's, which it stands in for.
 _OURS = frozenset(("openflash", "runpod-flash"))
 
+#: A URL, a path, or an option of pip's.
+_LOCATION = re.compile(r"/|^\s*[-.]")
+
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*([^;]*)")
 
 
 def check(function: Callable[..., object], dependencies: list[str]) -> None:
-    """Raises DependencyMissing, with the command that installs what is missing."""
+    """Raises DependencyMissing, with the command that installs what is missing; ConfigurationError for what names nothing."""
+    for one in dependencies:
+        if not _NAME.match(one) and not _LOCATION.search(one):
+            raise ConfigurationError(
+                f"dependencies of `{function.__qualname__}` has {one!r}, which names no package",
+                why="a requirement begins with a distribution's name, a letter or a digit, or it is a URL or a path",
+                remedy="write it as pip takes it: 'numpy', 'numpy>=2', 'numpy @ https://...'",
+            )
     missing = [one for one in dependencies if one not in _satisfied and not _is_satisfied(one)]
     if missing:
         raise DependencyMissing(

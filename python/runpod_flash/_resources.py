@@ -64,16 +64,19 @@ def target_of(resource: ServerlessResource) -> Literal["live", "deployed"]:
 def not_deployed(resource: ServerlessResource) -> EndpointNotDeployed:
     """The error for a call at a deployment that is not there."""
     target = os.environ.get("FLASH_TARGET")
-    sent_by = f"FLASH_TARGET={target}" if target else f"its class, {type(resource).__name__},"
-    return _no_url(f"{sent_by} sends calls of '{resource.name}' to its deployment, and there is none")
-
-
-def _no_url(why: str) -> EndpointNotDeployed:
-    return EndpointNotDeployed(
-        "Endpoint URL not available - endpoint may not be deployed",
-        why=why,
-        remedy="deploy it first; or set FLASH_TARGET=live, or use a LiveLoadBalancer, to call it live",
+    if not target:
+        return _no_url(f"its class, {type(resource).__name__}, sends calls of '{resource.name}' to its deployment, and there is none")
+    instead = "unset FLASH_TARGET" if resource._is_live else "set FLASH_TARGET=live"
+    return _no_url(
+        f"FLASH_TARGET={target} sends calls of '{resource.name}' to its deployment in the environment '{target}', and there is none",
+        f"deploy it there first; or {instead} to call it live",
     )
+
+
+def _no_url(
+    why: str, remedy: str = "deploy it first; or set FLASH_TARGET=live, or use a LiveLoadBalancer, to call it live"
+) -> EndpointNotDeployed:
+    return EndpointNotDeployed("Endpoint URL not available - endpoint may not be deployed", why=why, remedy=remedy)
 
 
 def _resource_name(name: str, value: object) -> object:

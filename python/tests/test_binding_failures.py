@@ -89,3 +89,17 @@ def test_where_no_frame_is_the_users_ours_stay() -> None:
     outermost = info.value.__traceback__
     assert outermost is not None
     assert "routes.py" in failures.trimmed(info.value.with_traceback(outermost.tb_next))
+
+
+def test_where_the_cause_has_the_users_frames_ours_are_gone_from_what_was_raised_from_it() -> None:
+    route = Route(function("x: int"), "POST", "/")
+    with pytest.raises(Rejected) as info:
+        route.bind((), b"", b"", None)
+    ours = info.value.with_traceback(info.tb.tb_next)
+    assert "routes.py" in failures.trimmed(ours)
+    try:
+        next(iter([]))
+    except StopIteration as error:
+        ours.__cause__ = error
+    text = failures.trimmed(ours)
+    assert "next(iter([]))" in text and "routes.py" not in text

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from live_programs import LIVE, output, run
-from runpod_flash import CannotCarry, DependencyMissing, LiveLoadBalancer, SessionError, _binary, _dependencies, remote
+from runpod_flash import CannotCarry, ConfigurationError, DependencyMissing, LiveLoadBalancer, SessionError, _binary, _dependencies, remote
 
 api = LiveLoadBalancer(name="errors-here")
 
@@ -93,6 +93,13 @@ def test_missing_dependencies_fail_before_the_call_with_the_install_command() ->
     assert satisfied() == "called"
 
 
+@pytest.mark.parametrize("named", ["!!", "", ">=2"])
+def test_a_dependency_that_names_nothing_is_refused(named: str) -> None:
+    with pytest.raises(ConfigurationError, match="names no package") as raised:
+        _dependencies.check(satisfied, ["pytest", named])
+    assert repr(named) in raised.value.what
+
+
 @pytest.mark.parametrize(
     ("requirement", "expected"),
     [
@@ -108,6 +115,11 @@ def test_missing_dependencies_fail_before_the_call_with_the_install_command() ->
 )
 def test_requirements(requirement: str, expected: bool) -> None:
     assert _dependencies._is_satisfied(requirement) is expected
+
+
+@pytest.mark.parametrize("named", ["-e .", "./dist/x.whl", "../x", "/srv/x.whl", "https://example.org/x.whl"])
+def test_paths_urls_and_options_are_left_to_pip(named: str) -> None:
+    _dependencies.check(satisfied, [named])
 
 
 def test_a_call_while_the_worker_imports_shows_the_line_and_what_to_write() -> None:

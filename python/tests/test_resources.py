@@ -265,7 +265,9 @@ def test_the_class_decides_where_a_call_goes_unless_the_target_is_set(
         monkeypatch.setenv("FLASH_TARGET", target)
     assert target_of(make(kind)) == expected
     who = f"FLASH_TARGET={target}" if target else f"its class, {kind.__name__},"
-    assert who in str(not_deployed(make(kind)))
+    error = not_deployed(make(kind))
+    assert who in str(error)
+    assert ("unset FLASH_TARGET" in str(error)) is (bool(target) and kind in IMAGES)
 
 
 @pytest.mark.asyncio

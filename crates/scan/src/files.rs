@@ -26,7 +26,7 @@ pub(crate) fn below(folder: &Path) -> (Vec<PathBuf>, Vec<Diagnostic>) {
             Err(error) => warnings.push(Diagnostic::warning(
                 format!("a part of the project was not searched: {error}"),
                 "functions declared there are not served",
-                "mend its permissions, or name it in .gitignore",
+                "make it readable, or name it in .gitignore",
             )),
         }
     }
