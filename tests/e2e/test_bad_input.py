@@ -47,6 +47,13 @@ def test_an_import_error_shows_the_users_own_code_alone(refused: Refused, progra
     assert "why: ValueError: no luck" in told
 
 
+def test_a_call_at_the_top_level_is_told_once_with_its_line(refused: Refused, program: Program) -> None:
+    told = refused("--python", sys.executable, "--port", 0, program(ROUTE + "f()\n")).stderr
+    assert told.count("app.py, line 8: f()") == 1
+    assert 'try: put the line under `if __name__ == "__main__":`' in told
+    assert "Traceback" not in told
+
+
 def test_a_module_that_ends_its_process_is_told_with_the_status(refused: Refused, program: Program) -> None:
     told = refused("--python", sys.executable, "--port", 0, program("import os\nprint('last words')\nos._exit(7)\n" + ROUTE))
     assert "the process that imports the endpoint's modules ended before it was ready\n" in told.stderr

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 
+from .._errors import CalledWhileImporting
 from . import failures, state
 
 TYPE_CHECKING = False
@@ -97,7 +98,8 @@ def _import(module: Module) -> ModuleType:
             f"cannot import module '{module['name']}'",
             f"{type(error).__name__}: {why}",
             remedy or f"mend {module['file']}, or install what it needs for {sys.executable}",
-            failures.trimmed(error),
+            # Which says its line itself.
+            None if isinstance(error, CalledWhileImporting) else failures.trimmed(error),
         ) from error
     finally:
         state.importing = False
