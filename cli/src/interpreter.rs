@@ -89,6 +89,19 @@ pub fn vendors(package: &Path) -> Option<&Path> {
     found.then_some(directory)
 }
 
+/// What pip was given to install us in `directory`: a clone, a wheel or a URL (PEP 610); our name alone for what came from an index.
+pub fn origin(directory: &Path) -> String {
+    let entries = directory.read_dir().into_iter().flatten().filter_map(Result::ok);
+    let ours = entries.map(|entry| entry.path()).find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("openflash-") && name.ends_with(".dist-info")
+    });
+    let recorded = ours.and_then(|path| std::fs::read(path.join("direct_url.json")).ok());
+    let recorded: Option<serde_json::Value> = recorded.and_then(|text| serde_json::from_slice(&text).ok());
+    let url = recorded.as_ref().and_then(|recorded| recorded["url"].as_str());
+    url.map_or_else(|| "openflash".into(), |url| url.strip_prefix("file://").unwrap_or(url).to_owned())
+}
+
 fn installed_package(prefix: &Path) -> Option<PathBuf> {
     let versions = prefix.join("lib").read_dir().ok()?.filter_map(Result::ok).map(|entry| entry.path());
     versions

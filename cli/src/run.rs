@@ -103,7 +103,7 @@ async fn serve(arguments: &Arguments, project: &Project) -> Result<(), Failure> 
         warn(&Trouble::new(
             "the distribution `runpod-flash` is installed beside `openflash`",
             format!("both are imported as `runpod_flash`; the other one is in {}", directory.display()),
-            "pip uninstall -y runpod-flash\npip install --force-reinstall --no-deps openflash",
+            format!("pip uninstall -y runpod-flash\npip install --force-reinstall --no-deps {}", interpreter::origin(directory)),
         ));
     }
     let interpreter = Interpreter { python: choice.python.clone(), package, routes: true };

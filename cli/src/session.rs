@@ -193,7 +193,7 @@ fn other_version(theirs: u8) -> Failure {
         Trouble::new(
             format!("the script's `runpod_flash` speaks version {theirs} of the protocol, this `flash` speaks {}", flash_wire::VERSION),
             "the two are from different releases of openflash",
-            "install openflash anew in the script's environment: pip install --force-reinstall openflash",
+            "install openflash in the script's environment from where this `flash` came",
         ),
     )
 }

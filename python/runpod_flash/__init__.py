@@ -178,12 +178,13 @@ def _warn_of_the_vendors_package() -> None:
     places = [here, *(place for place in sys.path if place.endswith(("site-packages", "dist-packages")))]
     clash = next((place for place in places if _holds_the_vendors_package(place)), None)
     if clash is not None:
+        from . import _installed
         from ._errors import warn
 
         warn(
             "the distribution `runpod-flash` is installed beside `openflash`",
             why=f"both are imported as `runpod_flash`; the other one is in {clash}",
-            remedy="pip uninstall -y runpod-flash\n       pip install --force-reinstall --no-deps openflash",
+            remedy=f"pip uninstall -y runpod-flash\n       {_installed.again(None)}",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from . import _installed
 from ._errors import SessionError
 
 TYPE_CHECKING = False
@@ -19,16 +20,16 @@ def find() -> str:
     for candidate in _candidates():
         if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
             return candidate
-    checkout = _checkout()
+    checkout = _installed.checkout()
     raise SessionError(
         "cannot start a live session: the program `flash` is missing",
         why=f"it is neither beside {sys.executable} nor in PATH",
-        remedy=f"cargo build, in {checkout}" if checkout else f"{sys.executable} -m pip install --force-reinstall openflash",
+        remedy=f"cargo build, in {checkout}" if checkout else _installed.again(),
     )
 
 
 def _candidates() -> Iterator[str]:
-    checkout = _checkout()
+    checkout = _installed.checkout()
     if checkout:
         built = [os.path.join(checkout, "target", profile, _NAME) for profile in ("release", "debug")]
         yield from sorted(filter(os.path.exists, built), key=os.path.getmtime, reverse=True)
@@ -40,9 +41,3 @@ def _candidates() -> Iterator[str]:
     yield os.path.join(sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")), _NAME)
     for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
         yield os.path.join(directory, _NAME)
-
-
-def _checkout() -> str | None:
-    """The root of the source tree that this package is part of, if it is."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return root if os.path.exists(os.path.join(root, "cli", "Cargo.toml")) else None

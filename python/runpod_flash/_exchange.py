@@ -6,12 +6,12 @@ import struct
 import sys
 from urllib.parse import quote
 
-from . import _carry, _http, _raised, _session
+from . import _carry, _http, _installed, _raised, _session
 from ._errors import CannotCarry, ExecutionTimeout, FlashError, SessionError, WorkerLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _LENGTH = struct.Struct("<I")
 _RECORD = struct.Struct("<IB")
@@ -24,10 +24,14 @@ _FAILURES: dict[str, type[FlashError]] = {"lost": WorkerLost, "expired": Executi
 
 
 class Exchange:
-    """A call of `function` at `endpoint`. `head` and `body` are for the worker: which function, and with what."""
+    """A call of `function` at `endpoint`. `head` and `body` are for the worker: which function, and with what; `env`: what the
+    endpoint's resource adds to the environment."""
 
-    def __init__(self, session: _session.Session, endpoint: str, function: str, head: bytes, body: bytes) -> None:
+    def __init__(
+        self, session: _session.Session, endpoint: str, function: str, head: bytes, body: bytes, env: Mapping[str, str] | None = None
+    ) -> None:
         self.session = session
+        self._env = env or {}
         self._endpoint = endpoint
         self._function = function
         self._parts = (_LENGTH.pack(len(head)) + head, body)
@@ -40,7 +44,7 @@ class Exchange:
 
     def request(self) -> Sequence[bytes]:
         """The whole request, to be sent as it is."""
-        context = _context() if self._with_context else b""
+        context = _context(self._env) if self._with_context else b""
         head, body = self._parts
         length = 4 + len(context) + len(head) + len(body)
         first = _http.head(
@@ -151,7 +155,7 @@ def _refusal(function: str, body: bytearray) -> SessionError:
     return SessionError(
         f"`{function}` was not called",
         why=f"the session's server says: {detail}",
-        remedy="if this is the `flash` of another release: pip install --force-reinstall openflash",
+        remedy=f"if this is the `flash` of another release: {_installed.again()}",
     )
 
 
@@ -163,7 +167,7 @@ def _failure(payload: bytes) -> FlashError:
     return kind(failure["error"], why=failure.get("why"), remedy=failure.get("try"))
 
 
-def _context() -> bytes:
+def _context(env: Mapping[str, str]) -> bytes:
     """What a worker must know of this process to see modules and files as it does."""
     import json
     import os
@@ -179,7 +183,7 @@ def _context() -> bytes:
         "cwd": directory,
         "sys_path": [entry for entry in sys.path if isinstance(entry, str)],  # the import system skips any other
         "argv": [str(argument) for argument in sys.argv],
-        "environ": dict(os.environ),
+        "environ": {**os.environ, **env},
         "main": describe(main) if _carry.main_has_names() else None,
     }
     return json.dumps(context).encode()

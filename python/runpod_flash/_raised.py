@@ -1,7 +1,7 @@
 """Exceptions on their way from a worker to the caller.
 
 Each travels as it pickles, where what comes out of a round trip is the same; else as its class, `args` and `__dict__`, rebuilt without
-`__init__`; else `RemoteError` stands in. The user's own causes come along, and the worker's traceback ends their chain.
+`__init__`; else `RemoteError` stands in. The members of a group travel each in its own way. The user's own causes come along, and the worker's traceback ends their chain.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 #: Causes that travel with an exception, at most: they may form a ring.
 _MOST_CAUSES = 16
 
-# How an exception is packed: as it pickles, as its parts, not at all.
-_WHOLE, _PARTS, _NAME = range(3)
+# How an exception is packed: as it pickles, as its parts, not at all, as a group of others each packed in its own way.
+_WHOLE, _PARTS, _NAME, _GROUP = range(4)
 
 
 class RemoteTraceback(Exception):
@@ -61,10 +61,18 @@ def _pack_one(error: BaseException) -> tuple[int, bytes]:
     try:
         packed = _carry.dumps(error)
         copy = _carry.loads(packed)
-        if type(copy) is type(error) and copy.args == error.args:
+        # An exception made by native code may keep what it says elsewhere than in `args`, as pydantic's does.
+        if type(copy) is type(error) and (copy.args == error.args or (not error.args and str(copy) == str(error))):
             return _WHOLE, packed
     except Exception:  # noqa: S110
         pass
+    members = getattr(error, "exceptions", None)
+    if isinstance(members, tuple):
+        try:
+            links = [(*_pack_one(member), _type_name(member), _message(member)) for member in members]
+            return _GROUP, _carry.dumps((type(error), error.message, links))  # type: ignore[attr-defined]
+        except Exception:  # noqa: S110
+            pass
     try:
         packed = _carry.dumps(_parts(error))
         if type(_rebuild(*_carry.loads(packed))) is type(error):  # type: ignore[misc]
@@ -80,10 +88,18 @@ def _unpack_one(form: int, packed: bytes) -> BaseException | None:
         return None
     try:
         value = _carry.loads(packed)
+        if form == _GROUP:
+            return _group(*value)  # type: ignore[misc]
         error = _rebuild(*value) if form == _PARTS else value  # type: ignore[misc]
     except Exception:
         return None
     return error if isinstance(error, BaseException) else None
+
+
+def _group(kind: Any, message: str, links: list[tuple[int, bytes, str, str]]) -> BaseException:
+    members = [_unpack_one(form, packed) or RemoteError(name, said) for form, packed, name, said in links]
+    group: BaseException = kind(message, members)
+    return group
 
 
 def _parts(error: BaseException) -> tuple[object, ...]:

@@ -17,6 +17,7 @@ labels here: checked and kept, and not acted on.
 from __future__ import annotations
 
 import os
+import sys
 
 from ._errors import ConfigurationError, EndpointNotDeployed, FieldError, NotBuiltYet
 from ._fields import (
@@ -37,7 +38,7 @@ from ._rules import check_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import ClassVar, Literal
+    from typing import Any, ClassVar, Literal
 
     from ._enums import CpuInstanceType, CudaVersion, DataCenter, GpuGroup, GpuType, ServerlessScalerType, ServerlessType
     from ._models import NetworkVolume, PodTemplate
@@ -204,6 +205,14 @@ class ServerlessResource(Declared):
             if self.networkVolume is not None and self.networkVolume not in volumes:
                 volumes.append(self.networkVolume)
             vars(self).update(networkVolume=volumes[0], networkVolumes=volumes)
+        if self.env:
+            self._set_environment(self.env)
+
+    def _set_environment(self, env: Mapping[str, str]) -> None:
+        """In a worker of this endpoint: what the module does after the resource is made sees its variables, and so do functions."""
+        state: Any = sys.modules.get("runpod_flash._worker.state")
+        if state is not None and state.endpoint == self.name:
+            os.environ.update(env)
 
     def _contradictions(self) -> Iterator[ConfigurationError]:
         if not (self.imageName or self.template or self.templateId):

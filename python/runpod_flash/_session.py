@@ -12,7 +12,7 @@ import sys
 from _thread import allocate_lock  # `threading` costs a script's first call a millisecond that it does not need.
 from time import monotonic
 
-from . import _binary
+from . import _binary, _installed
 from ._errors import SessionError
 from ._http import Pool
 
@@ -124,7 +124,7 @@ def _start() -> Session:
         error = SessionError(
             f"cannot start a live session: {binary} did not say where it listens",
             why=f"it said {answer[:200]!r}" if answer else "it ended, or said nothing",
-            remedy="is it the `flash` of openflash? If not: pip install --force-reinstall openflash",
+            remedy=f"is it the `flash` of openflash? If not: {_installed.again()}",
         )
     os.close(pipe)
     _reap(starter, kill=True)
@@ -146,7 +146,7 @@ def _spawn(binary: str, stdin: int, stdout: int) -> int:
         raise SessionError(
             f"cannot start a live session: {binary} does not run",
             why=str(problem),
-            remedy="pip install --force-reinstall openflash",
+            remedy=_installed.again(),
         ) from problem
 
 

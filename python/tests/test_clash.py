@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import runpod_flash
 
@@ -44,6 +47,19 @@ def test_beside_the_vendors_it_says_how_to_mend_it(tmp_path: Path) -> None:
     assert said.startswith("<string>:1: FlashWarning: the distribution `runpod-flash` is installed beside `openflash`\n")
     assert f"  why: both are imported as `runpod_flash`; the other one is in {tmp_path}\n" in said
     assert "  try: pip uninstall -y runpod-flash\n       pip install --force-reinstall --no-deps openflash\n" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [("file:///srv/the%20clone", "'/srv/the clone'"), ("https://example.org/openflash.whl", "https://example.org/openflash.whl")],
+)
+def test_what_was_not_installed_from_an_index_is_installed_anew_from_where_it_came(tmp_path: Path, url: str, origin: str) -> None:
+    place = add_the_vendors(installed(tmp_path))
+    metadata = place / "openflash-0.1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: openflash\nVersion: 0.1.0\n")
+    (metadata / "direct_url.json").write_text(json.dumps({"url": url}))
+    assert f"       pip install --force-reinstall --no-deps {origin}\n" in warnings_of_importing(place)
 
 
 def test_the_vendors_elsewhere_in_the_environment_is_found_too(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ api = LiveLoadBalancer(name="live")
 other = LiveLoadBalancer(name="other")
 deployed = LoadBalancerSlsResource(name="deployed", imageName="runpod/flash-lb")
 
+with_env = LiveLoadBalancer(name="with-env", env={"FLASH_TEST_VARIABLE": "worker"})
+
 seen: list[object] = []
 offset = 10
 
@@ -100,6 +102,11 @@ def fork_and_say() -> int:
     os.waitpid(child, 0)
     print("in the parent")
     return child
+
+
+@remote(with_env, method="GET", path="/variable")
+def variable() -> str | None:
+    return os.environ.get("FLASH_TEST_VARIABLE")
 
 
 @remote(api, method="POST", path="/run-a-program")
@@ -280,6 +287,17 @@ def test_what_is_printed_between_two_calls_comes_with_the_second(capsys: pytest.
         time.sleep(0.001)
     pid()
     assert capsys.readouterr() == ("from a thread\nfrom a task\n", "")
+
+
+def test_the_resources_env_is_there_in_its_worker_alone() -> None:
+    assert variable() == "worker"
+    assert "FLASH_TEST_VARIABLE" not in os.environ
+
+    @remote(with_env, method="GET", path="/nested")
+    def nested() -> str | None:
+        return os.environ.get("FLASH_TEST_VARIABLE")
+
+    assert nested() == "worker"
 
 
 def test_what_a_subprocess_prints_appears_on_the_stream_that_it_wrote_to(capsys: pytest.CaptureFixture[str]) -> None:

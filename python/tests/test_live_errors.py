@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from live_programs import LIVE, output, run
-from runpod_flash import CannotCarry, ConfigurationError, DependencyMissing, LiveLoadBalancer, SessionError, _binary, _dependencies, remote
+from runpod_flash import (
+    CannotCarry,
+    ConfigurationError,
+    DependencyMissing,
+    LiveLoadBalancer,
+    SessionError,
+    _binary,
+    _dependencies,
+    _installed,
+    remote,
+)
 
 api = LiveLoadBalancer(name="errors-here")
 
@@ -141,13 +151,13 @@ def test_what_is_defined_under_main_is_not_found() -> None:
 def test_flash_is_looked_for_beside_the_interpreter_then_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for directory in ("beside", "scripts", "user", "path"):
         (tmp_path / directory).mkdir()
-    monkeypatch.setattr(_binary, "_checkout", lambda: None)
+    monkeypatch.setattr(_installed, "checkout", lambda: None)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "beside" / "python"))
     monkeypatch.setattr(sysconfig, "get_path", lambda name, scheme=None: str(tmp_path / ("user" if scheme else name)))
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     with pytest.raises(SessionError, match="the program `flash` is missing") as raised:
         _binary.find()
-    assert raised.value.remedy == f"{sys.executable} -m pip install --force-reinstall openflash"
+    assert raised.value.remedy == _installed.again()
     for directory in ("path", "user", "scripts", "beside"):
         found = tmp_path / directory / "flash"
         found.touch(0o755)

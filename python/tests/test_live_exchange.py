@@ -98,7 +98,7 @@ def test_a_host_that_is_not_this_process_own_is_not_replaced() -> None:
 def test_a_context_with_paths_that_are_no_strings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", ["/a", Path("/b")])
     monkeypatch.setattr("sys.argv", [Path("/program"), 1])
-    context = json.loads(_exchange._context())
+    context = json.loads(_exchange._context({}))
     assert (context["sys_path"], context["argv"]) == (["/a"], ["/program", "1"])
 
 
@@ -107,4 +107,4 @@ def test_a_context_without_a_working_directory(monkeypatch: pytest.MonkeyPatch) 
         raise FileNotFoundError
 
     monkeypatch.setattr("os.getcwd", removed)
-    assert json.loads(_exchange._context())["cwd"] is None
+    assert json.loads(_exchange._context({}))["cwd"] is None

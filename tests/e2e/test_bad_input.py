@@ -81,6 +81,19 @@ def test_a_reserved_path(refused: Refused, program: Program, reserved: str) -> N
     assert "app.py:5" in told
 
 
+@pytest.mark.parametrize("raising", ["raise KeyboardInterrupt", "raise SystemExit(3)", "raise GeneratorExit"])
+def test_a_module_that_raises_what_ends_programs(refused: Refused, program: Program, raising: str) -> None:
+    told = refused("--python", sys.executable, "--port", 0, program(raising + "\n" + ROUTE)).stderr
+    assert told.count("Traceback") == 1
+    assert "error: cannot import module 'app'" in told
+
+
+def test_why_a_parameter_does_not_fit_is_told(refused: Refused, program: Program) -> None:
+    path = program(ROUTE.replace("f()", "f(x: type('Odd', (), {}))"))
+    told = refused("--python", sys.executable, "--port", 0, path).stderr
+    assert "cannot be filled from a request: Unable to generate pydantic-core schema" in told
+
+
 def test_an_annotation_that_means_nothing(refused: Refused, program: Program) -> None:
     path = program(ROUTE.replace("f()", "f(x: 'Nowhere')"))
     told = refused("--python", sys.executable, "--port", 0, path).stderr

@@ -69,6 +69,16 @@ def test_a_request_under_way_is_answered(
     flash.wait_until_alone()
 
 
+def test_a_request_whose_caller_left_has_a_line_as_well(serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path) -> None:
+    flash = serve(program(FUNCTIONS))
+    started, go = tmp_path / "started", tmp_path / "go"
+    with socket.create_connection(("127.0.0.1", flash.port)) as caller:
+        caller.sendall(f"GET /lb/app/async?started={started}&go={go} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        wait_for(started.exists, "the request to begin")
+    flash.wait_for_line(r"GET /lb/app/async  499 ")
+    go.touch()
+
+
 def test_under_nohup_it_outlasts_its_terminal(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which processes that it starts inherit
     try:

@@ -32,6 +32,38 @@ def more():
     return "more"
 """
 
+SETTINGS = """
+import os
+from runpod_flash import LiveLoadBalancer, remote
+
+left = LiveLoadBalancer(name="left", env={"SIDE": "left"})
+right = LiveLoadBalancer(name="right", env={"SIDE": "right"})
+at_import = os.environ["SIDE"]
+
+@remote(left, method="GET", path="/side", dependencies=["no-such-distribution>=1", "pydantic"])
+def left_side():
+    return [at_import, os.environ["SIDE"]]
+
+@remote(right, method="GET", path="/side")
+def right_side():
+    return [at_import, os.environ["SIDE"]]
+"""
+
+
+def test_a_resources_env_is_there_in_its_workers_alone(serve: Callable[..., Flash], tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(SETTINGS)
+    flash = serve(tmp_path)
+    assert flash.request("GET", "/lb/left/side").json() == ["left", "left"]
+    assert flash.request("GET", "/lb/right/side").json() == ["right", "right"]
+
+
+def test_what_a_function_needs_and_the_interpreter_lacks_is_warned_of(serve: Callable[..., Flash], tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(SETTINGS)
+    flash = serve(tmp_path)
+    flash.wait_for_line(r"left warning: `left_side` needs no-such-distribution>=1$")
+    flash.wait_for_line(r"left   try: .* install .*no-such-distribution>=1")
+
+
 # Were one of these imported, the service would not start.
 BROKEN = 'raise SystemExit("imported")\n'
 

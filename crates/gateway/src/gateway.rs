@@ -49,7 +49,10 @@ impl Default for Settings {
     }
 }
 
-/// A request that was answered.
+/// Stands in the log for the answer that nobody waited for; nginx's number for it.
+const CLIENT_GONE: u16 = 499;
+
+/// A request that was answered, or whose caller left: status 499.
 #[derive(Debug)]
 pub struct Finished<'a> {
     /// Its method.
@@ -146,13 +149,19 @@ impl Gateway {
         let tag = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:08x}{:08x}", self.epoch, tag as u32); // every answer carries it
         let (head, body) = request.into_parts();
+        let departure = Departure { gateway: self, head: &head, arrived, tag };
         let mut response = self.route(&head, body, local, tag, &id).await;
+        std::mem::forget(departure); // it holds references alone
         response.headers_mut().insert("x-request-id", HeaderValue::try_from(id).expect("hexadecimal digits are allowed"));
+        self.observe(&head, response.status(), arrived, tag);
+        response
+    }
+
+    fn observe(&self, head: &Parts, status: StatusCode, arrived: Instant, tag: u64) {
         if let Some(observer) = &self.observer {
-            let (method, path, status) = (&head.method, head.uri.path(), response.status());
+            let (method, path) = (&head.method, head.uri.path());
             observer(Finished { method, path, status, elapsed: arrived.elapsed(), tag });
         }
-        response
     }
 
     async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &str) -> Response<Payload> {
@@ -221,6 +230,21 @@ impl Gateway {
             Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
             Err(_) => Err(answer::detail(StatusCode::BAD_REQUEST, "the body could not be read")),
         }
+    }
+}
+
+/// A request whose caller left before it was answered: dropped with the request's future, it reports that.
+struct Departure<'request> {
+    gateway: &'request Gateway,
+    head: &'request Parts,
+    arrived: Instant,
+    tag: u64,
+}
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        let status = StatusCode::from_u16(CLIENT_GONE).expect("it has three digits");
+        self.gateway.observe(self.head, status, self.arrived, self.tag);
     }
 }
 

@@ -186,8 +186,8 @@ impl Declarations {
             Runs::Perhaps => {
                 let problem = Diagnostic::error(
                     format!("whether function '{name}' is defined cannot be told from the source"),
-                    "it stands in a branch that the running program takes or not",
-                    "move it out of the branch; to have it in one environment alone, give it a module of its own",
+                    "it stands in a branch or a loop, which the running program takes or not",
+                    "move it out of there; to have it in one environment alone, give it a module of its own",
                 );
                 self.refuse(module, decorated.at, problem);
                 false

@@ -125,7 +125,7 @@ impl Error {
                 format!("run `{} -c pass` and see what it says", python.display())
             }
             Self::Missing { python, .. } => format!("{} -m pip install pydantic cloudpickle", python.display()),
-            Self::OtherVersion { python, .. } => format!("{} -m pip install --force-reinstall openflash", python.display()),
+            Self::OtherVersion { python, .. } => format!("install openflash for {} from where this `flash` came", python.display()),
             Self::CannotLoad(report) => report.remedy.clone(),
             Self::ZygoteGone | Self::EndedEarly { .. } => "see what it printed before; memory running out is a frequent cause".into(),
             Self::NotReady { .. } => "import them by hand, `python -X importtime -c 'import ...'`, and see which one it is".into(),

@@ -12,6 +12,7 @@ from . import failures, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any, TypedDict
 
@@ -57,6 +58,7 @@ class CannotLoad(Exception):
 
 def routes(config: Config) -> list[Route]:
     """The routes of `config["functions"]`, in that order; none for a live endpoint, which imports with its first call."""
+    state.endpoint = config["endpoint"]
     if not config["functions"]:
         return []
     from .routes import Route
@@ -74,6 +76,7 @@ def routes(config: Config) -> list[Route]:
             raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported")
         try:
             found.append(Route(function, declared["method"], declared["path"]))
+            _warn_of_missing(function, promised["dependencies"])
         except Exception as error:
             why, remedy = _said(error)
             raise CannotLoad(
@@ -84,6 +87,17 @@ def routes(config: Config) -> list[Route]:
     return found
 
 
+def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | None) -> None:
+    """Whatever imports them at the module's level has failed before; who does in the function would fail at the first request."""
+    from .. import _dependencies
+    from .._errors import ConfigurationError, DependencyMissing
+
+    try:
+        _dependencies.check(function, dependencies or [])
+    except (DependencyMissing, ConfigurationError) as error:
+        print(f"warning: {error}", file=sys.stderr)
+
+
 def _import(module: Module) -> ModuleType:
     if module["import_base"] not in sys.path:
         sys.path.insert(0, module["import_base"])
@@ -91,8 +105,6 @@ def _import(module: Module) -> ModuleType:
     try:
         imported = importlib.import_module(module["name"])
     except BaseException as error:
-        if not isinstance(error, (Exception, SystemExit)):
-            raise
         why, remedy = _said(error)
         raise CannotLoad(
             f"cannot import module '{module['name']}'",
@@ -123,10 +135,10 @@ def _resolve(module: ModuleType, declared: Declared) -> object:
 
 
 def _said(error: BaseException) -> tuple[str, str | None]:
-    """Why, in one line, and how to mend it where the error is one of ours and knows."""
-    why, _, rest = str(error).partition("\n")
-    _, _, remedy = rest.partition("try: ")
-    return why, remedy or None
+    """What happened and why, in one line, and how to mend it where the error is one of ours and knows."""
+    what, *rest = str(error).split("\n")
+    parts = dict(line.strip().split(": ", 1) for line in rest if line.startswith(("  why: ", "  try: ")))
+    return ": ".join(filter(None, (what, parts.get("why")))), parts.get("try")
 
 
 def _not_as_scanned(declared: Declared, why: str) -> CannotLoad:

@@ -485,7 +485,6 @@ def _leave() -> None:
 
 def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route]) -> None:
     """Serves `routes` to the host at `wire` until it says DRAIN or goes away. Does not return."""
-    state.endpoint = config["endpoint"]
     host = config["host"]
     if host is not None:
         state.host = (host["port"], host["token"])

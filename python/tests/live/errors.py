@@ -3,6 +3,8 @@
 import sys
 import threading
 
+from pydantic import TypeAdapter, ValidationError
+
 from runpod_flash import LiveLoadBalancer, RemoteError, remote
 
 api = LiveLoadBalancer(name="errors")
@@ -76,6 +78,16 @@ def grouped():
     raise ExceptionGroup("two", [UserNotFound(1), ValueError(2)])
 
 
+@remote(api, method="POST", path="/mixed-group")
+def mixed_group():
+    raise ExceptionGroup("three", [Computed("eve", code=7), Open("left open"), ExceptionGroup("inner", [Computed("bob", code=1)])])
+
+
+@remote(api, method="POST", path="/invalid")
+def invalid():
+    TypeAdapter(int).validate_python("x")
+
+
 @remote(api, method="POST", path="/stop")
 def stop():
     raise StopIteration(4)
@@ -122,7 +134,14 @@ def main():
     assert type(raised(awaited, interrupt)) is KeyboardInterrupt
     error = raised(stop)
     assert type(error) is StopIteration and error.value == 4
+    error = raised(invalid)
+    assert type(error) is ValidationError and error.errors()[0]["type"] == "int_parsing", repr(error)
     if sys.version_info >= (3, 11):
+        error = raised(mixed_group)
+        one, other, inner = error.exceptions
+        assert type(error) is ExceptionGroup and type(one) is Computed and one.code == 7
+        assert type(other) is RemoteError and other.type_name == "Open"
+        assert type(inner) is ExceptionGroup and inner.exceptions[0].user == "bob"
         error = raised(grouped)
         assert type(error) is ExceptionGroup and [type(one) for one in error.exceptions] == [UserNotFound, ValueError]
     print("as they were raised")
