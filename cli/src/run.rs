@@ -123,7 +123,12 @@ async fn serve(arguments: &Arguments, project: &Project) -> Result<(), Failure> 
     let gateway = Arc::new(gateway.with_observer(Arc::new(move |finished| observed.request(&finished))));
     let host = token.map(|token| serde_json::json!({ "port": address.port(), "token": token }));
     for endpoint in &endpoints {
-        let pool = Pool::start(endpoint.name.as_str(), base.clone(), config(endpoint, &host), pool_settings(&settings));
+        let pool = Pool::start(
+            endpoint.name.as_str(),
+            base.clone(),
+            config(endpoint, &host),
+            pool_settings(endpoint.timeout.unwrap_or(settings.timeout)),
+        );
         let routes = endpoint
             .functions
             .iter()
@@ -172,11 +177,11 @@ fn choose(arguments: &Arguments) -> Choice {
     interpreter::choose(arguments.python.as_deref(), std::env::var_os("VIRTUAL_ENV"), directory, flash.as_deref())
 }
 
-fn pool_settings(settings: &Settings) -> flash_workers::Settings {
+fn pool_settings(timeout: Duration) -> flash_workers::Settings {
     flash_workers::Settings {
         limits: Limits { slots: MAX_SLOTS, waiting: WAITING, grace: GRACE },
         workers: 1,
-        timeout: settings.timeout,
+        timeout,
         start_timeout: START_TIMEOUT,
         replace_stuck: true,
         unheard: 0,

@@ -87,7 +87,7 @@ def _begin(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs)
             body = _pack(function, args, kwargs, (args, kwargs))
         else:
             body = _pack(function, args, kwargs, (function, args, kwargs))
-    return Exchange(_session.current(), resource.name, function.__qualname__, head, body, resource.env)
+    return Exchange(_session.current(), resource, function.__qualname__, head, body)
 
 
 def _head(function: Function, module: dict[str, str | None] | None) -> bytes:

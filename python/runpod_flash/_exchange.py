@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import sys
-from urllib.parse import quote
 
 from . import _carry, _http, _installed, _raised, _session
 from ._errors import CannotCarry, ExecutionTimeout, FlashError, SessionError, WorkerLost
@@ -12,6 +11,8 @@ from ._errors import CannotCarry, ExecutionTimeout, FlashError, SessionError, Wo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from ._resources import ServerlessResource
 
 _LENGTH = struct.Struct("<I")
 _RECORD = struct.Struct("<IB")
@@ -24,15 +25,12 @@ _FAILURES: dict[str, type[FlashError]] = {"lost": WorkerLost, "expired": Executi
 
 
 class Exchange:
-    """A call of `function` at `endpoint`. `head` and `body` are for the worker: which function, and with what; `env`: what the
-    endpoint's resource adds to the environment."""
+    """A call of `function` at the endpoint that `resource` declares. `head` and `body` are for the worker: which function, and with what."""
 
-    def __init__(
-        self, session: _session.Session, endpoint: str, function: str, head: bytes, body: bytes, env: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, session: _session.Session, resource: ServerlessResource, function: str, head: bytes, body: bytes) -> None:
         self.session = session
-        self._env = env or {}
-        self._endpoint = endpoint
+        self._resource = resource
+        self._endpoint = endpoint = resource.name
         self._function = function
         self._parts = (_LENGTH.pack(len(head)) + head, body)
         self._with_context = endpoint not in session.told
@@ -44,19 +42,18 @@ class Exchange:
 
     def request(self) -> Sequence[bytes]:
         """The whole request, to be sent as it is."""
-        context = _context(self._env) if self._with_context else b""
+        context = _context(self._resource.env or {}) if self._with_context else b""
         head, body = self._parts
         length = 4 + len(context) + len(head) + len(body)
-        first = _http.head(
-            "POST",
-            f"/lb/{quote(self._endpoint, safe='')}/execute",
-            {
-                "host": "127.0.0.1",
-                "authorization": self.session.authorization,
-                "content-type": "application/x-flash-call",
-                "content-length": str(length),
-            },
-        )
+        headers = {
+            "host": "127.0.0.1",
+            "authorization": self.session.authorization,
+            "content-type": "application/x-flash-call",
+            "content-length": str(length),
+        }
+        if self._resource.executionTimeoutMs:
+            headers["x-flash-timeout-ms"] = str(self._resource.executionTimeoutMs)
+        first = _http.head("POST", f"/lb/{self._endpoint}/execute", headers)
         start = first + _LENGTH.pack(len(context)) + context + head
         return (start + body,) if len(body) < 64 * 1024 else (start, body)
 

@@ -21,13 +21,17 @@ from typing import Any
 
 import pytest
 
-from runpod_flash import CannotCarry, LiveLoadBalancer, LoadBalancerSlsResource, WorkerLost, remote
+from runpod_flash import CannotCarry, ExecutionTimeout, LiveLoadBalancer, LoadBalancerSlsResource, WorkerLost, remote
 
 api = LiveLoadBalancer(name="live")
 other = LiveLoadBalancer(name="other")
 deployed = LoadBalancerSlsResource(name="deployed", imageName="runpod/flash-lb")
 
 with_env = LiveLoadBalancer(name="with-env", env={"FLASH_TEST_VARIABLE": "worker"})
+
+impatient = LiveLoadBalancer(name="impatient", executionTimeoutMs=100)
+#: Seconds in which everything here comes true.
+PATIENCE = 20
 
 seen: list[object] = []
 offset = 10
@@ -102,6 +106,11 @@ def fork_and_say() -> int:
     os.waitpid(child, 0)
     print("in the parent")
     return child
+
+
+@remote(impatient, method="GET", path="/for-ever")
+async def for_ever() -> None:
+    await asyncio.sleep(PATIENCE * 2)
 
 
 @remote(with_env, method="GET", path="/variable")
@@ -287,6 +296,11 @@ def test_what_is_printed_between_two_calls_comes_with_the_second(capsys: pytest.
         time.sleep(0.001)
     pid()
     assert capsys.readouterr() == ("from a thread\nfrom a task\n", "")
+
+
+def test_a_resource_says_how_long_its_functions_may_take() -> None:
+    with pytest.raises(ExecutionTimeout, match=r"^Execution timeout on impatient after 0\.1s\n"):
+        asyncio.run(for_ever())
 
 
 def test_the_resources_env_is_there_in_its_worker_alone() -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from runpod_flash import ExecutionTimeout, SessionError, WorkerLost, _carry, _exchange
+from runpod_flash import ExecutionTimeout, LiveLoadBalancer, SessionError, WorkerLost, _carry, _exchange
 from runpod_flash._exchange import Exchange
 from runpod_flash._session import Session
 
+API = LiveLoadBalancer(name="my-api")
 
-def exchange(session: Session | None = None) -> Exchange:
-    return Exchange(session or Session(1, "token"), "my api", "f", b"head", b"body")
+
+def exchange(session: Session | None = None, resource: LiveLoadBalancer = API) -> Exchange:
+    return Exchange(session or Session(1, "token"), resource, "f", b"head", b"body")
 
 
 def record(kind: int, payload: bytes) -> bytes:
@@ -29,12 +31,19 @@ def sent(one: Exchange) -> tuple[bytes, bytes, bytes]:
     return head, body[4 : 4 + length], body[4 + length :]
 
 
+def test_a_resources_settings_go_with_its_calls() -> None:
+    head, context, _ = sent(exchange(resource=LiveLoadBalancer(name="a", executionTimeoutMs=1500, env={"FLASH_TEST_VARIABLE": "set"})))
+    assert b"\r\nx-flash-timeout-ms: 1500" in head
+    assert json.loads(context)["environ"]["FLASH_TEST_VARIABLE"] == "set"
+
+
 def test_the_first_call_on_an_endpoint_brings_the_context_and_later_ones_do_not() -> None:
     session = Session(1, "token")
     first = exchange(session)
     head, context, rest = sent(first)
-    assert head.startswith(b"POST /lb/my%20api/execute HTTP/1.1\r\n")
+    assert head.startswith(b"POST /lb/my-api/execute HTTP/1.1\r\n")
     assert b"authorization: Bearer token\r\n" in head
+    assert b"timeout" not in head
     assert set(json.loads(context)) == {"cwd", "sys_path", "argv", "environ", "main"}
     assert rest == struct.pack("<I", 4) + b"head" + b"body"
     assert first.settled(200)
@@ -43,7 +52,7 @@ def test_the_first_call_on_an_endpoint_brings_the_context_and_later_ones_do_not(
 
 def test_a_host_without_the_context_is_sent_it_once() -> None:
     session = Session(1, "token")
-    session.told.add("my api")
+    session.told.add("my-api")
     one = exchange(session)
     assert sent(one)[1] == b""
     one.take(428, b'{"detail": "no context"}')

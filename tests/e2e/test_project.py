@@ -33,16 +33,21 @@ def more():
 """
 
 SETTINGS = """
+import asyncio
 import os
 from runpod_flash import LiveLoadBalancer, remote
 
-left = LiveLoadBalancer(name="left", env={"SIDE": "left"})
+left = LiveLoadBalancer(name="left", env={"SIDE": "left"}, executionTimeoutMs=100)
 right = LiveLoadBalancer(name="right", env={"SIDE": "right"})
 at_import = os.environ["SIDE"]
 
 @remote(left, method="GET", path="/side", dependencies=["no-such-distribution>=1", "pydantic"])
 def left_side():
     return [at_import, os.environ["SIDE"]]
+
+@remote(left, method="GET", path="/late")
+async def late():
+    await asyncio.sleep(60)
 
 @remote(right, method="GET", path="/side")
 def right_side():
@@ -55,6 +60,13 @@ def test_a_resources_env_is_there_in_its_workers_alone(serve: Callable[..., Flas
     flash = serve(tmp_path)
     assert flash.request("GET", "/lb/left/side").json() == ["left", "left"]
     assert flash.request("GET", "/lb/right/side").json() == ["right", "right"]
+
+
+def test_a_resource_says_how_long_its_functions_may_take(serve: Callable[..., Flash], tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(SETTINGS)
+    late = serve(tmp_path).request("GET", "/lb/left/late")
+    assert late.status == 504
+    assert late.json()["detail"] == "Execution timeout on left after 0.1s"
 
 
 def test_what_a_function_needs_and_the_interpreter_lacks_is_warned_of(serve: Callable[..., Flash], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 //! requests with the session's token; never for one that a browser sends (`Origin`).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Buf;
 use flash_workers::Call;
@@ -12,6 +13,9 @@ use hyper::body::Incoming;
 
 use crate::answer::{Payload, detail};
 use crate::gateway::Gateway;
+
+/// How long the call may take, in milliseconds.
+const TIMEOUT: &str = "x-flash-timeout-ms";
 
 pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: Incoming, local: IpAddr) -> Response<Payload> {
     let Some(token) = gateway.token().filter(|_| local.is_loopback()) else {
@@ -51,9 +55,10 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
     } else if !endpoint.pool.has_context() {
         return detail(StatusCode::PRECONDITION_REQUIRED, "this endpoint's first call brings the caller's context");
     }
-    let events = endpoint.pool.call(Call { body });
-    let mut response =
-        Response::new(Payload::Records { events, endpoint: name.to_owned(), timeout: gateway.settings.timeout, ended: false });
+    let timeout = head.headers.get(TIMEOUT).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
+    let events = endpoint.pool.call(Call { body, timeout });
+    let timeout = timeout.unwrap_or(endpoint.pool.timeout());
+    let mut response = Response::new(Payload::Records { events, endpoint: name.to_owned(), timeout, ended: false });
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-flash-records"));
     response
 }

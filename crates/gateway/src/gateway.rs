@@ -30,7 +30,7 @@ pub struct Settings {
     pub call_bytes: usize,
     /// Longest wait for a request's head, and for the first byte on a new connection.
     pub head_timeout: Duration,
-    /// Longest time from a request's head to its answer.
+    /// Longest time from a request's head to its answer, where the endpoint says nothing else; and for its body to come.
     pub timeout: Duration,
     /// Open connections; a further one waits until another ends.
     pub connections: usize,
@@ -197,7 +197,7 @@ impl Gateway {
             content_type: head.headers.get(header::CONTENT_TYPE).map(|value| Bytes::copy_from_slice(value.as_bytes())),
         };
         let outcome = endpoint.pool.request(Work { route: route as u16, head, body, tag }).await;
-        answer::outcome(&endpoint.name, outcome, self.settings.timeout, id)
+        answer::outcome(&endpoint.name, outcome, endpoint.pool.timeout(), id)
     }
 
     /// The whole body, within its limit and its time.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::{Diagnostic, EndpointName, Location, Method, PathPattern};
 
@@ -14,6 +15,8 @@ pub struct Endpoint {
     pub class: ResourceClass,
     /// How many workers it may have.
     pub workers: Workers,
+    /// How long a function may take, where that is said.
+    pub timeout: Option<Duration>,
     /// Its functions, in the order of their declaration.
     pub functions: Vec<Function>,
     /// Where it is declared.

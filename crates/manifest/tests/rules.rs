@@ -104,6 +104,7 @@ fn endpoint(name: &str, routes: &[Route]) -> Endpoint {
         name: name.parse().expect("the test's names are legal"),
         class: ResourceClass::LiveLoadBalancer,
         workers: Workers::default(),
+        timeout: None,
         functions: functions.collect(),
         location: location(1),
     }

@@ -318,6 +318,10 @@ fn form(from: &Expr, depth: usize) -> Form {
         Expr::Tuple(ast::ExprTuple { elts, .. }) | Expr::List(ast::ExprList { elts, .. }) => Form::List(items(elts, depth)),
         Expr::FString(string) => format(string, depth),
         Expr::BinOp(operation) if operation.op == Operator::Add => Form::Add(boxed(&operation.left), boxed(&operation.right)),
+        Expr::UnaryOp(ast::ExprUnaryOp { op: UnaryOp::USub, operand, .. }) => match form(operand, depth) {
+            Form::Whole(whole) => Form::Whole(-whole),
+            _ => Form::Other,
+        },
         Expr::UnaryOp(operation) if operation.op == UnaryOp::Not => Form::Not(boxed(&operation.operand)),
         Expr::Compare(compare) => match (&*compare.ops, &*compare.comparators) {
             ([operator @ (ast::CmpOp::Eq | ast::CmpOp::NotEq)], [right]) => {

@@ -59,6 +59,7 @@ impl Declarations {
                     name: resource.name.clone(),
                     class: resource.class,
                     workers: resource.workers,
+                    timeout: resource.timeout,
                     functions: Vec::new(),
                     location: resource.location.clone(),
                 });

@@ -1,6 +1,7 @@
 //! Endpoints as they are declared: `LiveLoadBalancer(name="my-api", workersMax=3)`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flash_manifest::{Diagnostic, EndpointName, ResourceClass, Workers};
 use ruff_text_size::Ranged;
@@ -16,13 +17,15 @@ impl Resolver {
         if let Some(known) = self.resources.get(&key) {
             return known.clone().ok_or(Stop::Reported);
         }
-        let (name, workers) = (self.name(class, call, place), self.workers(class, call, place));
+        let name = self.name(class, call, place);
+        let workers = self.workers(class, call, place);
+        let timeout = self.timeout(class, call, place);
         let mut keep = |problem| self.errors.push(problem);
-        let (name, workers) = (name.map_err(&mut keep), workers.map_err(&mut keep));
-        let resource = match (name, workers) {
-            (Ok(name), Ok(workers)) => {
+        let (name, workers, timeout) = (name.map_err(&mut keep), workers.map_err(&mut keep), timeout.map_err(&mut keep));
+        let resource = match (name, workers, timeout) {
+            (Ok(name), Ok(workers), Ok(timeout)) => {
                 let location = place.module.source.location(call.range.start());
-                Some(Arc::new(Resource { name, class, workers, key: key.clone(), location }))
+                Some(Arc::new(Resource { name, class, workers, timeout, key: key.clone(), location }))
             }
             _ => None,
         };
@@ -62,24 +65,39 @@ impl Resolver {
 
     fn workers(&mut self, class: ResourceClass, call: &Call, place: &Place) -> Result<Workers, Diagnostic> {
         let default = Workers::default();
-        let least = self.count(class, call, "workersMin", default.least(), place)?;
-        let most = self.count(class, call, "workersMax", default.most(), place)?;
+        let mut count = |name, default| {
+            let given = self.count(class, call, name, ("workers", "so many workers are kept, or allowed", 1), place)?;
+            Ok(given.unwrap_or(default))
+        };
+        let (least, most) = (count("workersMin", default.least())?, count("workersMax", default.most())?);
         Workers::new(least, most).map_err(|problem| place.module.source.point(problem, call.range.start()))
     }
 
-    fn count(&mut self, class: ResourceClass, call: &Call, name: &str, default: u32, place: &Place) -> Result<u32, Diagnostic> {
-        let Some(given) = field(call, name) else { return Ok(default) };
+    /// `executionTimeoutMs`, where 0 stands for none.
+    fn timeout(&mut self, class: ResourceClass, call: &Call, place: &Place) -> Result<Option<Duration>, Diagnostic> {
+        let milliseconds = ("milliseconds", "a function that takes longer is given up", 30_000);
+        let given = self.count(class, call, "executionTimeoutMs", milliseconds, place)?;
+        Ok(given.filter(|milliseconds| *milliseconds > 0).map(|milliseconds| Duration::from_millis(milliseconds.into())))
+    }
+
+    /// A field that is a number of things: what they are, why one says so, and how many to suggest.
+    fn count(
+        &mut self,
+        class: ResourceClass,
+        call: &Call,
+        name: &str,
+        (things, why, example): (&str, &str, u32),
+        place: &Place,
+    ) -> Result<Option<u32>, Diagnostic> {
+        let Some(given) = field(call, name) else { return Ok(None) };
         let wrong = |got: String| {
-            let problem = Diagnostic::error(
-                format!("{name} is a number of workers. Got: {got}"),
-                "so many workers are kept, or allowed",
-                format!("{class}(..., {name}=1)"),
-            );
+            let problem =
+                Diagnostic::error(format!("{name} is a number of {things}. Got: {got}"), why, format!("{class}(..., {name}={example})"));
             place.module.source.point(problem, given.start())
         };
         match self.evaluate(given, place) {
-            Ok(Value::None) => Ok(default),
-            Ok(Value::Whole(number)) => u32::try_from(number).map_err(|_| wrong(number.to_string())),
+            Ok(Value::None) => Ok(None),
+            Ok(Value::Whole(number)) => u32::try_from(number).map(Some).map_err(|_| wrong(number.to_string())),
             Ok(other) => Err(wrong(other.to_string())),
             Err(Stop::Unresolved(why)) => Err(why.about(name)),
             Err(Stop::Reported) => Err(wrong(place.module.source.snippet(given))),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flash_manifest::{Diagnostic, EndpointName, Location, ResourceClass, Workers, nearest};
 use ruff_text_size::{TextRange, TextSize};
@@ -41,6 +42,7 @@ pub(crate) struct Resource {
     pub(crate) name: EndpointName,
     pub(crate) class: ResourceClass,
     pub(crate) workers: Workers,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) key: ResourceKey,
     pub(crate) location: Location,
 }

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{API, IMPORT, Tree, guide, module, routes, summary};
 use flash_manifest::{Kind, Nature, ResourceClass};
 
@@ -139,14 +141,27 @@ fn classes_of_resources_are_told_apart() {
     for class in ResourceClass::ALL {
         let route = if class.kind() == Kind::LoadBalanced { ", method='GET', path='/a'" } else { "" };
         let project = module(&format!(
-            "from runpod_flash import {class}, remote\nr = {class}(name='r', imageName='x', workersMin=1, workersMax=3)\n\
+            "from runpod_flash import {class}, remote\nr = {class}(name='r', imageName='x', workersMin=1, workersMax=3, executionTimeoutMs=1500)\n\
              @remote(r{route})\ndef f(): ...\n"
         ));
         let endpoint = &project.endpoints[0];
         assert_eq!(endpoint.class, class);
         assert_eq!((endpoint.workers.least(), endpoint.workers.most()), (1, 3));
+        assert_eq!(endpoint.timeout, Some(Duration::from_millis(1500)));
         assert_eq!(endpoint.functions[0].route.is_some(), class.kind() == Kind::LoadBalanced);
     }
+}
+
+#[test]
+fn a_timeout_of_nothing_is_none() {
+    let timeout = |given: &str| {
+        let declared = format!("LiveLoadBalancer(name='r'{given})");
+        module(&format!("{IMPORT}@remote({declared}, method='GET', path='/a')\ndef f(): ...\n")).endpoints[0].timeout
+    };
+    assert_eq!(timeout(""), None);
+    assert_eq!(timeout(", executionTimeoutMs=0"), None);
+    assert_eq!(timeout(", executionTimeoutMs=None"), None);
+    assert_eq!(timeout(", executionTimeoutMs=250"), Some(Duration::from_millis(250)));
 }
 
 #[test]

@@ -130,6 +130,8 @@ fn endpoints_are_checked_where_they_are_declared() {
     check("LiveLoadBalancer(name=1)", "the name of an endpoint is a text. Got: 1");
     check("LiveLoadBalancer(name=os.environ['N'])", "the endpoint's name cannot be told from the source: `os.environ['N']`");
     check("LiveLoadBalancer(name='a', workersMin=5)", "workersMin (5) cannot be greater than workersMax (1)");
+    check("LiveLoadBalancer(name='a', executionTimeoutMs=-1)", "executionTimeoutMs is a number of milliseconds. Got: -1");
+    check("LiveLoadBalancer(name='a', executionTimeoutMs='1s')", "executionTimeoutMs is a number of milliseconds. Got: '1s'");
     check("LiveLoadBalancer(name='a', workersMax='many')", "workersMax is a number of workers. Got: 'many'");
     check("LiveLoadBalancer(name='a', workersMax=int('3'))", "workersMax cannot be told from the source: `int('3')`");
 }

@@ -54,6 +54,8 @@ pub struct Request {
 pub struct Call {
     /// What the SDK sent, opaque here.
     pub body: Bytes,
+    /// How long it may take; without it, as long as the pool allows.
+    pub timeout: Option<Duration>,
 }
 
 /// What became of a request.
@@ -211,6 +213,11 @@ impl Pool {
         &self.inner.name
     }
 
+    /// How long a request may take.
+    pub fn timeout(&self) -> Duration {
+        self.inner.settings.timeout
+    }
+
     /// Sends a request to a worker and waits for what becomes of it. Dropping the future gives the request up: what has begun runs to
     /// its end all the same.
     pub async fn request(&self, request: Request) -> Outcome {
@@ -238,7 +245,7 @@ impl Pool {
             drop(sender.send(Event::Output(stream, text)));
         }
         drop(shared);
-        let deadline = Instant::now() + self.inner.settings.timeout;
+        let deadline = Instant::now() + call.timeout.unwrap_or(self.inner.settings.timeout);
         let job = Job { work: Work::Call, body: call.body, deadline };
         let submission = match self.submit(job, Reply::Call(sender.clone())) {
             Ok(submission) => Some(submission),

@@ -93,7 +93,7 @@ def _loads(function: str, body: bytes) -> Any:
         raise CannotCarry(
             f"the arguments of `{function}` cannot be read in the worker",
             why=f"{type(problem).__name__}: {problem}".replace(modules.MAIN, "__main__"),
-            remedy='what travels by its name (a class, a function) is defined at the top level of a module, not under '
+            remedy="what travels by its name (a class, a function) is defined at the top level of a module, not under "
             '`if __name__ == "__main__":`'
             if isinstance(problem, (AttributeError, ImportError))
             else "see to it that pickle can read back what it writes of them: `pickle.loads(pickle.dumps(argument))`",
