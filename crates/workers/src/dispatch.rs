@@ -417,6 +417,10 @@ impl<R> Lane<R> {
         let slot = (request & 0xFFFF) as u16;
         let in_flight = self.slots[usize::from(slot)].in_flight.take()?;
         self.stalled = false; // it answers again
+        if !self.accepting {
+            let overdue = |slot: &Slot<R>| slot.in_flight.as_ref().is_some_and(|other| other.expired);
+            self.accepting = !self.slots.iter().any(overdue);
+        }
         self.rests.retain(|(other, _)| *other != request);
         self.free.push(slot);
         in_flight.reply

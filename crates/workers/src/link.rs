@@ -11,10 +11,10 @@ use tokio::net::UnixStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::dispatch::WorkerId;
+use crate::dispatch::{Answer, WorkerId};
 use crate::error::Error;
 use crate::page::{Cells, Page};
-use crate::pool::{Event, Inner, Outcome, Reply};
+use crate::pool::{Event, Inner, Outcome, Reply, Shared};
 use crate::printed::Pipes;
 use crate::process::Process;
 
@@ -154,41 +154,48 @@ impl Link {
     /// Handles every whole frame.
     fn take(&mut self, inner: &Inner, id: WorkerId) -> Result<(), Error> {
         let mut done = Vec::new();
-        {
+        let taken = {
             let mut shared = inner.lock();
-            let shared = &mut *shared;
-            while let Some(frame) = self.decoder.next_frame().map_err(|_| Error::Protocol)? {
-                let request = frame.request;
-                match frame.kind {
-                    Kind::Answer => {
-                        let head = wire::decode_answer(frame).map_err(|_| Error::Protocol)?;
-                        done.extend(shared.dispatcher.answered(id, request, head).map_err(|_| Error::Protocol)?);
-                    }
-                    Kind::Chunk => {
-                        let (more, piece) = wire::decode_chunk(frame).map_err(|_| Error::Protocol)?;
-                        done.extend(shared.dispatcher.continued(id, request, more, &piece).map_err(|_| Error::Protocol)?);
-                    }
-                    Kind::Output => {
-                        let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
-                        match shared.dispatcher.reply(id, request) {
-                            Some(Reply::Call(events)) => drop(events.send(Event::Output(stream, text))), // unheard is fine
-                            Some(Reply::Request { tag, .. }) => {
-                                let tag = *tag;
-                                inner.print(Some(tag), stream, &String::from_utf8_lossy(&text));
-                            }
-                            None => inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text)),
-                        }
-                    }
-                    _ => return Err(Error::Protocol),
-                }
-            }
-            if !done.is_empty() {
+            let taken = self.take_frames(inner, id, &mut shared, &mut done);
+            if taken.is_ok() {
+                // Slots are free again, also of requests that nobody waited for any more.
                 let told = shared.dispatcher.pump();
                 shared.wake(&told);
             }
-        }
+            taken
+        };
+        // What came before a breach was good.
         for (reply, answer) in done {
             reply.give(Outcome::Answered(answer));
+        }
+        taken
+    }
+
+    fn take_frames(&mut self, inner: &Inner, id: WorkerId, shared: &mut Shared, done: &mut Vec<(Reply, Answer)>) -> Result<(), Error> {
+        while let Some(frame) = self.decoder.next_frame().map_err(|_| Error::Protocol)? {
+            let request = frame.request;
+            match frame.kind {
+                Kind::Answer => {
+                    let head = wire::decode_answer(frame).map_err(|_| Error::Protocol)?;
+                    done.extend(shared.dispatcher.answered(id, request, head).map_err(|_| Error::Protocol)?);
+                }
+                Kind::Chunk => {
+                    let (more, piece) = wire::decode_chunk(frame).map_err(|_| Error::Protocol)?;
+                    done.extend(shared.dispatcher.continued(id, request, more, &piece).map_err(|_| Error::Protocol)?);
+                }
+                Kind::Output => {
+                    let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
+                    match shared.dispatcher.reply(id, request) {
+                        Some(Reply::Call(events)) => drop(events.send(Event::Output(stream, text))), // unheard is fine
+                        Some(Reply::Request { tag, .. }) => {
+                            let tag = *tag;
+                            inner.print(Some(tag), stream, &String::from_utf8_lossy(&text));
+                        }
+                        None => inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text)),
+                    }
+                }
+                _ => return Err(Error::Protocol),
+            }
         }
         Ok(())
     }

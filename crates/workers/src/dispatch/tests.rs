@@ -216,6 +216,18 @@ fn a_worker_that_goes_on_past_the_grace_is_replaced_once_its_other_requests_are_
 }
 
 #[test]
+fn a_worker_that_answers_past_the_grace_after_all_gets_requests_again() {
+    let mut trial = Trial::with(2, 2, &[FIRST]);
+    trial.submit("slow");
+    let slow = trial.sent(FIRST)[0].1;
+    trial.sweep_after(30);
+    trial.sweep_after(36);
+    assert_eq!(trial.submit("late"), None, "it gets nothing new until then");
+    trial.answer(FIRST, slow);
+    assert_eq!(trial.dispatcher.pump(), [FIRST]);
+}
+
+#[test]
 fn a_second_grace_is_the_last() {
     let mut trial = Trial::with(2, 2, &[FIRST]);
     trial.submit("stuck");
