@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flash_gateway::{Access, Endpoint, Gateway, Settings};
 use flash_manifest::{Diagnostic, Kind, Project, Route};
-use flash_workers::{Base, Interpreter, Limits, MAX_SLOTS, Pool, Status};
+use flash_workers::{Base, Interpreter, Limits, MAX_SLOTS, Pool, Program, Status};
 use owo_colors::OwoColorize as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,6 +33,9 @@ pub struct Arguments {
     /// The interpreter; without it that of VIRTUAL_ENV, the nearest .venv, or the one beside flash
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
+    /// Run the functions by a program that speaks docs/wire.md, in Python's place
+    #[arg(long, hide = true, value_name = "PROGRAM")]
+    runtime: Option<PathBuf>,
 }
 
 /// The first port to try, and how many after it.
@@ -106,11 +109,17 @@ async fn serve(arguments: &Arguments, project: &Project) -> Result<(), Failure> 
             format!("pip uninstall -y runpod-flash\npip install --force-reinstall --no-deps {}", interpreter::origin(directory)),
         ));
     }
-    let interpreter = Interpreter { python: choice.python.clone(), package, routes: true };
+    let program = match &arguments.runtime {
+        Some(path) => Program::Native { path: path.clone(), arguments: Vec::new() },
+        None => Interpreter { python: choice.python.clone(), package, routes: true }.into(),
+    };
     let printed = log.clone();
-    let base = Arc::new(Base::new(interpreter, Arc::new(move |text| printed.printed(&text))));
+    let base = Arc::new(Base::new(program, Arc::new(move |text| printed.printed(&text))));
     let zygote = base.zygote().await.map_err(|error| Failure::new(Fault::Request, Trouble::from(&error)))?;
-    anstream::eprintln!("Python {} at {} ({})", zygote.about.python, zygote.about.executable, choice.because);
+    match &zygote.about.python {
+        Some(version) => anstream::eprintln!("Python {version} at {} ({})", zygote.about.executable, choice.because),
+        None => anstream::eprintln!("{} runs the functions (--runtime)", zygote.about.executable),
+    }
 
     // Workers call functions of other endpoints here as well; nobody else knows the token.
     let token = address.ip().is_loopback().then(|| token().map_err(failed("cannot draw a random number"))).transpose()?;

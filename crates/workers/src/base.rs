@@ -1,11 +1,11 @@
-//! The base zygote of an interpreter: started when first needed, started again when it died.
+//! The base zygote of a program: started when first needed, started again when it died.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
 use crate::error::Error;
-use crate::interpreter::Interpreter;
+use crate::interpreter::Program;
 use crate::printed::Pipes;
 use crate::zygote::Zygote;
 
@@ -25,17 +25,17 @@ pub struct Printed<'a> {
 /// Where printed text goes. It must not block for long: it is called on the request path.
 pub type Sink = Arc<dyn Fn(Printed<'_>) + Send + Sync>;
 
-/// An interpreter's base zygote, shared by all pools that run in it.
+/// A program's base zygote, shared by all pools that run in it.
 pub struct Base {
-    interpreter: Interpreter,
+    program: Program,
     sink: Sink,
     zygote: Mutex<Option<Zygote>>,
 }
 
 impl Base {
     /// Starts nothing yet.
-    pub fn new(interpreter: Interpreter, sink: Sink) -> Self {
-        Self { interpreter, sink, zygote: Mutex::new(None) }
+    pub fn new(program: impl Into<Program>, sink: Sink) -> Self {
+        Self { program: program.into(), sink, zygote: Mutex::new(None) }
     }
 
     /// The running base zygote.
@@ -49,7 +49,7 @@ impl Base {
         }
         let (pipes, printed) = Pipes::new()?;
         self.print_all(pipes, None);
-        let started = Zygote::start(&self.interpreter, printed).await?;
+        let started = Zygote::start(&self.program, printed).await?;
         *zygote = Some(started.clone());
         Ok(started)
     }

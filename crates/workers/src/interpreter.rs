@@ -1,8 +1,29 @@
-//! The Python that workers run in, and how its base zygote is started.
+//! The program that is a base zygote, and how it is started: a Python with our package, or any other that speaks the wire.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
+
+/// What is started as a base zygote.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// Python, with `runpod_flash`.
+    Python(Interpreter),
+    /// An executable that speaks the wire by itself (`docs/wire.md`).
+    Native {
+        /// Where it is; a name is looked up in `PATH`.
+        path: PathBuf,
+        /// What it is told before the host's options.
+        arguments: Vec<OsString>,
+    },
+}
+
+impl From<Interpreter> for Program {
+    fn from(interpreter: Interpreter) -> Self {
+        Self::Python(interpreter)
+    }
+}
 
 /// An interpreter, and where the worker's package is.
 #[derive(Clone, Debug)]
@@ -45,13 +66,28 @@ if package:
 import runpod_flash._worker.__main__
 "#;
 
-impl Interpreter {
+impl Program {
+    /// The executable.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Python(interpreter) => &interpreter.python,
+            Self::Native { path, .. } => path,
+        }
+    }
+
     /// The command of its base zygote; the caller sets the standard streams.
     pub(crate) fn command(&self) -> Command {
-        let options = serde_json::json!({ "routes": self.routes, "parent": std::process::id() });
-        let mut command = Command::new(&self.python);
-        command.arg("-c").arg(BOOT).arg(options.to_string());
-        command.arg(self.package.as_deref().unwrap_or_else(|| "".as_ref()));
+        let mut command = Command::new(self.path());
+        let parent = std::process::id();
+        match self {
+            Self::Python(Interpreter { package, routes, .. }) => {
+                command.arg("-c").arg(BOOT).arg(serde_json::json!({ "routes": routes, "parent": parent }).to_string());
+                command.arg(package.as_deref().unwrap_or_else(|| "".as_ref()));
+            }
+            Self::Native { arguments, .. } => {
+                command.args(arguments).arg(serde_json::json!({ "parent": parent }).to_string());
+            }
+        }
         // A process group of its own: Ctrl-C in the terminal is for the host, which drains.
         command.process_group(0).kill_on_drop(true);
         command

@@ -17,7 +17,7 @@ mod zygote;
 pub use base::{Base, Printed, Sink};
 pub use dispatch::{Answer, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
-pub use interpreter::Interpreter;
+pub use interpreter::{Interpreter, Program};
 pub use pool::{Call, Event, Events, Outcome, Pool, Request, Settings, Status};
 pub use process::watched;
 pub use zygote::Hello;

@@ -21,7 +21,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
-use crate::interpreter::Interpreter;
+use crate::interpreter::Program;
 use crate::process::{Process, watched};
 
 /// The longest frame on a control channel, in bytes.
@@ -40,15 +40,15 @@ struct Order {
 #[derive(Clone, Debug)]
 pub struct Zygote {
     orders: mpsc::Sender<Order>,
-    /// The interpreter, as HELLO said; a project's zygote inherits it.
+    /// The program, as HELLO said; a project's zygote inherits it.
     pub about: Arc<Hello>,
 }
 
-/// What a base zygote says of its interpreter.
+/// What a base zygote says of its program.
 #[derive(Debug, Deserialize)]
 pub struct Hello {
-    /// Its version, as `3.12.1`.
-    pub python: String,
+    /// Its version, as `3.12.1`; `None` where it is no Python.
+    pub python: Option<String>,
     /// Its path.
     pub executable: String,
     /// The process.
@@ -67,32 +67,32 @@ pub(crate) fn control_pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Zygote {
-    /// Starts the base zygote of an interpreter; `printed` become its standard streams.
+    /// Starts the base zygote of a program; `printed` become its standard streams.
     ///
     /// # Errors
     /// When the interpreter does not start, says nothing, is too old, lacks what it needs, or is of another version than this host.
-    pub(crate) async fn start(interpreter: &Interpreter, printed: [OwnedFd; 2]) -> Result<Self, Error> {
+    pub(crate) async fn start(program: &Program, printed: [OwnedFd; 2]) -> Result<Self, Error> {
         let (ours, theirs) = control_pair().map_err(Error::System)?;
-        let mut command = interpreter.command();
+        let mut command = program.command();
         command.stdin(Stdio::from(theirs));
         let [out, err] = printed;
         command.stdout(Stdio::from(out)).stderr(Stdio::from(err));
-        let mut child = command.spawn().map_err(|cause| Error::NoInterpreter { python: interpreter.python.clone(), cause })?;
+        let mut child = command.spawn().map_err(|cause| Error::NoInterpreter { python: program.path().to_owned(), cause })?;
         drop(command);
         let control = watched(ours).map_err(Error::System)?;
         let Ok(first) = tokio::time::timeout(HELLO_LIMIT, receive(&control)).await else {
             child.kill().await.map_err(Error::System)?;
-            return Err(Error::Silent { python: interpreter.python.clone(), limit: HELLO_LIMIT });
+            return Err(Error::Silent { python: program.path().to_owned(), limit: HELLO_LIMIT });
         };
         let (frame, _) = match first {
             Ok(Some(received)) => received,
             Ok(None) | Err(_) => {
                 drop(control); // whatever it is, it ends with its channel
                 let status = child.wait().await.map_err(Error::System)?;
-                return Err(Error::NotStarted { python: interpreter.python.clone(), status });
+                return Err(Error::NotStarted { python: program.path().to_owned(), status });
             }
         };
-        let hello = check_hello(interpreter, &frame)?;
+        let hello = check_hello(program, &frame)?;
         let (orders, queue) = mpsc::channel(16);
         tokio::spawn(async move {
             serve(control, queue).await;
@@ -147,8 +147,8 @@ struct Ready {
     changes: Vec<String>,
 }
 
-fn check_hello(interpreter: &Interpreter, frame: &Frame) -> Result<Hello, Error> {
-    let python = interpreter.python.clone();
+fn check_hello(program: &Program, frame: &Frame) -> Result<Hello, Error> {
+    let python = program.path().to_owned();
     match frame.kind {
         Kind::Hello => {}
         Kind::Failed => return Err(Error::CannotLoad(serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?)),
