@@ -33,6 +33,9 @@ pub struct Arguments {
     /// The interpreter; without it that of VIRTUAL_ENV, the nearest .venv, or the one beside flash
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
+    /// How many workers each endpoint has; each keeps its own state in module globals
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=WORKERS))]
+    workers: u16,
     /// Run the functions by a program that speaks docs/wire.md, in Python's place
     #[arg(long, hide = true, value_name = "PROGRAM")]
     runtime: Option<PathBuf>,
@@ -41,6 +44,8 @@ pub struct Arguments {
 /// The first port to try, and how many after it.
 const PORT: u16 = 8888;
 const PORTS: u16 = 100;
+/// The most workers that an endpoint may have: a guard against a slip of the finger.
+const WORKERS: i64 = 1024;
 /// Requests that may wait for a slot, an endpoint: about what a full worker gets through within the time that a request has.
 const WAITING: usize = 4096;
 /// How long after its deadline a function may go on before its worker is replaced.
@@ -132,12 +137,8 @@ async fn serve(arguments: &Arguments, project: &Project) -> Result<(), Failure> 
     let gateway = Arc::new(gateway.with_observer(Arc::new(move |finished| observed.request(&finished))));
     let host = token.map(|token| serde_json::json!({ "port": address.port(), "token": token }));
     for endpoint in &endpoints {
-        let pool = Pool::start(
-            endpoint.name.as_str(),
-            base.clone(),
-            config(endpoint, &host),
-            pool_settings(endpoint.timeout.unwrap_or(settings.timeout)),
-        );
+        let timeout = endpoint.timeout.unwrap_or(settings.timeout);
+        let pool = Pool::start(endpoint.name.as_str(), base.clone(), config(endpoint, &host), pool_settings(timeout, arguments.workers));
         let routes = endpoint
             .functions
             .iter()
@@ -186,10 +187,10 @@ fn choose(arguments: &Arguments) -> Choice {
     interpreter::choose(arguments.python.as_deref(), std::env::var_os("VIRTUAL_ENV"), directory, flash.as_deref())
 }
 
-fn pool_settings(timeout: Duration) -> flash_workers::Settings {
+fn pool_settings(timeout: Duration, workers: u16) -> flash_workers::Settings {
     flash_workers::Settings {
         limits: Limits { slots: MAX_SLOTS, waiting: WAITING, grace: GRACE },
-        workers: 1,
+        workers: workers.into(),
         timeout,
         start_timeout: START_TIMEOUT,
         replace_stuck: true,

@@ -177,3 +177,28 @@ def test_killed_zygotes_are_replaced_and_leave_nothing_behind(serve: Callable[..
 def parent_of(pid: int) -> int:
     """The number of a process's parent, from /proc/PID/stat: the second field after the name, which is in parentheses."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_each_of_several_workers_keeps_its_own_state(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
+    functions = """
+import os
+
+calls = 0
+
+@remote(api, method="GET", path="/count")
+def count() -> list[int]:
+    global calls
+    calls += 1
+    return [os.getpid(), calls]
+"""
+    flash = serve(program(functions), "--workers", "2")
+    counts: dict[int, list[int]] = {}
+
+    def ask(_: int) -> None:
+        pid, calls = flash.request("GET", "/lb/app/count").json()
+        counts.setdefault(pid, []).append(calls)
+
+    with ThreadPoolExecutor(8) as pool:
+        wait_for(lambda: list(pool.map(ask, range(8))) and len(counts) == 2, "both workers to answer")
+    for calls in counts.values():
+        assert sorted(calls) == list(range(1, len(calls) + 1))
