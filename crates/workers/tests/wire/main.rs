@@ -1,0 +1,8 @@
+//! The host against workers that keep to the wire and workers that do not: real processes and sockets, no Python.
+
+mod bodies;
+mod breaches;
+mod deaths;
+mod slots;
+mod starts;
+mod trial;
