@@ -1,14 +1,17 @@
 //! `cargo xtask bench`: how fast `flash` is, beside bare hyper and FastAPI, measured in one run.
 //!
-//! All servers are up all the time, and take turns at the load, round by round: what else happens on the machine
+//! All servers of a part are up all the time, and take turns at the load, round by round: what else happens on the machine
 //! then happens to all of them. A figure is the median of its rounds; a ratio, the median of the rounds' ratios.
 
 mod figures;
+mod grid;
 mod load;
 mod machine;
+mod once;
+mod rates;
 mod report;
-mod startup;
-mod subject;
+mod servers;
+mod uneven;
 
 use std::num::NonZeroU32;
 use std::process::Command;
@@ -17,10 +20,10 @@ use crate::environment::{Environment, Profile};
 use crate::failure::Failure;
 use crate::{process, project};
 
-use figures::Rounds;
-use load::Load;
-use report::Report;
-use subject::{Servers, Subject};
+use grid::{Cell, Grid};
+use once::Once;
+use rates::Rates;
+use uneven::Uneven;
 
 /// Options of `bench`.
 #[derive(clap::Args)]
@@ -29,19 +32,80 @@ pub struct Arguments {
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
     /// How long a turn takes
-    #[arg(long, default_value = "4")]
+    #[arg(long, default_value = "3")]
     seconds: NonZeroU32,
+    /// How long a turn takes in the grid, which has many
+    #[arg(long, default_value = "1")]
+    grid_seconds: NonZeroU32,
+    /// Measure these parts alone
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Measure these kinds of functions of the grid alone, and keep nothing
+    #[arg(long, value_delimiter = ',')]
+    cells: Vec<Cell>,
     /// Make the environments with this Python rather than the first one found
     #[arg(long)]
     python: Option<String>,
 }
 
-/// How many connections send requests, each one at a time.
-const CONNECTIONS: [u32; 2] = [64, 1];
+impl Arguments {
+    /// What was asked for; everything, if nothing was.
+    fn parts(&self) -> Vec<Part> {
+        match (&self.cells[..], &self.only[..]) {
+            ([], []) => Part::ALL.to_vec(),
+            ([], only) => only.to_vec(),
+            (_, _) => vec![Part::Grid],
+        }
+    }
+}
+
+/// What is measured by itself, and has its own place in bench/README.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The smallest request, beside bare hyper's and FastAPI's; floors and targets
+    Rates,
+    /// What happens once: a script's first call, a worker's replacement, memory
+    Once,
+    /// Seven kinds of functions at three numbers of connections
+    Grid,
+    /// A function that is quick but for one call in a hundred
+    Uneven,
+}
+
+impl Part {
+    const ALL: [Self; 4] = [Self::Rates, Self::Once, Self::Grid, Self::Uneven];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rates => "rates",
+            Self::Once => "once",
+            Self::Grid => "grid",
+            Self::Uneven => "uneven",
+        }
+    }
+}
+
 /// A machine whose load average is higher has other things to do.
 const BUSY: f64 = 0.5;
-/// Before its figures count, a server has served this long: pools are filled, code is warm, `flash` knows its functions.
-const WARM_UP_SECONDS: u32 = 2;
+
+/// What `flash` with one worker could keep busy, also where the measurement finds the machine busy with other things.
+const HOST_AND_WORKER: u32 = 2;
+
+/// What all parts share.
+pub struct Bench<'a> {
+    arguments: &'a Arguments,
+    ours: Environment,
+    theirs: Environment,
+    /// How many cores `flash` with one worker may keep busy: others get as many.
+    cores: u32,
+}
+
+impl Bench<'_> {
+    /// The cores that servers share which are to have the same ones.
+    fn shared_cores(&self) -> Result<Vec<u32>, Failure> {
+        Ok(machine::cores()?.into_iter().take(self.cores as usize).collect())
+    }
+}
 
 /// Measures, prints the tables, and keeps them.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -56,42 +120,29 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     theirs.install(["-r", "bench/requirements.txt"])?;
     process::run(Command::new("cargo").args(["build", "--release", "--locked", "--package", "flash-bench"]))?;
 
-    let startup = startup::measure(&ours)?;
-    let mut servers = Servers::start(&ours, &theirs)?;
-    let idle_bytes = machine::resident_bytes(servers.of(Subject::Def).id())?;
-    let cores = warm_up(&servers)?;
-    let mut subjects = vec![Subject::Hyper, Subject::Def, Subject::Async, Subject::FastApi];
-    if cores > 1 {
-        servers.start_several(&theirs, cores)?;
-        subjects.push(Subject::FastApiSeveral(cores));
-    }
-
-    let mut rounds = Rounds::default();
-    for round in 1..=arguments.rounds.get() {
-        for connections in CONNECTIONS {
-            for &subject in &subjects {
-                let turn = servers.measure(subject, Load { connections, seconds: arguments.seconds.get() })?;
-                eprintln!("round {round}, {connections} connections, {subject}: {:.0} requests/s", turn.per_second);
-                rounds.add(connections, subject, turn);
-            }
-        }
-    }
-    let after_kill = startup::fork_to_first_answer(servers.of(Subject::Def))?;
+    let mut bench = Bench { arguments, ours, theirs, cores: 1 };
+    let flash = rates::flash(&bench)?;
+    let idle_bytes = machine::resident_bytes(flash.id())?;
+    bench.cores = rates::busy_cores(&flash)?.max(HOST_AND_WORKER).min(machine::cores()?.len() as u32);
+    let Arguments { rounds, seconds, grid_seconds, .. } = arguments;
     let machine = machine::describe()?;
-    let report = Report { arguments, machine: &machine, load_average, cores, rounds: &rounds, startup: &startup, after_kill, idle_bytes };
-    println!("{report}");
-    report.keep()
-}
-
-/// Serves each for a while; answers how many cores `flash` kept busy, rounded up.
-fn warm_up(servers: &Servers) -> Result<u32, Failure> {
-    let load = Load { connections: CONNECTIONS[0], seconds: WARM_UP_SECONDS };
-    let mut cores: f64 = 1.0;
-    for subject in [Subject::Hyper, Subject::FastApi, Subject::Def, Subject::Async] {
-        let turn = servers.measure(subject, load)?;
-        if matches!(subject, Subject::Def | Subject::Async) {
-            cores = cores.max(turn.cores());
+    for part in arguments.parts() {
+        let text = match part {
+            Part::Rates => {
+                let cores = bench.cores;
+                let header = format!("{rounds} rounds of {seconds} s. `flash`, with one worker, kept up to {cores} of the cores busy.\n");
+                header + &Rates::measure(&bench, &flash)?.to_string()
+            }
+            Part::Once => Once::measure(&bench.ours, &flash, idle_bytes)?.to_string(),
+            Part::Grid => format!("{rounds} rounds of {grid_seconds} s. ") + &Grid::measure(&bench)?.to_string(),
+            Part::Uneven => format!("{rounds} rounds of {seconds} s. ") + &Uneven::measure(&bench)?.to_string(),
+        };
+        let where_on = "shared by the load, the servers and their workers";
+        let text = format!("Machine: {machine}, {where_on}; load average before the bench: {load_average:.2}.\n{text}");
+        println!("{text}");
+        if arguments.cells.is_empty() {
+            report::keep(part, &text)?;
         }
     }
-    Ok(cores.ceil() as u32)
+    Ok(())
 }

@@ -66,6 +66,11 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// The number of its first process.
     pub fn id(&self) -> i32 {
         self.program.id()

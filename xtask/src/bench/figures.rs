@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::subject::Subject;
-
 /// What came of one turn of load.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
@@ -13,6 +11,8 @@ pub struct Turn {
     pub p50_us: f64,
     /// All but one in a hundred came within this time.
     pub p99_us: f64,
+    /// All but one in a thousand.
+    pub p999_us: f64,
     /// What the server's processes used of the processor, for a thousand requests.
     pub cpu_seconds_per_1000: f64,
     /// How much of its core the load generator used: near 1, it is the limit rather than the server.
@@ -26,36 +26,41 @@ impl Turn {
     }
 }
 
-/// All turns, by connections and subject, in the order of the rounds.
-#[derive(Default)]
-pub struct Rounds {
-    turns: BTreeMap<(u32, Subject), Vec<Turn>>,
+/// All turns, by what was measured, in the order of the rounds.
+pub struct Rounds<K> {
+    turns: BTreeMap<K, Vec<Turn>>,
 }
 
-impl Rounds {
+impl<K> Default for Rounds<K> {
+    fn default() -> Self {
+        Self { turns: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Copy> Rounds<K> {
     /// Adds the next round's turn.
-    pub fn add(&mut self, connections: u32, subject: Subject, turn: Turn) {
-        self.turns.entry((connections, subject)).or_default().push(turn);
+    pub fn add(&mut self, key: K, turn: Turn) {
+        self.turns.entry(key).or_default().push(turn);
     }
 
-    /// Who took part.
-    pub fn subjects(&self, connections: u32) -> impl Iterator<Item = Subject> {
-        self.turns.keys().filter(move |key| key.0 == connections).map(|key| key.1)
+    /// What was measured.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
+        self.turns.keys().copied()
     }
 
     /// The median over the rounds.
-    pub fn median(&self, connections: u32, subject: Subject, figure: impl Fn(&Turn) -> f64) -> f64 {
-        median(self.turns(connections, subject).iter().map(figure).collect())
+    pub fn median(&self, key: K, figure: impl Fn(&Turn) -> f64) -> f64 {
+        median(self.turns(key).iter().map(figure).collect())
     }
 
-    /// One subject's figure as a part of another's: the median of the rounds' ratios.
-    pub fn ratio(&self, connections: u32, subject: Subject, to: Subject, figure: impl Fn(&Turn) -> f64) -> f64 {
-        let pairs = self.turns(connections, subject).iter().zip(self.turns(connections, to));
+    /// A figure as a part of another's: the median of the rounds' ratios.
+    pub fn ratio(&self, key: K, to: K, figure: impl Fn(&Turn) -> f64) -> f64 {
+        let pairs = self.turns(key).iter().zip(self.turns(to));
         median(pairs.map(|(one, other)| figure(one) / figure(other)).collect())
     }
 
-    fn turns(&self, connections: u32, subject: Subject) -> &[Turn] {
-        self.turns.get(&(connections, subject)).map_or(&[], Vec::as_slice)
+    fn turns(&self, key: K) -> &[Turn] {
+        self.turns.get(&key).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -75,7 +80,7 @@ mod tests {
     use super::*;
 
     fn turn(per_second: f64) -> Turn {
-        Turn { per_second, p50_us: 100.0, p99_us: 200.0, cpu_seconds_per_1000: 0.02, load_cores: 0.5 }
+        Turn { per_second, p50_us: 100.0, p99_us: 200.0, p999_us: 300.0, cpu_seconds_per_1000: 0.02, load_cores: 0.5 }
     }
 
     #[test]
@@ -90,10 +95,10 @@ mod tests {
         let mut rounds = Rounds::default();
         // The machine was half as fast in the second round, for both.
         for (ours, hyper) in [(50.0, 100.0), (25.0, 50.0), (60.0, 100.0)] {
-            rounds.add(64, Subject::Def, turn(ours));
-            rounds.add(64, Subject::Hyper, turn(hyper));
+            rounds.add("ours", turn(ours));
+            rounds.add("hyper", turn(hyper));
         }
-        assert_eq!(rounds.ratio(64, Subject::Def, Subject::Hyper, |turn| turn.per_second), 0.5);
+        assert_eq!(rounds.ratio("ours", "hyper", |turn| turn.per_second), 0.5);
     }
 
     #[test]

@@ -3,12 +3,22 @@
 use std::process::Command;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::figures::Turn;
 use super::machine;
 use crate::failure::Failure;
 use crate::process;
 use crate::server::Server;
+
+/// What is asked, again and again.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Where.
+    pub path: &'a str,
+    /// JSON.
+    pub body: &'a str,
+}
 
 /// How much of it.
 #[derive(Clone, Copy)]
@@ -26,6 +36,7 @@ struct Outcome {
     duration_us: u64,
     p50_us: u64,
     p99_us: u64,
+    p999_us: u64,
     refused: u64,
     broken: u64,
 }
@@ -38,12 +49,19 @@ pub fn check_tool() -> Result<(), Failure> {
     })
 }
 
-/// Sends requests to a path of a server.
-pub fn make(server: &Server, path: &str, load: Load) -> Result<Turn, Failure> {
+/// Sends requests to a server, after a look at the answer: it must be this JSON.
+pub fn make(server: &Server, request: Request<'_>, expected: &Value, load: Load) -> Result<Turn, Failure> {
+    let Request { path, body } = request;
     let url = format!("{}{path}", server.url());
+    let answer = server.ask("POST", path, Some(body))?;
+    if answer.status != 200 || serde_json::from_str::<Value>(&answer.body).ok().as_ref() != Some(expected) {
+        let why = format!("it answers {} {:.200}", answer.status, answer.body);
+        let remedy = format!("make it answer 200 {:.200}", expected.to_string());
+        return Err(Failure::new(format!("{url} does not do what is measured"), why, remedy));
+    }
     let mut wrk = Command::new("wrk");
-    wrk.args(["--threads", "1", "--script", "bench/post.lua"]);
-    wrk.args(["--connections", &load.connections.to_string(), "--duration", &format!("{}s", load.seconds), &url]);
+    wrk.args(["--threads", "1", "--timeout", "30s", "--script", "bench/post.lua"]);
+    wrk.args(["--connections", &load.connections.to_string(), "--duration", &format!("{}s", load.seconds), &url, "--", body]);
     let before = machine::cpu_seconds(server.id())?;
     let before_load = machine::cpu_seconds_of_ended_children()?;
     let printed = process::read(&mut wrk)?;
@@ -53,7 +71,7 @@ pub fn make(server: &Server, path: &str, load: Load) -> Result<Turn, Failure> {
     let line = printed.lines().last().unwrap_or_default();
     let outcome: Outcome = serde_json::from_str(line)
         .map_err(|cause| Failure::new("`wrk` said something else than `bench/post.lua` tells it to", cause, "install wrk 4 or newer"))?;
-    let Outcome { requests, duration_us, p50_us, p99_us, refused, broken } = outcome;
+    let Outcome { requests, duration_us, p50_us, p99_us, p999_us, refused, broken } = outcome;
     if requests == 0 || refused + broken > 0 {
         let why = format!("of {requests} answers {refused} were refusals, and {broken} requests had none");
         return Err(Failure::new(format!("{url} does not stand the load"), why, "look at the server's output, in target/bench"));
@@ -63,6 +81,7 @@ pub fn make(server: &Server, path: &str, load: Load) -> Result<Turn, Failure> {
         per_second: requests as f64 / seconds,
         p50_us: p50_us as f64,
         p99_us: p99_us as f64,
+        p999_us: p999_us as f64,
         cpu_seconds_per_1000: used / (requests as f64 / 1000.0),
         load_cores: used_by_load / seconds,
     })

@@ -35,6 +35,24 @@ pub fn load_average() -> Result<f64, Failure> {
     last_minute.ok_or_else(|| unreadable("/proc/loadavg", "it does not begin with a number"))
 }
 
+/// The cores that this program, and so whatever it starts, may use.
+pub fn cores() -> Result<Vec<u32>, Failure> {
+    let path = "/proc/self/status";
+    let status = read(path)?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    list.and_then(|list| parse_cores(list.trim())).ok_or_else(|| unreadable(path, "it names no cores"))
+}
+
+/// `0-2,5`, as the kernel writes lists.
+fn parse_cores(list: &str) -> Option<Vec<u32>> {
+    let mut cores = Vec::new();
+    for range in list.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        cores.extend(first.parse::<u32>().ok()?..=last.parse().ok()?);
+    }
+    Some(cores)
+}
+
 /// The machine in a line: processor, cores, kernel.
 pub fn describe() -> Result<String, Failure> {
     let processors = read("/proc/cpuinfo")?;
@@ -98,6 +116,13 @@ mod tests {
     fn a_stat_is_read_behind_a_name_with_spaces_and_brackets() {
         let stat = parse_stat("7 (a) b (c) S 3 7 7 0 -1 0 0 0 0 0 100 20 3 1 20 0 1 0").expect("it is well formed");
         assert_eq!((stat.parent, stat.ticks, stat.ticks_of_children), (3, 120, 4));
+    }
+
+    #[test]
+    fn a_list_of_cores_may_have_ranges_and_gaps() {
+        assert_eq!(parse_cores("0-2,5"), Some(vec![0, 1, 2, 5]));
+        assert_eq!(parse_cores("3"), Some(vec![3]));
+        assert_eq!(parse_cores(""), None);
     }
 
     #[test]
