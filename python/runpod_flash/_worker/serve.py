@@ -2,7 +2,8 @@
 
 One thread does nearly everything. It runs an asyncio loop whose selector is ours: when frames have come, `select()` parses the batch,
 runs the quick `def`s of it on the spot and sends their answers with one system call, then makes tasks of the `async def`s, each of
-which takes its first step at once. asyncio sees only its own descriptors and timers, and of those tasks the ones that had to wait. A
+which takes its first step at once. A batch that takes longer than a quick `def` sends what it has answered so far, so that those callers
+can go on. asyncio sees only its own descriptors and timers, and of those tasks the ones that had to wait. A
 `def` that has not proved to be quick runs in one of `THREADS` threads (`handlers.Pace`).
 
 Invariants
@@ -129,6 +130,8 @@ class Worker:
         self.allow_inline = config["inline"]
         self.decoder = frames.Decoder()
         self.out: list[bytes] = []
+        #: When what is in `out` should not wait any longer for the rest of the batch.
+        self.due = 0.0
         self.partial: dict[int, tuple[tuple[Any, ...], list[bytes]]] = {}
         #: Requests of this batch that become tasks at its end, and tasks that wait for something.
         self.starting: dict[int, Coroutine[Any, Any, None]] = {}
@@ -187,6 +190,7 @@ class Worker:
         if not data:
             _gone()
         self.scheduled = False
+        self.due = perf_counter() + QUICK
         _set_running_loop(None)
         try:
             for kind, request, payload in self.decoder.feed(data):
@@ -263,10 +267,13 @@ class Worker:
             self.out.append(self.failed(request, handler, error))
         else:
             self.out.append(self.answered(request, payload))
-        elapsed = perf_counter() - started
-        if elapsed > QUICK:
-            handler.note(elapsed)
+        ended = perf_counter()
+        if ended - started > QUICK:
+            handler.note(ended - started)
         output.running.set(0)
+        if ended > self.due:
+            self.flush()
+            self.due = ended + QUICK
 
     def run_in_thread(self, handler: Handler, request: int, head: Head, body: bytes) -> None:
         self.page[request & 0xFFFF] = request
@@ -406,6 +413,10 @@ class Worker:
             task = self.loop.start(coroutine)
             if not task.done():
                 self.tasks[request] = task
+            now = perf_counter()
+            if now > self.due:
+                self.flush()
+                self.due = now + QUICK
         output.running.set(0)
         self.starting.clear()
         # A first step may have left something to do, whether its task is done or not.
