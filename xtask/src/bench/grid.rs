@@ -66,8 +66,8 @@ impl Grid {
             Subject::FastApi => &fastapi,
             Subject::Granian => &granian,
         };
-        let turns: Vec<(Cell, Subject)> =
-            Cell::ALL.into_iter().flat_map(|cell| cell.subjects().map(move |subject| (cell, subject))).collect();
+        let chosen = Cell::ALL.into_iter().filter(|cell| bench.arguments.cells.is_empty() || bench.arguments.cells.contains(cell));
+        let turns: Vec<(Cell, Subject)> = chosen.flat_map(|cell| cell.subjects().map(move |subject| (cell, subject))).collect();
         for &(cell, subject) in &turns {
             turn(cell, subject, server(subject), WARM_UP)?;
         }

@@ -1,6 +1,7 @@
 //! Load, made by `wrk`.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -49,7 +50,12 @@ pub fn check_tool() -> Result<(), Failure> {
     })
 }
 
-/// Sends requests to a server, after a look at the answer: it must be this JSON.
+/// A server whose processes use less than a tick of processor time in this has nothing left to do.
+const QUIET: Duration = Duration::from_millis(40);
+/// How long it may take until then.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// Sends requests to a server, once it is done with those that an earlier turn left, and after a look at the answer: it must be this JSON.
 pub fn make(server: &Server, request: Request<'_>, expected: &Value, load: Load) -> Result<Turn, Failure> {
     let Request { path, body } = request;
     let url = format!("{}{path}", server.url());
@@ -59,6 +65,7 @@ pub fn make(server: &Server, request: Request<'_>, expected: &Value, load: Load)
         let remedy = format!("make it answer 200 {:.200}", expected.to_string());
         return Err(Failure::new(format!("{url} does not do what is measured"), why, remedy));
     }
+    settle(server)?;
     let mut wrk = Command::new("wrk");
     wrk.args(["--threads", "1", "--timeout", "30s", "--script", "bench/post.lua"]);
     wrk.args(["--connections", &load.connections.to_string(), "--duration", &format!("{}s", load.seconds), &url, "--", body]);
@@ -85,4 +92,18 @@ pub fn make(server: &Server, request: Request<'_>, expected: &Value, load: Load)
         cpu_seconds_per_1000: used / (requests as f64 / 1000.0),
         load_cores: used_by_load / seconds,
     })
+}
+
+/// `wrk` ends with a request under way on each connection, which a server may go on with.
+fn settle(server: &Server) -> Result<(), Failure> {
+    let deadline = Instant::now() + SETTLING;
+    let mut used = machine::cpu_seconds(server.id())?;
+    while Instant::now() < deadline {
+        std::thread::sleep(QUIET);
+        let before = std::mem::replace(&mut used, machine::cpu_seconds(server.id())?);
+        if used <= before {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
