@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from order import Order
+
 from runpod_flash import LiveLoadBalancer, remote
 
 api = LiveLoadBalancer(name="grid")
