@@ -12,7 +12,7 @@ mod worker;
 mod zygote;
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::process::ExitCode;
 
 use flash_wire::{Kind, VERSION};
@@ -34,6 +34,9 @@ struct Options {
     /// Its place among the processes that its zygote started, from 1.
     #[serde(default)]
     number: usize,
+    /// A worker's shared page, which it has inherited under this number.
+    #[serde(default)]
+    page: Option<RawFd>,
     #[serde(default)]
     config: serde_json::Value,
 }
@@ -61,7 +64,7 @@ pub fn run(work: impl FnOnce(Worker) -> io::Result<()>) -> ExitCode {
 
 fn play_part(work: impl FnOnce(Worker) -> io::Result<()>) -> io::Result<()> {
     let options = std::env::args().next_back().unwrap_or_default();
-    let Options { role, parent, number, config } = serde_json::from_str(&options)?;
+    let Options { role, parent, number, page, config } = serde_json::from_str(&options)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if getppid().map(Pid::as_raw_pid) != Some(parent.cast_signed()) {
         return Ok(()); // it ended before the call
@@ -77,7 +80,10 @@ fn play_part(work: impl FnOnce(Worker) -> io::Result<()>) -> io::Result<()> {
             tell(&channel, Kind::Ready, br#"{"unsafe": []}"#, &[])?;
             zygote::serve(&channel)
         }
-        Role::Worker => work(Worker::new(channel, number, config)?),
+        Role::Worker => {
+            let page = page.ok_or_else(|| io::Error::other("a worker has a page"))?;
+            work(Worker::new(channel, page, number, config)?)
+        }
     }
 }
 

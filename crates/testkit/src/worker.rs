@@ -1,8 +1,9 @@
 //! A worker's end of the wire.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -64,10 +65,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The page came as standard output; from here on that is what standard error is, the output pipe.
-    pub(crate) fn new(channel: OwnedFd, number: usize, config: serde_json::Value) -> io::Result<Self> {
-        let page = io::stdout().as_fd().try_clone_to_owned()?;
-        rustix::stdio::dup2_stdout(io::stderr())?;
+    /// The page is open already, under this number; opened anew it is this worker's own.
+    pub(crate) fn new(channel: OwnedFd, page: RawFd, number: usize, config: serde_json::Value) -> io::Result<Self> {
+        let page = OpenOptions::new().read(true).write(true).open(format!("/proc/self/fd/{page}"))?.into();
         let (decoder, partial, dropped, out) = (Decoder::default(), HashMap::new(), HashSet::new(), BytesMut::new());
         Ok(Self { number, config, wire: channel.into(), page, decoder, partial, dropped, out })
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command};
 
@@ -53,16 +53,20 @@ pub(crate) fn serve(control: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Starts this program in another role. A worker's page comes as its standard output: `Worker::new` puts that right.
+/// Starts this program in another role. A worker's page is inherited under its number here: standard streams are for the rest.
 fn start(payload: &[u8], descriptors: Vec<OwnedFd>, number: usize) -> io::Result<Child> {
     let Fork { role, config } = serde_json::from_slice(payload)?;
     let mut descriptors = descriptors.into_iter();
-    let (Some(channel), Some(printed)) = (descriptors.next(), descriptors.next()) else {
+    let (Some(channel), Some(out), Some(err)) = (descriptors.next(), descriptors.next(), descriptors.next()) else {
         return Err(io::Error::other("FORK came without its descriptors"));
     };
-    let page = descriptors.next().map_or_else(|| printed.try_clone(), Ok)?;
-    let options = serde_json::to_string(&Options { role, parent: std::process::id(), number, config })?;
-    Command::new("/proc/self/exe").arg(options).stdin(channel).stdout(page).stderr(printed).spawn()
+    let page = descriptors.next();
+    if let Some(page) = &page {
+        rustix::io::fcntl_setfd(page, rustix::io::FdFlags::empty())?;
+    }
+    let inherited = page.as_ref().map(AsRawFd::as_raw_fd);
+    let options = serde_json::to_string(&Options { role, parent: std::process::id(), number, page: inherited, config })?;
+    Command::new("/proc/self/exe").arg(options).stdin(channel).stdout(out).stderr(err).spawn()
 }
 
 /// Sends one frame as one packet, with descriptors.

@@ -31,7 +31,11 @@ async fn of_a_worker_that_dies_the_begun_requests_are_lost_and_the_others_run_on
     });
     let went_on = went_on.await;
     assert!(went_on.iter().all(|worker| worker.number == 2), "{went_on:?}");
-    assert!(trial.printed().contains("died while it ran 3 requests, which are answered with 502"), "{}", trial.printed());
+    assert!(
+        trial.printed().contains("died (signal: 9 (SIGKILL)) while it ran 3 requests, which are answered with 502"),
+        "{}",
+        trial.printed()
+    );
 }
 
 #[tokio::test]
@@ -59,7 +63,7 @@ async fn where_no_worker_becomes_ready_requests_are_told_so() {
     let start = Script(vec![vec![Die]]);
     let trial = Trial::with_config(settings(), json!({ "functions": [], "start": start }));
     let outcome = trial.send(steps([&[Answer]])).outcome().await;
-    assert!(matches!(&outcome, Outcome::Failed(error) if matches!(**error, Error::WorkerGone)), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Failed(error) if matches!(**error, Error::EndedEarly { .. })), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -97,14 +101,14 @@ async fn workers_of_an_endpoint_with_functions_come_from_a_zygote_of_its_own() {
 async fn the_first_live_call_after_a_death_is_told_that_state_was_lost() {
     let trial = Trial::new(settings());
     let call = async |script| {
-        let mut events = trial.pool.call(Call { body: script });
+        let mut events = trial.pool.call(Call { body: script, timeout: None });
         let mut told = Vec::new();
         while let Some(event) = std::future::poll_fn(|context| events.poll_next(context)).await {
             told.push(match event {
                 Event::StateLost => "state lost",
                 Event::Output(..) => "output",
                 Event::End(Outcome::Answered(_)) => "answered",
-                Event::End(Outcome::Lost) => "lost",
+                Event::End(Outcome::Lost(_)) => "lost",
                 Event::End(_) => "something else",
             });
         }

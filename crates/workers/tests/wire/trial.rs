@@ -106,7 +106,7 @@ impl Sent {
 
     /// Whether it was lost with its worker.
     pub async fn was_lost(self) -> bool {
-        matches!(self.outcome().await, Outcome::Lost)
+        matches!(self.outcome().await, Outcome::Lost(_))
     }
 
     /// Whether its time was over before its answer came.
