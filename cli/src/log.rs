@@ -4,6 +4,7 @@
 //! reader that falls behind loses lines, and is told how many.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ struct Inner {
     some: Condvar,
     colour: bool,
     /// Whether lines name their endpoint: with one alone they need not.
-    several: bool,
+    several: AtomicBool,
 }
 
 struct State {
@@ -53,16 +54,40 @@ pub struct Writer {
 
 impl Log {
     /// A log to standard output.
-    pub fn start(several: bool) -> (Self, Writer) {
+    pub fn start() -> (Self, Writer) {
         let colour = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
         let clock = Clock { text: String::new(), until: Instant::now() };
         let state = Mutex::new(State { text: Vec::with_capacity(64 * 1024), clock, lost: 0, closed: false });
-        let log = Self { inner: Arc::new(Inner { state, some: Condvar::new(), colour, several }) };
+        let log = Self { inner: Arc::new(Inner { state, some: Condvar::new(), colour, several: AtomicBool::new(false) }) };
         let thread = std::thread::spawn({
             let log = log.clone();
             move || log.write_all()
         });
         (log.clone(), Writer { log, thread: Some(thread) })
+    }
+
+    /// From now on lines name their endpoint, or no longer.
+    pub fn name_endpoints(&self, several: bool) {
+        self.inner.several.store(several, Ordering::Relaxed);
+    }
+
+    /// Something that `flash` itself has done, in a line with the time.
+    pub fn note(&self, line: &str) {
+        let mut state = self.lock();
+        state.tell_time();
+        state.text.extend_from_slice(format!(" {line}\n").as_bytes());
+        self.wake(state);
+    }
+
+    /// Whole lines, as they are but for colours that nobody would see.
+    pub fn text(&self, lines: &str) {
+        let mut state = self.lock();
+        if self.inner.colour {
+            state.text.extend_from_slice(lines.as_bytes());
+        } else {
+            state.text.extend(anstream::adapter::strip_bytes(lines.as_bytes()).flatten());
+        }
+        self.wake(state);
     }
 
     /// A request was answered.
@@ -90,7 +115,7 @@ impl Log {
         }
         for line in printed.text.lines() {
             let State { text, .. } = &mut *state;
-            if let Some(endpoint) = printed.endpoint.filter(|_| self.inner.several) {
+            if let Some(endpoint) = printed.endpoint.filter(|_| self.inner.several.load(Ordering::Relaxed)) {
                 let _ = write!(text, "{endpoint} ");
             }
             if let Some(tag) = printed.tag {

@@ -43,6 +43,11 @@ impl Trouble {
     pub fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what: what.into(), why: why.into(), remedy: remedy.into(), at: None, detail: None }
     }
+
+    /// What [`warn`] prints.
+    pub fn text(&self) -> String {
+        shown("warning".yellow().bold().to_string(), self)
+    }
 }
 
 impl Failure {
@@ -66,11 +71,19 @@ impl Failure {
         &self.troubles[0]
     }
 
+    /// What [`Self::show`] prints.
+    pub fn text(&self) -> String {
+        self.troubles.iter().map(|trouble| shown("error".red().bold().to_string(), trouble)).collect()
+    }
+
+    /// Prints it to standard error.
+    pub fn show(&self) {
+        anstream::eprint!("{}", self.text());
+    }
+
     /// Prints it to standard error; the exit code says whose fault it was.
     pub fn report(&self) -> ExitCode {
-        for trouble in &self.troubles {
-            anstream::eprint!("{}", shown("error".red().bold().to_string(), trouble));
-        }
+        self.show();
         match self.fault {
             Fault::Request => ExitCode::from(1),
             Fault::Usage => ExitCode::from(2),
@@ -81,7 +94,7 @@ impl Failure {
 
 /// Prints something that hinders nothing yet to standard error.
 pub fn warn(trouble: &Trouble) {
-    anstream::eprint!("{}", shown("warning".yellow().bold().to_string(), trouble));
+    anstream::eprint!("{}", trouble.text());
 }
 
 fn shown(label: String, trouble: &Trouble) -> String {

@@ -141,7 +141,7 @@ fn gateway(token: String, port: u16, base: Arc<Base>) -> Gateway {
     };
     let host = serde_json::json!({ "port": port, "token": token });
     Gateway::new(settings, std::process::id()).with_token(token).with_open_endpoints(Arc::new(move |name| {
-        let config = serde_json::json!({ "endpoint": name, "functions": [], "inline": true, "host": host });
+        let config = serde_json::json!({ "endpoint": name, "functions": [], "inline": true, "reload": false, "host": host });
         Endpoint::new(Pool::start(name, base.clone(), config, kept.clone()), [], Access::Live)
     }))
 }

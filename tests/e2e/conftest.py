@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,8 @@ def serve() -> Iterator[Callable[..., Flash]]:
     """Starts `flash run` on a path; after the test each one must end in order, and leave no process behind."""
     started: list[Flash] = []
 
-    def start(path: Path, *options: str) -> Flash:
-        flash = Flash(path, *options)
+    def start(path: Path, *options: str, within: Sequence[str] = (), **environment: str) -> Flash:
+        flash = Flash(path, *options, within=within, **environment)
         started.append(flash)
         flash.wait_until_listed()
         return flash

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -96,17 +96,17 @@ class Answer:
 class Flash:
     """A running `flash run`."""
 
-    def __init__(self, path: Path, *options: str, port: int | None = 0) -> None:
+    def __init__(self, path: Path, *options: str, port: int | None = 0, within: Sequence[str] = (), **environment: str) -> None:
         self.mark = uuid.uuid4().hex
         ports = [] if port is None else ["--port", str(port)]
-        arguments = [find_flash(), "run", *ports, "--python", sys.executable, *options, path]
+        arguments: list[str | Path] = [*within, find_flash(), "run", *ports, "--python", sys.executable, *options, path]
         self.process = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment_of(self.mark),
+            env=environment_of(self.mark, **environment),
             start_new_session=True,  # a process group of its own, as a shell makes one
         )
         self.stdout: list[str] = []

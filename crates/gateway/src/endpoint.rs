@@ -3,6 +3,7 @@
 use flash_manifest::PathPattern;
 use flash_workers::Pool;
 use http::Method;
+use tokio::sync::watch;
 
 use crate::matcher::Routes;
 
@@ -21,16 +22,101 @@ pub struct Endpoint {
     pub(crate) routes: Routes,
     pub(crate) access: Access,
     pub(crate) pool: Pool,
+    /// Closes when nobody holds the endpoint any more.
+    in_use: watch::Sender<()>,
+}
+
+/// An endpoint that new requests do not find any more. Those that found it go on with its workers.
+pub struct Retired {
+    pool: Pool,
+    in_use: watch::Receiver<()>,
 }
 
 impl Endpoint {
     /// An endpoint whose routes stand in the order of the pool's functions.
     pub fn new(pool: Pool, routes: impl IntoIterator<Item = (Method, PathPattern)>, access: Access) -> Self {
-        Self { name: pool.name().to_owned(), routes: Routes::new(routes), access, pool }
+        Self { name: pool.name().to_owned(), routes: Routes::new(routes), access, pool, in_use: watch::Sender::new(()) }
     }
 
     /// Its workers.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    pub(crate) fn retired(&self) -> Retired {
+        Retired { pool: self.pool.clone(), in_use: self.in_use.subscribe() }
+    }
+}
+
+impl Retired {
+    /// Its workers, which are still there.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Waits until the last request that found the endpoint has been given to its workers, and answered unless it is a live call:
+    /// nothing new comes to them after that. It takes no longer than the gateway's limits on bodies and answers.
+    pub async fn unused(&mut self) {
+        while self.in_use.changed().await.is_ok() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use flash_workers::{Base, Interpreter, Limits};
+
+    use super::*;
+    use crate::gateway::{Gateway, Settings};
+
+    /// One whose workers never start: requests are none of its tests' concern.
+    fn endpoint(name: &str) -> Endpoint {
+        let interpreter = Interpreter { python: "no-such-python".into(), package: None, routes: true };
+        let settings = flash_workers::Settings {
+            limits: Limits { slots: 1, waiting: 1, grace: Duration::ZERO },
+            workers: 0,
+            timeout: Duration::ZERO,
+            start_timeout: Duration::ZERO,
+            replace_stuck: false,
+            unheard: 0,
+        };
+        let pool = Pool::start(name, Arc::new(Base::new(interpreter, Arc::new(|_| {}))), serde_json::Value::Null, settings);
+        Endpoint::new(pool, [], Access::Routes)
+    }
+
+    fn is_done(future: impl Future<Output = ()>) -> bool {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+    }
+
+    #[test]
+    fn a_switch_replaces_adds_and_removes() {
+        let gateway = Gateway::new(Settings::default(), 0);
+        assert!(gateway.switch(vec![endpoint("kept"), endpoint("changed"), endpoint("gone")], &[]).is_empty());
+        let (kept, changed) = (gateway.endpoint("kept").unwrap(), gateway.endpoint("changed").unwrap());
+        let retired = gateway.switch(vec![endpoint("changed"), endpoint("new")], &["gone".to_owned()]);
+        let mut names: Vec<_> = retired.iter().map(|retired| retired.pool().name()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["changed", "gone"]);
+        assert!(Arc::ptr_eq(&gateway.endpoint("kept").unwrap(), &kept));
+        assert!(!Arc::ptr_eq(&gateway.endpoint("changed").unwrap(), &changed));
+        assert!(gateway.endpoint("new").is_some() && gateway.endpoint("gone").is_none());
+    }
+
+    #[test]
+    fn a_retired_endpoint_is_in_use_until_the_last_request_that_found_it_is_done() {
+        let gateway = Gateway::new(Settings::default(), 0);
+        gateway.add(endpoint("a"));
+        let (one, other) = (gateway.endpoint("a"), gateway.endpoint("a"));
+        let mut retired = gateway.switch(vec![endpoint("a")], &[]).remove(0);
+        assert!(!is_done(retired.unused()));
+        drop(one);
+        assert!(!is_done(retired.unused()));
+        drop(other);
+        assert!(is_done(retired.unused()));
     }
 }

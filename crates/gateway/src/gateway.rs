@@ -15,7 +15,7 @@ use hyper::body::{Body, Incoming};
 use percent_encoding::percent_decode_str;
 
 use crate::answer::{self, Payload};
-use crate::endpoint::{Access, Endpoint};
+use crate::endpoint::{Access, Endpoint, Retired};
 use crate::execute;
 use crate::matcher::Matched;
 
@@ -117,6 +117,14 @@ impl Gateway {
     /// Serves an endpoint from now on.
     pub fn add(&self, endpoint: Endpoint) {
         self.endpoints.write().unwrap_or_else(PoisonError::into_inner).insert(endpoint.name.clone(), Arc::new(endpoint));
+    }
+
+    /// Serves `endpoints` from now on, each in the place of the one of its name, and those in `gone` no longer: all at one moment.
+    pub fn switch(&self, endpoints: Vec<Endpoint>, gone: &[String]) -> Vec<Retired> {
+        let mut served = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
+        let mut retired: Vec<_> = gone.iter().filter_map(|name| served.remove(name)).collect();
+        retired.extend(endpoints.into_iter().filter_map(|endpoint| served.insert(endpoint.name.clone(), Arc::new(endpoint))));
+        retired.iter().map(|endpoint| endpoint.retired()).collect()
     }
 
     /// The pools of all endpoints.

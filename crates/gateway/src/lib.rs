@@ -11,6 +11,6 @@ mod linger;
 mod matcher;
 mod server;
 
-pub use endpoint::{Access, Endpoint};
+pub use endpoint::{Access, Endpoint, Retired};
 pub use gateway::{Finished, Gateway, Observer, OpenEndpoint, Settings};
 pub use server::serve;

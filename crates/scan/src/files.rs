@@ -10,14 +10,9 @@ use ignore::{DirEntry, WalkBuilder};
 /// Left out: what `.gitignore` names, hidden files and folders, virtual environments, installed packages, and tests
 /// (unless the folder itself is called `tests`).
 pub(crate) fn below(folder: &Path) -> (Vec<PathBuf>, Vec<Diagnostic>) {
-    let tests_asked_for = folder.file_name().is_some_and(|name| name == "tests");
-    let mut walk = WalkBuilder::new(folder);
-    // What is searched depends on the project alone, not on the settings of the machine or of one checkout.
-    walk.git_global(false).git_exclude(false).ignore(false).follow_links(true).sort_by_file_name(std::cmp::Ord::cmp);
-    walk.filter_entry(move |entry| entry.depth() == 0 || !is_left_out(entry, tests_asked_for));
     let mut files = Vec::new();
     let mut warnings = Vec::new();
-    for entry in walk.build() {
+    for entry in walk(folder, folder.file_name().is_some_and(|name| name == "tests")) {
         match entry {
             Ok(entry) if is_python(&entry) => files.push(entry.into_path()),
             Ok(_) => {}
@@ -33,15 +28,50 @@ pub(crate) fn below(folder: &Path) -> (Vec<PathBuf>, Vec<Diagnostic>) {
     (files, warnings)
 }
 
-fn is_left_out(entry: &DirEntry, tests_asked_for: bool) -> bool {
+/// The sources of a project: what a change can be in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Its Python files, tests among them: modules may import those.
+    pub files: Vec<PathBuf>,
+    /// The folders that a further one may appear in.
+    pub folders: Vec<PathBuf>,
+}
+
+/// The sources below a folder, without what a scan of it leaves out but for tests. `None` when there are more folders than `most`.
+pub fn sources(folder: &Path, most: usize) -> Option<Sources> {
+    let mut found = Sources::default();
+    // What cannot be read is passed over: it has been told of when it was searched.
+    for entry in walk(folder, true).filter_map(Result::ok) {
+        if is_python(&entry) {
+            found.files.push(entry.into_path());
+        } else if entry.file_type().is_some_and(|kind| kind.is_dir()) {
+            if found.folders.len() == most {
+                return None;
+            }
+            found.folders.push(entry.into_path());
+        }
+    }
+    Some(found)
+}
+
+/// What is below a folder, in order and without what is left out.
+fn walk(folder: &Path, with_tests: bool) -> ignore::Walk {
+    let mut walk = WalkBuilder::new(folder);
+    // What is searched depends on the project alone, not on the settings of the machine or of one checkout.
+    walk.git_global(false).git_exclude(false).ignore(false).follow_links(true).sort_by_file_name(std::cmp::Ord::cmp);
+    walk.filter_entry(move |entry| entry.depth() == 0 || !is_left_out(entry, with_tests));
+    walk.build()
+}
+
+fn is_left_out(entry: &DirEntry, with_tests: bool) -> bool {
     let name = entry.file_name().to_string_lossy();
     if entry.file_type().is_some_and(|kind| kind.is_dir()) {
         // Names such as `env` and `build` may be packages of the project: what is inside tells.
         return matches!(&*name, "node_modules" | "__pycache__" | "site-packages")
-            || name == "tests" && !tests_asked_for
+            || name == "tests" && !with_tests
             || entry.path().join("pyvenv.cfg").exists();
     }
-    !tests_asked_for && is_test(&name)
+    !with_tests && is_test(&name)
 }
 
 fn is_test(name: &str) -> bool {

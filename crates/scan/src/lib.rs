@@ -25,6 +25,8 @@ use std::thread;
 
 use flash_manifest::{Diagnostic, Project, Severity};
 
+pub use crate::files::{Sources, sources};
+
 use crate::declare::Declarations;
 use crate::library::{Library, PythonModule, SDK, spell};
 use crate::resolve::Resolver;
@@ -72,6 +74,13 @@ pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagn
         Ok(app) if errors.is_empty() => Project::new(root, app, endpoints, warnings),
         _ => Err(errors),
     }
+}
+
+/// The root of the project that a file or folder belongs to, as [`scan`] finds it; `None` when it is not there.
+pub fn root(target: &Path) -> Option<PathBuf> {
+    let absolute = target.canonicalize().ok()?;
+    let folder = if absolute.is_dir() { absolute } else { parent(&absolute) };
+    Some(root::root_of(&folder))
 }
 
 /// What `scan` was pointed at.

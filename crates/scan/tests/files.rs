@@ -89,6 +89,38 @@ fn what_is_not_the_projects_own_is_left_out() {
 }
 
 #[test]
+fn the_sources_of_a_project_are_what_a_change_can_be_in() {
+    let tree = Tree::new([
+        (".git/HEAD", String::new()),
+        (".gitignore", "/generated/\n".into()),
+        ("app.py", one("app")),
+        ("pkg/inner/a.py", "# nothing of ours\n".into()),
+        ("tests/test_app.py", String::new()),
+        ("data/notes.txt", String::new()),
+        ("generated/a.py", String::new()),
+        (".venv/lib/a.py", String::new()),
+        ("__pycache__/a.py", String::new()),
+        (".hidden/a.py", String::new()),
+    ]);
+    let paths = |names: &[&str]| names.iter().map(|name| if name.is_empty() { tree.root() } else { tree.path(name) }).collect();
+    let files = paths(&["app.py", "pkg/inner/a.py", "tests/test_app.py"]);
+    let folders: Vec<_> = paths(&["", "data", "pkg", "pkg/inner", "tests"]);
+    let count = folders.len();
+    let expected = flash_scan::Sources { files, folders };
+    assert_eq!(flash_scan::sources(&tree.root(), count), Some(expected));
+    assert_eq!(flash_scan::sources(&tree.root(), count - 1), None, "too many folders");
+}
+
+#[test]
+fn the_root_of_a_project_is_found_from_a_file_and_a_folder() {
+    let tree = Tree::new([("flash.toml", String::new()), ("pkg/inner/a.py", String::new())]);
+    for target in ["pkg/inner/a.py", "pkg/inner", ""] {
+        assert_eq!(flash_scan::root(&tree.root().join(target)), Some(tree.root()), "{target}");
+    }
+    assert_eq!(flash_scan::root(&tree.path("nowhere.py")), None);
+}
+
+#[test]
 fn links_lead_to_each_file_once() {
     let tree = Tree::new([("app.py", one("app")), ("sub/x.py", one("x"))]);
     symlink(tree.path(""), tree.path("sub/loop")).unwrap();

@@ -60,6 +60,8 @@ kinds! {
     Forked = 21,
     /// A process that the zygote forked has ended: `u32 pid · i32 wait status`.
     Exited = 22,
+    /// A worker is about to import a file of the project that it had not: its path, or nothing where that cannot be said.
+    Imported = 23,
 }
 
 /// A whole frame.

@@ -6,7 +6,9 @@
 mod base;
 mod dispatch;
 mod error;
+mod imported;
 mod interpreter;
+mod libraries;
 mod link;
 mod page;
 mod pool;
@@ -17,6 +19,7 @@ mod zygote;
 pub use base::{Base, Printed, Sink};
 pub use dispatch::{Answer, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
+pub use imported::Imported;
 pub use interpreter::{Interpreter, Program};
 pub use pool::{Call, Event, Events, Outcome, Pool, Request, Settings, Status};
 pub use process::watched;

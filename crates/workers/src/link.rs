@@ -54,10 +54,14 @@ impl Link {
         let first = tokio::time::timeout(inner.settings.start_timeout, async {
             loop {
                 if let Some(frame) = self.decoder.next_frame().map_err(|_| Error::Protocol)? {
+                    // The first two come of a thread that its modules started.
+                    if frame.kind == Kind::Imported {
+                        inner.imported().add(frame.payload);
+                        continue;
+                    }
                     if frame.kind != Kind::Output {
                         return Ok::<Frame, Error>(frame);
                     }
-                    // A thread that its modules started.
                     let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
                     inner.print(None, stream, &String::from_utf8_lossy(&text));
                     continue;
@@ -78,6 +82,7 @@ impl Link {
         let frame = first.await.map_err(|_| Error::NotReady { limit: inner.settings.start_timeout })??;
         match frame.kind {
             Kind::Ready => {
+                inner.imported().add_ready(&frame.payload).ok_or(Error::Protocol)?;
                 self.process = Some(process);
                 Ok(self)
             }
@@ -194,6 +199,7 @@ impl Link {
                         None => inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text)),
                     }
                 }
+                Kind::Imported => inner.imported().add(frame.payload),
                 _ => return Err(Error::Protocol),
             }
         }

@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 use crate::base::{Base, Printed};
 use crate::dispatch::{Answer, Dispatcher, Job, Limits, Submitted, Ticket, Work, WorkerId};
 use crate::error::{self, Error};
+use crate::imported::Imported;
+use crate::libraries::Importer;
 use crate::link::{self, Link};
 use crate::printed::Pipes;
-use crate::zygote::{Zygote, control_pair};
+use crate::zygote::{Adopted, Zygote, control_pair};
 
 /// How one endpoint's workers are kept.
 #[derive(Clone, Debug)]
@@ -171,6 +173,8 @@ pub(crate) struct Inner {
     closing: watch::Sender<bool>,
     /// The zygote that has this endpoint's modules; `None` inside when forking it is not safe.
     project: tokio::sync::Mutex<Option<Option<Zygote>>>,
+    importer: Importer,
+    imported: Mutex<Imported>,
 }
 
 /// The workers of one endpoint. Cloneable handle.
@@ -199,6 +203,8 @@ impl Pool {
             status: watch::Sender::new(Status::Starting),
             closing: watch::Sender::new(false),
             project: tokio::sync::Mutex::new(None),
+            importer: Importer::new(),
+            imported: Mutex::default(),
             settings,
         });
         let mut tasks = JoinSet::new();
@@ -278,6 +284,11 @@ impl Pool {
         self.inner.status.subscribe()
     }
 
+    /// The project's files that its workers have imported; they say so where the configuration's `reload` is set.
+    pub fn imported(&self) -> Imported {
+        self.inner.imported().clone()
+    }
+
     /// Lets requests in flight finish for at most `grace`, then ends the workers. Requests that come later are refused.
     pub async fn close(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
@@ -351,6 +362,12 @@ impl Submission {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.base.libraries().forget(self.importer);
+    }
+}
+
 impl Drop for Submission {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
@@ -365,6 +382,10 @@ impl Inner {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
         // A panic while it was held is a bug that was reported; the data is still the best there is.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn imported(&self) -> MutexGuard<'_, Imported> {
+        self.imported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn print(&self, tag: Option<u64>, stream: u8, text: &str) {
@@ -442,6 +463,17 @@ impl Inner {
         link.until_ready(self, forked).await
     }
 
+    /// Has a zygote forked by `maker` that imports this endpoint's modules.
+    async fn import_in(&self, maker: &Zygote) -> Result<Adopted, Error> {
+        let (ours, theirs) = control_pair().map_err(Error::System)?;
+        let (pipes, [out, err]) = Pipes::new()?;
+        self.base.print_all(pipes, Some(self.name.clone()));
+        let order = serde_json::json!({ "role": "zygote", "config": self.config });
+        let forked = maker.fork(&order, vec![theirs, out, err]).await?;
+        let adopted = tokio::time::timeout(self.settings.start_timeout, maker.adopt(forked, ours)).await;
+        adopted.map_err(|_| Error::NotReady { limit: self.settings.start_timeout })?
+    }
+
     /// The zygote with this endpoint's modules, made when first needed or when it died; `None` where forking it is not safe.
     async fn project_zygote(&self, base: &Zygote) -> Result<Option<Zygote>, Error> {
         let mut project = self.project.lock().await;
@@ -450,13 +482,15 @@ impl Inner {
             Some(Some(zygote)) if !zygote.is_gone() => return Ok(Some(zygote.clone())),
             _ => {}
         }
-        let (ours, theirs) = control_pair().map_err(Error::System)?;
-        let (pipes, [out, err]) = Pipes::new()?;
-        self.base.print_all(pipes, Some(self.name.clone()));
-        let order = serde_json::json!({ "role": "zygote", "config": self.config });
-        let forked = base.fork(&order, vec![theirs, out, err]).await?;
-        let adopted = tokio::time::timeout(self.settings.start_timeout, base.adopt(forked, ours)).await;
-        let (zygote, changes) = adopted.map_err(|_| Error::NotReady { limit: self.settings.start_timeout })??;
+        let ahead = self.base.libraries().zygote(&self.name);
+        let mut adopted = self.import_in(ahead.as_ref().unwrap_or(base)).await?;
+        if ahead.is_some() && adopted.ready.libraries.is_none() {
+            // Its modules have come to set the environment, which libraries that are imported afterwards may read.
+            adopted = self.import_in(base).await?;
+        }
+        let Adopted { zygote, ready } = adopted;
+        self.base.libraries().note(&self.name, self.importer, ready.libraries);
+        let changes = ready.unsafe_because;
         if !changes.is_empty() {
             let text = format!(
                 "flash: importing the modules of {} left {}, so its workers are not forked but import afresh\n",

@@ -1,10 +1,11 @@
 //! Zygotes, seen from the host: start the base one, have them fork, know when they end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +41,32 @@ struct Order {
 #[derive(Clone, Debug)]
 pub struct Zygote {
     orders: mpsc::Sender<Order>,
-    /// The program, as HELLO said; a project's zygote inherits it.
+    /// The program, as HELLO said; forked zygotes inherit it.
     pub about: Arc<Hello>,
+    /// The one that forked it, which must outlast it.
+    _maker: Option<Arc<Zygote>>,
+}
+
+/// A forked zygote that has imported what it was told to.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    pub(crate) zygote: Zygote,
+    /// What it said.
+    pub(crate) ready: Ready,
+}
+
+/// READY of a forked zygote.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Ready {
+    /// What makes forking it unsafe.
+    #[serde(rename = "unsafe")]
+    pub(crate) unsafe_because: Vec<String>,
+    /// The modules that it imported beside the project's own; `None` where they must not be imported before those.
+    #[serde(default)]
+    pub(crate) libraries: Option<Vec<String>>,
+    /// The directories that libraries are installed in, and when each was modified last, in nanoseconds.
+    #[serde(default)]
+    pub(crate) places: BTreeMap<PathBuf, i64>,
 }
 
 /// What a base zygote says of its program.
@@ -99,20 +124,20 @@ impl Zygote {
             // The channel is closed: the zygote ends by itself.
             let _ended = child.wait().await;
         });
-        Ok(Self { orders, about: Arc::new(hello) })
+        Ok(Self { orders, about: Arc::new(hello), _maker: None })
     }
 
-    /// Takes over a forked project zygote at its control channel, once it has imported its modules.
+    /// Takes over a forked zygote at its control channel, once it has imported its modules.
     ///
     /// # Errors
     /// [`Error::CannotLoad`] with the zygote's own report.
-    pub(crate) async fn adopt(&self, mut process: Process, control: OwnedFd) -> Result<(Self, Vec<String>), Error> {
+    pub(crate) async fn adopt(&self, mut process: Process, control: OwnedFd) -> Result<Adopted, Error> {
         let control = watched(control).map_err(Error::System)?;
         let Some((frame, _)) = receive(&control).await.map_err(Error::System)? else {
             return Err(Error::EndedEarly { status: process.status().await });
         };
-        let unsafe_because = match frame.kind {
-            Kind::Ready => serde_json::from_slice::<Ready>(&frame.payload).map_err(|_| Error::Protocol)?.changes,
+        let ready = match frame.kind {
+            Kind::Ready => serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?,
             Kind::Failed => return Err(Error::CannotLoad(serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?)),
             _ => return Err(Error::Protocol),
         };
@@ -121,7 +146,8 @@ impl Zygote {
             serve(control, queue).await;
             process.ended().await;
         });
-        Ok((Self { orders, about: self.about.clone() }, unsafe_because))
+        let zygote = Self { orders, about: self.about.clone(), _maker: Some(Arc::new(self.clone())) };
+        Ok(Adopted { zygote, ready })
     }
 
     /// Has it fork a process that gets `descriptors` (channel, output, errors, and for a worker the page).
@@ -139,12 +165,6 @@ impl Zygote {
     pub fn is_gone(&self) -> bool {
         self.orders.is_closed()
     }
-}
-
-#[derive(Deserialize)]
-struct Ready {
-    #[serde(rename = "unsafe")]
-    changes: Vec<String>,
 }
 
 fn check_hello(program: &Program, frame: &Frame) -> Result<Hello, Error> {

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
         endpoint: str
         functions: list[Declared]
         inline: bool
+        #: Whether the sources are reloaded when they change, for which the host must know what is imported.
+        reload: bool
         host: Host | None
 
 

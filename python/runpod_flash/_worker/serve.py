@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from .calls import Prepared
+    from .imports import Imports
     from .load import Config
     from .routes import Route
 
@@ -494,13 +495,20 @@ def _leave() -> None:
     os._exit(0)
 
 
-def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route]) -> None:
+def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route], imported: Imports | None) -> None:
     """Serves `routes` to the host at `wire` until it says DRAIN or goes away. Does not return."""
     host = config["host"]
     if host is not None:
         state.host = (host["port"], host["token"])
     worker = Worker(wire, page, config, routes)
     os.register_at_fork(after_in_child=worker.forked)
-    ready = {"pid": os.getpid(), "routes": [{"name": route.name, "plan": route.plan.to_json()} for route in routes]}
+    if imported is not None:
+        imported.tell(worker.send)
+        os.register_at_fork(after_in_child=imported.hush)
+    ready = {
+        "pid": os.getpid(),
+        "routes": [{"name": route.name, "plan": route.plan.to_json()} for route in routes],
+        "files": imported and imported.files(),
+    }
     worker.send(frames.encode_json(frames.READY, ready))
     worker.run()

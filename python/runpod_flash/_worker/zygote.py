@@ -1,7 +1,8 @@
 """A zygote: imports once, forks on command, runs no function itself.
 
-The base zygote holds the runtime alone. It forks workers, and zygotes of projects, which import the project's modules and fork workers
-that are ready at once. The control channel is a SOCK_SEQPACKET socket pair: one frame a packet, so that descriptors sent along
+The base zygote holds the runtime alone. It forks workers, and zygotes of endpoints, which import the endpoint's modules and fork workers
+that are ready at once. Where sources are reloaded, one with the libraries stands between, and the endpoints' zygotes come from that.
+The control channel is a SOCK_SEQPACKET socket pair: one frame a packet, so that descriptors sent along
 belong to their frame. A zygote has one thread: fork is safe only so.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import mmap
 import os
@@ -19,12 +21,13 @@ import struct
 import sys
 from array import array
 
-from . import failures, frames, generators
+from . import failures, frames, generators, imports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from . import load
     from .load import Config
     from .routes import Route
 
@@ -36,7 +39,7 @@ _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def serve(control: socket.socket, loaded: Loaded | None = None) -> None:
+def serve(control: socket.socket, held: Held) -> None:
     """Forks on command until the host goes away. Returns only in a forked child, never: children end by themselves."""
     children: set[int] = set()
 
@@ -62,7 +65,7 @@ def serve(control: socket.socket, loaded: Loaded | None = None) -> None:
         me = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _become(me, order, descriptors, control, loaded)
+            _become(me, order, descriptors, control, held)
         children.add(pid)
         pidfd = os.pidfd_open(pid)
         _tell(control, frames.encode(frames.FORKED, 0, struct.pack("<I", pid)), pidfd)
@@ -71,17 +74,27 @@ def serve(control: socket.socket, loaded: Loaded | None = None) -> None:
             os.close(descriptor)
 
 
-class Loaded:
-    """What a project's zygote has imported."""
+class Held:
+    """What a zygote holds beyond the runtime, for those that it forks."""
 
-    def __init__(self, config: Config, routes: list[Route], torch_seed: generators.TorchSeed) -> None:
-        self.config = config
-        self.routes = routes
-        self.torch_seed = torch_seed
+    def __init__(self) -> None:
+        #: Both are there once something may have been imported.
+        self.torch_seed: generators.TorchSeed | None = None
+        self.imports: imports.Imports | None = None
+        #: An endpoint's routes, made of its modules.
+        self.loaded: tuple[Config, list[Route]] | None = None
+
+    def watch(self, *, reload: bool) -> None:
+        """Sees what is imported from here on."""
+        if self.torch_seed is None:
+            self.torch_seed = generators.TorchSeed()
+        if reload and self.imports is None:
+            imports.distrust_fresh_bytecode()
+            self.imports = imports.Imports()
 
 
-def _become(parent: int, order: dict[str, Any], descriptors: list[int], control: socket.socket, loaded: Loaded | None) -> None:
-    """The child's side of a fork: a worker or a project's zygote. Does not return."""
+def _become(parent: int, order: dict[str, Any], descriptors: list[int], control: socket.socket, held: Held) -> None:
+    """The child's side of a fork: a worker or another zygote. Does not return."""
     try:
         end_with_parent(parent)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -95,45 +108,75 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         if order["role"] == "worker":
             page = memoryview(mmap.mmap(rest[0], 0)).cast("I")
             os.close(rest[0])
-            _work(wire, page, order.get("config"), loaded)
+            _work(wire, page, order.get("config"), held)
+        elif order["role"] == "libraries":
+            _import_libraries(wire, order["config"], held)
         else:
-            _prepare(wire, order["config"])
+            _import_project(wire, order["config"], held)
     except BaseException as error:
         os.write(2, failures.trimmed(error).encode("utf-8", "backslashreplace"))
         os._exit(70)
     os._exit(0)
 
 
-def _work(wire: socket.socket, page: memoryview, config: Config | None, loaded: Loaded | None) -> None:
+def _work(wire: socket.socket, page: memoryview, config: Config | None, held: Held) -> None:
     from . import load
     from . import serve as worker
 
-    if loaded is not None:
-        generators.reseed(loaded.torch_seed)
-        worker.run(wire, page, loaded.config, loaded.routes)
-    assert config is not None, "a worker of the base zygote is told what to import"
-    try:
-        routes = load.routes(config)
-    except load.CannotLoad as error:
-        wire.sendall(frames.encode_json(frames.FAILED, error.report))
-        os._exit(0)
-    worker.run(wire, page, config, routes)
+    if held.loaded is not None:
+        assert held.torch_seed is not None, "it watched for torch while it imported"
+        generators.reseed(held.torch_seed)
+        config, routes = held.loaded
+    else:
+        assert config is not None, "a worker of the base zygote is told what to import"
+        held.watch(reload=config["reload"])
+        try:
+            routes = load.routes(config)
+        except load.CannotLoad as error:
+            wire.sendall(frames.encode_json(frames.FAILED, error.report))
+            os._exit(0)
+    worker.run(wire, page, config, routes, held.imports)
 
 
-def _prepare(control: socket.socket, config: Config) -> None:
+def _import_project(control: socket.socket, config: Config, held: Held) -> None:
+    """An endpoint's zygote, forked from the base or from the one with the libraries."""
     from . import load
 
     before = load.Surroundings()
-    torch_seed = generators.TorchSeed()
+    held.watch(reload=config["reload"])
     try:
-        routes = load.routes(config)
+        held.loaded = config, load.routes(config)
     except load.CannotLoad as error:
         control.send(frames.encode_json(frames.FAILED, error.report))
         os._exit(0)
+    _ready(control, before, {"libraries": held.imports and held.imports.libraries()})
+    serve(control, held)
+
+
+def _import_libraries(control: socket.socket, names: list[str], held: Held) -> None:
+    """The zygote with the libraries. One that cannot be imported by itself is a reason to do without: it may be half there."""
+    from . import load
+
+    before = load.Surroundings()
+    places = imports.places()
+    held.watch(reload=True)
+    assert held.imports is not None, "it has just been made"
+    for name in names:
+        if name in sys.modules:
+            continue
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:  # else none of its code has run
+                raise
+    _ready(control, before, {"libraries": held.imports.libraries(), "places": places})
+    serve(control, held)
+
+
+def _ready(control: socket.socket, before: load.Surroundings, more: dict[str, object]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    control.send(frames.encode_json(frames.READY, {"unsafe": before.changes()}))
-    serve(control, Loaded(config, routes, torch_seed))
+    control.send(frames.encode_json(frames.READY, {"unsafe": before.changes(), **more}))
 
 
 def end_with_parent(parent: int) -> None:

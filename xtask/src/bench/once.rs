@@ -1,6 +1,7 @@
-//! How long things take that happen once: a script's first call, a worker's replacement.
+//! How long things take that happen once: a script's first call, a worker's replacement, a reload.
 
 use std::fmt::{self, Display};
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use super::figures::median;
 use super::report::shown;
 use crate::environment::Environment;
 use crate::failure::Failure;
-use crate::process;
-use crate::server::Server;
+use crate::server::{Output, Server, free_port};
+use crate::{process, project};
 
 /// How often each of these is measured.
 const TIMES: usize = 20;
@@ -29,6 +30,8 @@ pub struct Once {
     later_async: Duration,
     /// A worker killed, to the answer of the next one.
     after_kill: Duration,
+    /// A file saved, to the first answer of the new code.
+    after_save: Duration,
     /// What `flash run` held of the memory before the first request.
     idle_bytes: u64,
 }
@@ -49,7 +52,7 @@ struct Worker {
 }
 
 impl Once {
-    /// Measures what scripts wait for, and what a server's callers do when a worker dies.
+    /// Measures what scripts wait for, and what a server's callers do when a worker dies or sources change.
     pub fn measure(environment: &Environment, server: &Server, idle_bytes: u64) -> Result<Self, Failure> {
         let python = |arguments: &[&str]| {
             let mut command = environment.program("python");
@@ -64,6 +67,7 @@ impl Once {
             later_def: Duration::from_secs_f64(later.def_us / 1e6),
             later_async: Duration::from_secs_f64(later.async_us / 1e6),
             after_kill: fork_to_first_answer(server)?,
+            after_save: save_to_answer(environment)?,
             idle_bytes,
         })
     }
@@ -71,13 +75,14 @@ impl Once {
 
 impl Display for Once {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { python, script, later_def, later_async, after_kill, idle_bytes } = self;
+        let Self { python, script, later_def, later_async, after_kill, after_save, idle_bytes } = self;
         writeln!(formatter, "\n| | measured | to be |\n|---|--:|--:|")?;
         writeln!(formatter, "| a script with one live call, from start to end | {} | under 400 ms |", shown(*script))?;
         writeln!(formatter, "| of that, Python alone (`python -c pass`) | {} | |", shown(*python))?;
         writeln!(formatter, "| a later live call of a `def` | {} | under 1 ms |", shown(*later_def))?;
         writeln!(formatter, "| a later live call of an `async def` | {} | under 1 ms |", shown(*later_async))?;
         writeln!(formatter, "| a worker killed, to the answer of the next one | {} | |", shown(*after_kill))?;
+        writeln!(formatter, "| a file saved, to the first answer of the new code | {} | under 300 ms |", shown(*after_save))?;
         writeln!(formatter, "| memory of the server, idle (RSS of `flash run`) | {:.1} MB | under 30 MB |", *idle_bytes as f64 / 1e6)
     }
 }
@@ -96,6 +101,37 @@ fn fork_to_first_answer(server: &Server) -> Result<Duration, Failure> {
         let next = worker()?;
         let elapsed = start.elapsed();
         if next == first { Err(unexpected("bench/add.py", "a worker that was killed")) } else { Ok(elapsed) }
+    })
+}
+
+/// Saves the guide's service with another answer in it, and asks until that comes.
+fn save_to_answer(environment: &Environment) -> Result<Duration, Failure> {
+    const PATH: &str = "/lb/user-service/health";
+    const ANSWER: &str = r#""healthy""#;
+    let folder = project::target().join("bench/reload");
+    let file = folder.join("user_service.py");
+    let unwritable =
+        |cause| Failure::new(format!("`{}` could not be written", project::shown(&file)), cause, "make its directory writable");
+    fs::create_dir_all(&folder).map_err(unwritable)?;
+    fs::write(folder.join("flash.toml"), "").map_err(unwritable)?;
+    let text =
+        fs::read_to_string(project::path("examples/guide/user_service.py")).map_err(|cause| unexpected("the guide's service", cause))?;
+    if !text.contains(ANSWER) {
+        return Err(unexpected("the guide's service", "it does not say that it is healthy"));
+    }
+    fs::write(&file, &text).map_err(unwritable)?;
+    let port = free_port(0)?;
+    let mut command = environment.program("flash");
+    command.arg("run").arg(&file).args(["--port", &port.to_string()]);
+    let server = Server::start(&mut command, port, PATH, Output::File(project::target().join("bench/reload.log")))?;
+    let mut saved = 0;
+    typical(|| {
+        saved += 1;
+        let answer = format!(r#""version {saved}""#);
+        let start = Instant::now();
+        fs::write(&file, text.replace(ANSWER, &answer)).map_err(unwritable)?;
+        while !server.ask("GET", PATH, None)?.body.contains(&answer) {}
+        Ok(start.elapsed())
     })
 }
 

@@ -1,0 +1,238 @@
+//! Keeps what is served in step with the sources: looks when something has happened, scans, starts what has changed beside what serves,
+//! and switches over once all of it is ready. Until then, and for as long as the sources are broken, the last good version serves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use flash_manifest::Endpoint;
+use flash_workers::Imported;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::log::Log;
+use crate::report::{Failure, Fault, Trouble, warn};
+use crate::run::burst::Burst;
+use crate::run::contents::Contents;
+use crate::run::place::{Look, Place};
+use crate::run::plan::{further_routes, plan, reloaded};
+use crate::run::project::{Target, served};
+use crate::run::service::{Service, give_up, ready};
+use crate::run::watch::Watch;
+
+/// A start that takes longer than this is given up when the sources change once more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The project's sources, and what they held before they were scanned.
+pub struct Sight {
+    place: Place,
+    known: Contents,
+}
+
+impl Sight {
+    /// Looks at a project; `None` when it is not there.
+    pub fn new(target: &Path) -> Option<Self> {
+        let place = Place::of(target)?;
+        let known = place.look(&Contents::default(), &BTreeSet::new(), &BTreeSet::new()).contents;
+        Some(Self { place, known })
+    }
+}
+
+/// A reload that is done.
+struct Done {
+    before: Vec<Endpoint>,
+    changed: BTreeSet<PathBuf>,
+    took: Duration,
+}
+
+/// Reloads what is served for as long as it is polled.
+pub struct Reloader {
+    target: Target,
+    place: Place,
+    known: Contents,
+    log: Log,
+    /// Files that were written during the last reload, and were not before: one that is written at each import is no endless reason.
+    doubted: BTreeSet<PathBuf>,
+    /// Whether it was told that the project is too large to be watched as a whole.
+    narrow: bool,
+    /// The last errors, as they were told.
+    told: Option<String>,
+    /// Imports the libraries ahead.
+    preparing: Option<JoinHandle<()>>,
+}
+
+impl Reloader {
+    pub fn new(target: Target, sight: Sight, log: Log) -> Self {
+        let Sight { place, known } = sight;
+        Self { target, place, known, log, doubted: BTreeSet::new(), narrow: false, told: None, preparing: None }
+    }
+
+    /// Reloads until the sources cannot be watched any more, which it tells. May be dropped at any point: what it has started and not
+    /// switched over to ends with it.
+    pub async fn run(mut self, service: &mut Service) {
+        let mut watch = match Watch::new() {
+            Ok(watch) => watch,
+            Err(trouble) => return warn(&trouble),
+        };
+        self.prepare_libraries(service);
+        // What was saved while the first version started.
+        let mut burst = Burst::default();
+        burst.add(Instant::now());
+        loop {
+            let place = self.place.clone();
+            let (known, written, imported) = (self.known.clone(), burst.written.clone(), imported_by(service));
+            let looked = spawn_blocking(move || {
+                let looked = look(&place, &mut watch, &known, &written, &imported);
+                (watch, looked)
+            });
+            let (back, looked) = looked.await.expect("looking at files does not panic");
+            watch = back;
+            let Look { contents, elsewhere, narrow, .. } = match looked {
+                Ok(looked) => looked,
+                Err(trouble) => return warn(&trouble),
+            };
+            if narrow && !std::mem::replace(&mut self.narrow, true) {
+                warn(&self.place.too_large());
+            }
+            self.known.adopt(&elsewhere, &contents);
+            let changed = contents.changed_since(&self.known);
+            if changed.is_empty() {
+                self.known = contents;
+                self.up_to_date();
+            } else if let Some(done) = self.reload(contents, &changed, burst.began(), &watch, service).await {
+                let written = watch.written();
+                self.doubt(&written);
+                self.log_reload(done, service);
+                // What the new workers have imported may be where nobody has looked yet.
+                if written.is_empty() && !self.known.has_all(&imported_by(service)) {
+                    burst = Burst::default();
+                    continue;
+                }
+            }
+            burst = watch.settled().await;
+        }
+    }
+
+    /// Brings what is served in step with what the sources hold now, if they are sound. `None` when nothing is served anew.
+    async fn reload(
+        &mut self,
+        contents: Contents,
+        changed: &BTreeSet<PathBuf>,
+        began: Option<Instant>,
+        watch: &Watch,
+        service: &mut Service,
+    ) -> Option<Done> {
+        let target = self.target.clone();
+        let scanned = spawn_blocking(move || target.scan()).await.expect("scanning files does not panic");
+        let project = match scanned {
+            Ok(project) => project,
+            Err(failure) => {
+                self.tell(&failure);
+                return None;
+            }
+        };
+        self.target.warn(&project);
+        let endpoints = served(&project);
+        let wanted: BTreeMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.name.as_str(), service.config(endpoint))).collect();
+        let plan = plan(&service.running(), &wanted, changed);
+        if plan.is_empty() {
+            self.known = contents;
+            self.up_to_date();
+            return None;
+        }
+        let started = service.start(endpoints.iter().copied().filter(|endpoint| plan.start.contains(endpoint.name.as_str())));
+        let settled = tokio::select! {
+            settled = ready(&started) => settled,
+            () = changed_again(watch) => Err(Vec::new()),
+        };
+        if let Err(troubles) = settled {
+            give_up(started).await;
+            if !troubles.is_empty() {
+                self.tell(&Failure::all(Fault::Request, troubles));
+            }
+            return None;
+        }
+        let before = service.endpoints().cloned().collect();
+        service.switch(started, &plan.stop, &endpoints);
+        self.told = None;
+        self.known = contents;
+        self.prepare_libraries(service);
+        let took = began.map(|began| began.elapsed()).unwrap_or_default();
+        Some(Done { before, changed: changed.clone(), took })
+    }
+
+    /// What was written during a reload may have been imported before or after that: it counts as changed.
+    fn doubt(&mut self, written: &BTreeSet<PathBuf>) {
+        let doubted = written.difference(&self.doubted).cloned().collect();
+        self.known.doubt(&doubted);
+        self.doubted = doubted;
+    }
+
+    fn log_reload(&self, done: Done, service: &Service) {
+        let Done { before, changed, took } = done;
+        let several = service.endpoints().len() > 1;
+        let new = further_routes(service.endpoints(), &before, several);
+        let gone = further_routes(&before, service.endpoints(), several);
+        self.log.name_endpoints(several);
+        self.log.note(&reloaded(self.place.root(), &changed, took, &new, &gone));
+        let named = |endpoint: &Endpoint| (endpoint.name.clone(), endpoint.functions.len());
+        if !service.endpoints().map(named).eq(before.iter().map(named)) {
+            self.log.text(&service.list());
+        }
+    }
+
+    fn prepare_libraries(&mut self, service: &Service) {
+        if self.preparing.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.preparing = Some(service.prepare_libraries());
+        }
+    }
+
+    /// Tells what is wrong, unless it was the last thing that was told.
+    fn tell(&mut self, failure: &Failure) {
+        let text = failure.text();
+        if self.told.as_ref() == Some(&text) {
+            tracing::debug!("not reloaded, for the same reason");
+            return;
+        }
+        failure.show();
+        anstream::eprintln!("flash: not reloaded: the last good version serves on");
+        self.told = Some(text);
+    }
+
+    /// Nothing is to be done: says so to those who wait for it.
+    fn up_to_date(&mut self) {
+        if self.told.take().is_some() {
+            self.log.note("the sources are mended: what serves is up to date");
+        }
+    }
+}
+
+/// What the sources hold; watches their folders from before it looked.
+fn look(
+    place: &Place,
+    watch: &mut Watch,
+    before: &Contents,
+    written: &BTreeSet<PathBuf>,
+    imported: &BTreeSet<PathBuf>,
+) -> Result<Look, Trouble> {
+    loop {
+        let look = place.look(before, written, imported);
+        if !watch.follow(&look.folders)? {
+            return Ok(look);
+        }
+    }
+}
+
+/// Waits until the sources change once more, from when a start has taken long.
+async fn changed_again(watch: &Watch) {
+    tokio::time::sleep(PATIENCE).await;
+    watch.until_written().await;
+}
+
+/// The files that workers have imported, as far as they say.
+fn imported_by(service: &Service) -> BTreeSet<PathBuf> {
+    let known = |imported| match imported {
+        Imported::Files(files) => files,
+        Imported::Unknown => BTreeSet::new(),
+    };
+    service.running().into_values().flat_map(|running| known(running.imported)).collect()
+}
