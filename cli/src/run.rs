@@ -56,6 +56,10 @@ pub struct Arguments {
     /// Run the functions by a program that speaks docs/wire.md, in Python's place
     #[arg(long, hide = true, value_name = "PROGRAM")]
     runtime: Option<PathBuf>,
+    /// Believe `Forwarded` and `X-Forwarded-Host`, `-Proto` and `-Prefix`, for the addresses in OpenAPI documents; the proxy in front must
+    /// set all of these headers, or remove them
+    #[arg(long)]
+    trust_proxy: bool,
 }
 
 /// The most workers that an endpoint may have: a guard against a slip of the finger.
@@ -91,8 +95,8 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
     let base = start_base(arguments, &log).await?;
     // Workers call functions of other endpoints here as well; nobody else knows the token.
     let token = address.ip().is_loopback().then(|| token().map_err(failed("cannot draw a random number"))).transpose()?;
-    let limits = Settings::default();
-    let mut gateway = Gateway::new(limits.clone(), epoch());
+    let limits = Settings { trust_proxy: arguments.trust_proxy, ..Settings::default() };
+    let mut gateway = Gateway::new(limits.clone(), epoch()).with_overview(project.app.name.as_str().to_owned());
     if let Some(token) = &token {
         gateway = gateway.with_token(token.clone());
     }

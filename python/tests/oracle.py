@@ -84,7 +84,7 @@ def differences() -> list[Difference]:
             ),
         )
         for entry in entries
-        for example in entry["examples"]
+        for example in entry.get("examples", ())  # others are of documents (oracle_openapi.py)
     ]
 
 
@@ -229,6 +229,11 @@ def _typed(value: Any) -> Any:
     return ("bool", value) if isinstance(value, bool) else value
 
 
+def endpoint(function: Callable[..., Any], method: str, path: str) -> Callable[..., Any]:
+    """`function` as FastAPI gets it."""
+    return _as_coroutine(_with_body_model(function, method, path))
+
+
 def _with_body_model(function: Callable[..., Any], method: str, path: str) -> Callable[..., Any]:
     if method == "GET":
         return function
@@ -249,7 +254,8 @@ def _with_body_model(function: Callable[..., Any], method: str, path: str) -> Ca
     }
     if not fields or any(_is_model(annotation) for annotation, _ in fields.values()):
         return function
-    model = create_model("FunctionBody", __module__=function.__module__, **fields)  # type: ignore[call-overload]
+    name = function.__name__.title().replace("_", "") + "Body"
+    model = create_model(name, __module__=function.__module__, **fields)  # type: ignore[call-overload]
 
     def endpoint(body: BaseModel, **from_path: Any) -> Any:
         values = {name: getattr(body, name) for name in fields} | from_path

@@ -165,6 +165,19 @@ class Slotted:
         self.a = 1
 
 
+class ValidationError(BaseModel):
+    """No error at all, but the name of FastAPI's."""
+
+    field: str
+
+
+class Opaque(BaseModel):
+    """Pydantic knows how to validate it, and not how to describe it."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    plain: Plain
+
+
 class Words(str):
     """A string, and more."""
 

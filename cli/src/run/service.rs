@@ -123,7 +123,7 @@ impl Service {
         tokio::spawn(async move { base.prepare_libraries().await })
     }
 
-    /// Where the endpoints are, a line each.
+    /// Where the endpoints are, a line each, and the page that shows them.
     pub fn list(&self) -> String {
         let width = self.endpoints().map(|endpoint| endpoint.name.as_str().len()).max().unwrap_or_default();
         let line = |endpoint: &Endpoint| {
@@ -132,7 +132,8 @@ impl Service {
             let routes = if count == 1 { "route" } else { "routes" };
             format!("  {name:width$}   {}   {count} {routes}\n", format!("http://{address}/lb/{name}").cyan())
         };
-        self.endpoints().map(line).collect()
+        let docs = format!("  {:width$}   {}\n", "docs", format!("http://{}/docs", self.setting.address).cyan());
+        self.endpoints().map(line).chain([docs]).collect()
     }
 
     /// Ends all workers. What they have begun is given up, so it comes after the server's end.

@@ -18,6 +18,7 @@ use crate::answer::{self, Payload};
 use crate::endpoint::{Access, Endpoint, Retired};
 use crate::execute;
 use crate::matcher::Matched;
+use crate::overview;
 
 /// Limits on what callers may send, and for how long.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Open connections; a further one waits until another ends.
     pub connections: usize,
+    /// Whether a proxy in front, which nobody can get around, says in `Forwarded` or `X-Forwarded-*` how callers address this server.
+    pub trust_proxy: bool,
 }
 
 impl Default for Settings {
@@ -45,6 +48,7 @@ impl Default for Settings {
             head_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(30),
             connections: 10_000,
+            trust_proxy: false,
         }
     }
 }
@@ -82,6 +86,8 @@ pub struct Gateway {
     /// Whoever has it may make live calls; `None` where live calls are off.
     token: Option<String>,
     observer: Option<Observer>,
+    /// The title of the page for all endpoints; `None` where there is no such page.
+    overview: Option<String>,
     /// Distinguishes this process's request ids from those of the one before.
     epoch: u32,
     requests: AtomicU64,
@@ -90,7 +96,16 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway without endpoints. `epoch`: any number that differs from run to run.
     pub fn new(settings: Settings, epoch: u32) -> Self {
-        Self { settings, endpoints: RwLock::default(), open: None, token: None, observer: None, epoch, requests: AtomicU64::new(0) }
+        Self {
+            settings,
+            endpoints: RwLock::default(),
+            open: None,
+            token: None,
+            observer: None,
+            overview: None,
+            epoch,
+            requests: AtomicU64::new(0),
+        }
     }
 
     /// Turns live calls on for those who have the token.
@@ -114,6 +129,13 @@ impl Gateway {
         self
     }
 
+    /// Shows all endpoints on one page, under this title. Whoever reaches the listener learns their names.
+    #[must_use]
+    pub fn with_overview(mut self, title: String) -> Self {
+        self.overview = Some(title);
+        self
+    }
+
     /// Serves an endpoint from now on.
     pub fn add(&self, endpoint: Endpoint) {
         self.endpoints.write().unwrap_or_else(PoisonError::into_inner).insert(endpoint.name.clone(), Arc::new(endpoint));
@@ -131,6 +153,14 @@ impl Gateway {
     pub fn pools(&self) -> Vec<Pool> {
         let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
         endpoints.values().map(|endpoint| endpoint.pool.clone()).collect()
+    }
+
+    /// The title of the page for all endpoints, and their names in order; `None` where there is no such page.
+    pub(crate) fn overview(&self) -> Option<(&str, Vec<String>)> {
+        let title = self.overview.as_deref()?;
+        let mut names: Vec<String> = self.endpoints.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        names.sort_unstable();
+        Some((title, names))
     }
 
     pub(crate) fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
@@ -181,7 +211,7 @@ impl Gateway {
             let text = format!("the request's head is longer than the {} bytes that are allowed", self.settings.head_bytes);
             return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text);
         }
-        let Some((name, path)) = split(&head.uri) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
+        let Some((name, path)) = split(&head.uri) else { return overview::answer(self, head) };
         if path == "/execute" {
             return execute::answer(self, &name, head, body, local).await;
         }
@@ -191,6 +221,7 @@ impl Gateway {
         }
         let (route, values) = match endpoint.routes.find(&head.method, &path) {
             Matched::Route(route, values) => (route, values),
+            Matched::Document(document) => return document.answer(&endpoint, &self.settings, head).await,
             Matched::OtherMethods(methods) => return method_not_allowed(&methods),
             Matched::Redirect => return redirect(&head.uri),
             Matched::Nothing => return answer::detail(StatusCode::NOT_FOUND, "Not Found"),
@@ -296,7 +327,7 @@ fn ping(endpoint: &Endpoint, method: &Method) -> Response<Payload> {
     }
 }
 
-fn method_not_allowed(methods: &[Method]) -> Response<Payload> {
+pub(crate) fn method_not_allowed(methods: &[Method]) -> Response<Payload> {
     let mut response = answer::detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
     let allow = HeaderValue::try_from(names.join(", ")).expect("methods are tokens");

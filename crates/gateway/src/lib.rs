@@ -4,11 +4,16 @@
 //! observer. It knows nothing of deployments, of Python, or of where endpoints come from.
 
 mod answer;
+mod document;
 mod endpoint;
 mod execute;
+mod forwarded;
 mod gateway;
 mod linger;
 mod matcher;
+mod openapi;
+mod overview;
+mod pages;
 mod server;
 
 pub use endpoint::{Access, Endpoint, Retired};

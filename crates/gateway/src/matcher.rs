@@ -6,9 +6,13 @@ use std::collections::HashMap;
 use flash_manifest::{Part, PathPattern};
 use http::Method;
 
+use crate::document::Document;
+
 /// What a request means.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Matched {
+    /// What the gateway says of the routes.
+    Document(Document),
     /// The route of this index, with its parameters' values in order.
     Route(usize, Vec<String>),
     /// The path exists, for these methods.
@@ -48,6 +52,15 @@ impl Routes {
             }
             others.push(own.clone());
         }
+        // As a static route of the user's would, one of ours wins over parameters.
+        if let Some(document) = self.document(path) {
+            if [Method::GET, Method::HEAD].contains(method) {
+                return Matched::Document(document);
+            }
+            if !others.contains(&Method::GET) {
+                others.push(Method::GET);
+            }
+        }
         for (pattern, own, index) in &self.patterns {
             let Some(values) = values(pattern.parts(), path) else { continue };
             if own == method {
@@ -64,8 +77,16 @@ impl Routes {
         if path != "/" && self.exists(&other) { Matched::Redirect } else { Matched::Nothing }
     }
 
+    /// What stands at `path` unless a route of the user's does. Without routes there is nothing to say.
+    fn document(&self, path: &str) -> Option<Document> {
+        let has_routes = !self.fixed.is_empty() || !self.patterns.is_empty();
+        Document::at(path).filter(|_| has_routes)
+    }
+
     fn exists(&self, path: &str) -> bool {
-        self.fixed.contains_key(path) || self.patterns.iter().any(|(pattern, _, _)| values(pattern.parts(), path).is_some())
+        self.fixed.contains_key(path)
+            || self.document(path).is_some()
+            || self.patterns.iter().any(|(pattern, _, _)| values(pattern.parts(), path).is_some())
     }
 }
 
@@ -87,7 +108,7 @@ fn values<'path>(parts: &[Part], path: &'path str) -> Option<Vec<&'path str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Matched, Routes};
+    use super::{Document, Matched, Routes};
     use http::Method;
 
     fn users() -> Routes {
@@ -143,6 +164,22 @@ mod tests {
     fn a_path_parameter_holds_slashes_and_may_be_empty() {
         assert_eq!(users().find(&Method::GET, "/files/a/b.txt.txt"), route(5, &["a/b.txt"]));
         assert_eq!(users().find(&Method::GET, "/files/.txt"), route(5, &[""]));
+    }
+
+    #[test]
+    fn what_is_said_of_routes_stands_where_no_static_route_does() {
+        let routes = [(Method::POST, "/docs"), (Method::GET, "/redoc"), (Method::GET, "/{name}"), (Method::DELETE, "/{name}")];
+        let routes = Routes::new(routes.map(|(method, path)| (method, path.parse().expect("these are good paths"))));
+        let document = |path| Matched::Document(Document::at(path).expect("there is one"));
+        assert_eq!(routes.find(&Method::GET, "/docs"), document("/docs"));
+        assert_eq!(routes.find(&Method::HEAD, "/openapi.json"), document("/openapi.json"));
+        assert_eq!(routes.find(&Method::POST, "/docs"), route(0, &[]));
+        assert_eq!(routes.find(&Method::GET, "/redoc"), route(1, &[]));
+        assert_eq!(routes.find(&Method::DELETE, "/redoc"), route(3, &["redoc"]));
+        assert_eq!(routes.find(&Method::GET, "/openapi.json/"), Matched::Redirect);
+        assert_eq!(routes.find(&Method::PUT, "/docs"), Matched::OtherMethods(vec![Method::POST, Method::GET, Method::DELETE]));
+        assert_eq!(routes.find(&Method::GET, "/docs/nothing.js"), Matched::Nothing);
+        assert_eq!(Routes::default().find(&Method::GET, "/docs"), Matched::Nothing);
     }
 
     #[test]

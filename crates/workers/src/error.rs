@@ -90,6 +90,12 @@ pub enum Error {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// What describes the routes says too much.
+    #[error("the description of the endpoint's routes is longer than {} MiB", limit >> 20)]
+    DescriptionTooLong {
+        /// How long it may be, in bytes.
+        limit: usize,
+    },
     /// The other side does not keep to the protocol.
     #[error("a worker does not keep to the wire protocol")]
     Protocol,
@@ -112,6 +118,7 @@ impl Error {
             Self::ZygoteGone => "its process was killed, or ended by itself".into(),
             Self::EndedEarly { status } => format!("it ended{}", how_it_ended(*status)),
             Self::NotReady { .. } => "one of them waits for something, or takes very long; the process was killed".into(),
+            Self::DescriptionTooLong { .. } => "the JSON schemas of the parameters and answers of all routes are in it".into(),
             Self::Protocol => "what it sent is not a frame that it may send".into(),
         }
     }
@@ -129,6 +136,7 @@ impl Error {
             Self::CannotLoad(report) => report.remedy.clone(),
             Self::ZygoteGone | Self::EndedEarly { .. } => "see what it printed before; memory running out is a frequent cause".into(),
             Self::NotReady { .. } => "import them by hand, `python -X importtime -c 'import ...'`, and see which one it is".into(),
+            Self::DescriptionTooLong { .. } => "give large types a short schema of their own, with `pydantic.WithJsonSchema`".into(),
             Self::Protocol => "reinstall openflash, so that `flash` and `runpod_flash` are of one release".into(),
             Self::System(_) => "see the limits on open files and memory (`ulimit -a`)".into(),
         }

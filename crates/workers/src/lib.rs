@@ -4,6 +4,7 @@
 //! This crate knows no HTTP, no routes' patterns and no store: to it, a route is a number and a body is bytes.
 
 mod base;
+mod description;
 mod dispatch;
 mod error;
 mod imported;
@@ -17,6 +18,7 @@ mod process;
 mod zygote;
 
 pub use base::{Base, Printed, Sink};
+pub use description::Undescribed;
 pub use dispatch::{Answer, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
 pub use imported::Imported;

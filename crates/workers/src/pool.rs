@@ -1,6 +1,7 @@
 //! The workers of one endpoint: kept at their number, given requests, drained at the end.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +14,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::base::{Base, Printed};
+use crate::description::{self, Description, Undescribed};
 use crate::dispatch::{Answer, Dispatcher, Job, Limits, Submitted, Ticket, Work, WorkerId};
 use crate::error::{self, Error};
 use crate::imported::Imported;
 use crate::libraries::Importer;
 use crate::link::{self, Link};
 use crate::printed::Pipes;
+use crate::process::Process;
 use crate::zygote::{Adopted, Zygote, control_pair};
 
 /// How one endpoint's workers are kept.
@@ -169,12 +172,14 @@ pub(crate) struct Inner {
     pub(crate) base: Arc<Base>,
     config: serde_json::Value,
     shared: Mutex<Shared>,
-    status: watch::Sender<Status>,
+    pub(crate) status: watch::Sender<Status>,
     closing: watch::Sender<bool>,
     /// The zygote that has this endpoint's modules; `None` inside when forking it is not safe.
     project: tokio::sync::Mutex<Option<Option<Zygote>>>,
     importer: Importer,
     imported: Mutex<Imported>,
+    /// What the routes of those modules take and return, once somebody has asked.
+    pub(crate) description: Description,
 }
 
 /// The workers of one endpoint. Cloneable handle.
@@ -205,6 +210,7 @@ impl Pool {
             project: tokio::sync::Mutex::new(None),
             importer: Importer::new(),
             imported: Mutex::default(),
+            description: Description::default(),
             settings,
         });
         let mut tasks = JoinSet::new();
@@ -287,6 +293,17 @@ impl Pool {
     /// The project's files that its workers have imported; they say so where the configuration's `reload` is set.
     pub fn imported(&self) -> Imported {
         self.inner.imported().clone()
+    }
+
+    /// The `paths` and `components` of the OpenAPI document of its routes, as JSON.
+    ///
+    /// No worker is started or disturbed for it: a process forked for the purpose makes it when it is first asked for. The last one stays while no
+    /// worker can be started. Dropping the future leaves it to be made for who asks next.
+    ///
+    /// # Errors
+    /// [`Undescribed`], which says why.
+    pub async fn description(&self) -> Result<Bytes, Undescribed> {
+        description::of(&self.inner).await
     }
 
     /// Lets requests in flight finish for at most `grace`, then ends the workers. Requests that come later are refused.
@@ -454,13 +471,18 @@ impl Inner {
 
     /// Forks a worker and waits until it is ready.
     async fn start_worker(&self) -> Result<Link, Error> {
-        let base = self.base.zygote().await?;
         let (link, descriptors) = Link::new()?;
-        let order = serde_json::json!({ "role": "worker", "config": self.config });
+        let forked = self.fork("worker", descriptors).await?;
+        link.until_ready(self, forked).await
+    }
+
+    /// Forks a process that has this endpoint's modules, or imports them first where they do not bear forking.
+    pub(crate) async fn fork(&self, role: &str, descriptors: Vec<OwnedFd>) -> Result<Process, Error> {
+        let base = self.base.zygote().await?;
+        let order = serde_json::json!({ "role": role, "config": self.config });
         let imports_ahead = self.config["functions"].as_array().is_some_and(|functions| !functions.is_empty());
         let zygote = if imports_ahead { self.project_zygote(&base).await?.unwrap_or(base) } else { base };
-        let forked = zygote.fork(&order, descriptors).await?;
-        link.until_ready(self, forked).await
+        zygote.fork(&order, descriptors).await
     }
 
     /// Has a zygote forked by `maker` that imports this endpoint's modules.
@@ -490,6 +512,7 @@ impl Inner {
         }
         let Adopted { zygote, ready } = adopted;
         self.base.libraries().note(&self.name, self.importer, ready.libraries);
+        self.description.outdate();
         let changes = ready.unsafe_because;
         if !changes.is_empty() {
             let text = format!(

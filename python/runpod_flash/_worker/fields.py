@@ -49,18 +49,21 @@ class Field:
 
 
 class Fields:
-    """The parameters that together are one JSON object, validated as the model that FastAPI would be given."""
+    """The parameters that together are one JSON object, validated as the model that FastAPI would be given.
+
+    `module` is the model's, by which a description tells it from others of its name.
+    """
 
     __slots__ = ("_validate", "model")
 
-    def __init__(self, function: str, arguments: list[Argument]) -> None:
+    def __init__(self, function: str, arguments: list[Argument], module: str = __name__) -> None:
         definitions: dict[str, Any] = {
             argument.name: (argument.annotation, ... if argument.default is signatures.EMPTY else argument.default)
             for argument in arguments
         }
         name = function.rpartition(".")[2].title().replace("_", "") + "Body"
         try:
-            self.model = create_model(name, __config__=ConfigDict(protected_namespaces=()), **definitions)
+            self.model = create_model(name, __config__=ConfigDict(protected_namespaces=()), __module__=module, **definitions)
             self._validate = self.model.__pydantic_validator__.validate_python
         except Exception as error:
             for argument in arguments:

@@ -8,6 +8,10 @@ from __future__ import annotations
 import json
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 VERSION = 1
 
 #: The longest payload either side accepts, in bytes.
@@ -77,12 +81,22 @@ def encode_answer(request: int, status: int, headers: list[tuple[str, str]], bod
         return ANSWER_HEAD.pack(7 + len(head) + len(body), ANSWER, request, status, 0, len(head)) + head + body
     pieces = [ANSWER_HEAD.pack(7 + len(head) + CHUNK_SIZE, ANSWER, request, status, MORE, len(head)), head]
     pieces.append(body[:CHUNK_SIZE])
-    for start in range(CHUNK_SIZE, len(body), CHUNK_SIZE):
-        piece = body[start : start + CHUNK_SIZE]
-        pieces.append(HEADER.pack(1 + len(piece), CHUNK, request))
-        pieces.append(b"\x01" if start + CHUNK_SIZE < len(body) else b"\x00")
-        pieces.append(piece)
+    pieces.extend(_chunks(request, body, CHUNK_SIZE))
     return b"".join(pieces)
+
+
+def encode_chunks(body: bytes) -> bytes:
+    """CHUNK frames of no request that carry `body`."""
+    return b"".join(_chunks(0, body, 0))
+
+
+def _chunks(request: int, body: bytes, start: int) -> Iterator[bytes]:
+    """The pieces of CHUNK frames with what `body` has from `start` on."""
+    for at in range(start, len(body), CHUNK_SIZE):
+        piece = body[at : at + CHUNK_SIZE]
+        yield HEADER.pack(1 + len(piece), CHUNK, request)
+        yield b"\x01" if at + CHUNK_SIZE < len(body) else b"\x00"
+        yield piece
 
 
 def decode_head(head: bytes) -> tuple[tuple[str, ...], bytes, str | None]:

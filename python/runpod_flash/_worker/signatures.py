@@ -94,7 +94,7 @@ def field(function: str, argument: Argument) -> FieldInfo:
         raise unfit(function, argument, reason(error)) from error
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What `error` says, in one line: pydantic goes on with advice for those who write models."""
     return str(error).partition("\n")[0]
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _PACKET = 1 << 20
 _MOST_DESCRIPTORS = 4
 _PR_SET_PDEATHSIG = 1
+#: How far a process that describes routes stands back behind those that serve requests.
+_NICE = 10
 
 # Resolved before any fork: a forked child should not have to look anything up.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -94,7 +96,7 @@ class Held:
 
 
 def _become(parent: int, order: dict[str, Any], descriptors: list[int], control: socket.socket, held: Held) -> None:
-    """The child's side of a fork: a worker or another zygote. Does not return."""
+    """The child's side of a fork: a worker, another zygote, or what describes routes. Does not return."""
     try:
         end_with_parent(parent)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -111,6 +113,8 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
             _work(wire, page, order.get("config"), held)
         elif order["role"] == "libraries":
             _import_libraries(wire, order["config"], held)
+        elif order["role"] == "description":
+            _describe(wire, order["config"], held)
         else:
             _import_project(wire, order["config"], held)
     except BaseException as error:
@@ -136,6 +140,27 @@ def _work(wire: socket.socket, page: memoryview, config: Config | None, held: He
             wire.sendall(frames.encode_json(frames.FAILED, error.report))
             os._exit(0)
     worker.run(wire, page, config, routes, held.imports)
+
+
+def _describe(wire: socket.socket, config: Config, held: Held) -> None:
+    """Says what the routes take and return, in a process that nobody waits behind."""
+    from . import load
+
+    os.nice(_NICE)
+    try:
+        if held.loaded is not None:
+            _, routes = held.loaded
+        else:
+            held.watch(reload=config["reload"])
+            routes = load.routes(config)
+        from . import openapi
+
+        said = frames.encode_chunks(openapi.describe(routes))
+    except load.CannotLoad as error:
+        said = frames.encode_json(frames.FAILED, error.report)
+    sys.stdout.flush()  # before: the host ends this process once it knows all
+    sys.stderr.flush()
+    wire.sendall(said)
 
 
 def _import_project(control: socket.socket, config: Config, held: Held) -> None:

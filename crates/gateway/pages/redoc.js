@@ -1,0 +1,4 @@
+"use strict";
+
+const page = document.getElementById("page");
+Redoc.init(page.dataset.document, {}, page);
