@@ -7,6 +7,7 @@ mod log;
 mod report;
 mod run;
 mod session;
+mod token;
 
 use std::process::ExitCode;
 

@@ -63,7 +63,7 @@ impl Failure {
 
     /// Something that should not happen on a healthy machine.
     pub fn system(what: &str, cause: &std::io::Error) -> Self {
-        Self::new(Fault::Flash, Trouble::new(what, cause.to_string(), "see the limits on open files and memory (`ulimit -a`)"))
+        Self::new(Fault::Flash, Trouble::new(what, cause.to_string(), "see the limits on memory, open files and their size (`ulimit -a`)"))
     }
 
     /// The first trouble, for those who are told in another way than by print.

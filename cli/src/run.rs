@@ -31,6 +31,7 @@ use crate::run::project::{Target, served};
 use crate::run::reload::{Reloader, Sight};
 use crate::run::service::{Service, Setting, give_up, ready};
 use crate::run::signals::Signals;
+use crate::token::{self, TokenFile};
 
 /// What the user asked for.
 #[derive(clap::Args)]
@@ -60,6 +61,9 @@ pub struct Arguments {
     /// set all of these headers, or remove them
     #[arg(long)]
     trust_proxy: bool,
+    /// Write the token that live calls take to this file, which only you can read; it is removed at the end
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// The most workers that an endpoint may have: a guard against a slip of the finger.
@@ -81,7 +85,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     target.warn(&project);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::system("cannot start", &cause))?;
-    runtime.block_on(serve(arguments, target, &project, sight))
+    let done = runtime.block_on(serve(arguments, target, &project, sight));
+    flash_workers::end_orphans();
+    done
 }
 
 async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: Option<Sight>) -> Result<(), Failure> {
@@ -93,8 +99,9 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
 
     let (log, _writer) = Log::start();
     let base = start_base(arguments, &log).await?;
-    // Workers call functions of other endpoints here as well; nobody else knows the token.
-    let token = address.ip().is_loopback().then(|| token().map_err(failed("cannot draw a random number"))).transpose()?;
+    // Workers call functions of other endpoints here as well; nobody else knows the token, but for who may read its file.
+    let token = address.ip().is_loopback().then(|| token::draw().map_err(failed("cannot draw a random number"))).transpose()?;
+    let _token_file = arguments.token_file.as_ref().map(|path| TokenFile::write(path, token.as_deref())).transpose()?;
     let limits = Settings { trust_proxy: arguments.trust_proxy, ..Settings::default() };
     let mut gateway = Gateway::new(limits.clone(), epoch()).with_overview(project.app.name.as_str().to_owned());
     if let Some(token) = &token {
@@ -129,6 +136,9 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
     anstream::print!("{}", service.list());
     if !address.ip().is_loopback() {
         anstream::eprintln!("Whoever can reach {address} can call these routes. Live calls are off.");
+    }
+    if let Some(path) = &arguments.token_file {
+        anstream::eprintln!("Live calls take the token in {}", path.display());
     }
 
     let (stop, stopped) = channel(false);
@@ -187,15 +197,6 @@ fn choose(arguments: &Arguments) -> Choice {
     let directory = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(&path) };
     let flash = std::env::current_exe().ok();
     interpreter::choose(arguments.python.as_deref(), std::env::var_os("VIRTUAL_ENV"), directory, flash.as_deref())
-}
-
-fn token() -> std::io::Result<String> {
-    let mut bytes = [0; 32];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
-    }
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Differs from one run to the next, so that request ids do.

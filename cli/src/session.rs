@@ -71,8 +71,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         served
     });
-    // What is left of workers ends with this process.
     runtime.shutdown_background();
+    flash_workers::end_orphans();
     done
 }
 

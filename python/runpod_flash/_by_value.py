@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
-from types import FunctionType
+from types import FunctionType, ModuleType
 from weakref import WeakSet
 
 import cloudpickle  # type: ignore[import-untyped]
 
-from ._carry import MAIN_NAMES, main_has_names, named
+from ._carry import MAIN_NAMES, is_named, named, script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         """cloudpickle ships all of `__main__` by value; what a file put there keeps its name."""
         if isinstance(obj, (type, FunctionType)):
             module = obj.__module__
-            name = _name(obj) if module not in MAIN_NAMES or main_has_names() else None
+            name = _name(obj) if module not in MAIN_NAMES or is_named(obj) else None
             if name == obj.__qualname__ and module in MAIN_NAMES:
                 return NotImplemented  # pickle writes the name
             if name is not None and name != obj.__qualname__:
                 return named, (module, name)
+        elif isinstance(obj, ModuleType) and obj.__name__ in MAIN_NAMES and obj is sys.modules.get("__main__"):
+            return script, ()
         reduced = super().reducer_override(obj)
         if isinstance(obj, type) and reduced is not NotImplemented and obj not in _foreign:
             _own.add(obj)
@@ -56,7 +58,7 @@ def set_class_state(cls: type, state: object) -> type:
 def _name(obj: type | FunctionType) -> str | None:
     """What `obj` is called at the level of its module, if anything: `Point = namedtuple("P", "x y")` makes it `Point`."""
     module = sys.modules.get(obj.__module__)
-    if getattr(module, "__file__", None) is None:
+    if getattr(module, "__file__", None) is None and obj.__module__ not in MAIN_NAMES:
         return None
     found: object = module
     for part in obj.__qualname__.split("."):

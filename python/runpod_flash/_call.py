@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     Args = tuple[object, ...]
     Kwargs = dict[str, object]
 
-#: Heads of calls of functions that workers find by name: there are as many as there are decorated functions.
-_heads: dict[Function, bytes] = {}
+#: Heads of calls of functions that workers find by name: there are as many as there are decorated functions. The second part of a key is
+#: the file of `__main__`: it may be gone at the next call, as when IPython has run a script and gives its prompt.
+_heads: dict[tuple[Function, str | None], bytes] = {}
 
 
 def invoke(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs) -> object:
@@ -76,14 +77,15 @@ def _begin(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs)
         from . import _dependencies
 
         _dependencies.check(function, config["dependencies"])  # type: ignore[arg-type]  # a list of strings: `remote` saw to it
-    head = _heads.get(function)
+    key = function, _carry.main_file()
+    head = _heads.get(key)
     if head is not None:
         body = _pack(function, args, kwargs, (args, kwargs))
     else:
         module = _module.of(function)
         head = _head(function, module)
         if module is not None:
-            _heads[function] = head
+            _heads[key] = head
             body = _pack(function, args, kwargs, (args, kwargs))
         else:
             body = _pack(function, args, kwargs, (function, args, kwargs))

@@ -175,12 +175,12 @@ def _context(env: Mapping[str, str]) -> bytes:
         directory = os.getcwd()
     except OSError:  # it was removed
         directory = None
-    main = vars(sys.modules["__main__"])
+    main = _carry.main_file()
     context = {
         "cwd": directory,
         "sys_path": [entry for entry in sys.path if isinstance(entry, str)],  # the import system skips any other
         "argv": [str(argument) for argument in sys.argv],
         "environ": {**os.environ, **env},
-        "main": describe(main) if _carry.main_has_names() else None,
+        "main": describe(vars(sys.modules["__main__"]), main) if main is not None else None,
     }
     return json.dumps(context).encode()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident
 
 from ._errors import CalledWhileImporting
+from ._worker import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +17,10 @@ _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def refuse(function: Callable[..., object]) -> None:
-    """Raises CalledWhileImporting, which shows the line, when a module's top level is what calls; else another thread imports."""
+    """Raises CalledWhileImporting, which shows the line, when a module's top level is what calls. Else another thread imports, or the
+    garbage collector runs meanwhile, and has a `__del__` call."""
+    if state.collecting == get_ident():
+        return
     frame = sys._getframe(1)
     while frame is not None:
         code = frame.f_code

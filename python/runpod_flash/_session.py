@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from _thread import allocate_lock  # `threading` costs a script's first call a millisecond that it does not need.
+from _thread import RLock  # `threading` costs a script's first call a millisecond that it does not need.
 from time import monotonic
 
 from . import _binary, _installed
@@ -51,7 +51,8 @@ class Session:
 
 
 _current: Session | None = None
-_lock = allocate_lock()
+#: Its thread may come again: a `__del__` or a signal's handler makes a call while the session starts.
+_lock = RLock()
 
 
 def current() -> Session:
@@ -62,7 +63,11 @@ def current() -> Session:
         with _lock:
             session = _current
             if session is None:
-                session = _current = _of_worker() or _start()
+                session = _of_worker() or _start()
+                if _current is not None:
+                    session.close()
+                    session = _current
+                _current = session
     return session
 
 
@@ -93,9 +98,17 @@ def _start() -> Session:
             why="workers run in the same interpreter, and `sys.executable` is empty",
             remedy="set `sys.executable` to the interpreter's path before the first call",
         )
+    try:
+        python = os.fsencode(sys.executable).decode()
+    except UnicodeDecodeError as problem:
+        raise SessionError(
+            "cannot start a live session: the path of this Python is not UTF-8",
+            why=f"it is {os.fsencode(sys.executable)!r}, which JSON cannot hold",
+            remedy="use an interpreter or a virtual environment at another path",
+        ) from problem
     binary = _binary.find()
     token = os.urandom(32).hex()
-    hello = json.dumps({"token": token, "pid": os.getpid(), "python": sys.executable, "protocol": PROTOCOL}) + "\n"
+    hello = json.dumps({"token": token, "pid": os.getpid(), "python": python, "protocol": PROTOCOL}) + "\n"
     stdin, pipe = os.pipe()
     try:
         answers, stdout = os.pipe()
@@ -139,9 +152,11 @@ def _spawn(binary: str, stdin: int, stdout: int) -> int:
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
     ]
     actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()]
+    # Workers must read file names as this process does, which `-X utf8` may have told. Functions see the caller's own environment.
+    environment = {**os.environ, "PYTHONUTF8": "1"} if sys.flags.utf8_mode else os.environ
     try:
         # A session of its own from the first instant: Ctrl-C in the script's terminal is for the script.
-        return os.posix_spawn(binary, [binary, "session"], os.environ, file_actions=actions, setsid=True)
+        return os.posix_spawn(binary, [binary, "session"], environment, file_actions=actions, setsid=True)
     except OSError as problem:
         raise SessionError(
             f"cannot start a live session: {binary} does not run",
@@ -200,7 +215,7 @@ def _reap(starter: int, kill: bool = False) -> None:
 def _after_fork() -> None:
     """In a forked child: the parent's session is not its own."""
     global _current, _lock
-    _lock = allocate_lock()  # another thread may have held it
+    _lock = RLock()  # another thread may have held it
     session, _current = _current, None
     if session is not None:
         session.close()

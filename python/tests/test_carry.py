@@ -94,7 +94,7 @@ def test_functions_without_a_name_travel_by_value() -> None:
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A `__main__` with a file and a class, and the copy of it that a worker has."""
     modules = []
-    for name in ("__main__", "__flash_main__"):
+    for name in ("__main__", "__mp_main__"):
         module = ModuleType(name)
         module.__file__ = __file__
         module.C = type("C", (), {"__module__": name})  # type: ignore[attr-defined]

@@ -140,6 +140,16 @@ def test_a_call_while_the_worker_imports_shows_the_line_and_what_to_write() -> N
     assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
 
 
+def test_what_a_collection_calls_while_the_worker_imports_is_no_call_of_the_module() -> None:
+    done = run("collected.py", "in_the_worker")
+    assert (done.stdout, done.stderr) == ("noted by the other worker\n['tidied', 'noted']\n", "")
+
+
+def test_a_collection_may_call_while_the_session_starts() -> None:
+    done = run("collected.py", "in_the_caller")
+    assert (done.stdout, done.stderr) == ("['in the collection', 'first', 'second']\n", "")
+
+
 def test_an_error_of_the_module_itself_is_raised_at_the_caller() -> None:
     assert output("broken_worker.py") == "only in the worker\n"
 

@@ -37,12 +37,21 @@ def test_a_package_in_another_directory(tmp_path: Path) -> None:
     assert output("-m", "shop", "an", "argument", cwd=tmp_path, PYTHONPATH=f"{LIVE}:{LIVE.parents[1]}") == "identity kept\n"
 
 
+def of_pytest(mode: str, cwd: Path, *options: str) -> str:
+    """What pytest says of the project, from another directory: `python -m pytest` puts its own on `sys.path`, where it would help."""
+    project = LIVE / "project"
+    return output(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={project}", "-c", "/dev/null",
+        f"--import-mode={mode}", *options, project / "tests" / "checks.py", cwd=cwd,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 def test_pytest_in_both_import_modes(mode: str, tmp_path: Path) -> None:
-    """From another directory: `python -m pytest` puts its own on `sys.path`, where it would help."""
-    project = LIVE / "project"
-    said = output(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={project}", "-c", "/dev/null",
-        f"--import-mode={mode}", project / "tests" / "checks.py", cwd=tmp_path,
-    )  # fmt: skip
-    assert "4 passed" in said
+    assert "5 passed" in of_pytest(mode, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+def test_pytest_on_several_processes(mode: str, tmp_path: Path) -> None:
+    """Each of two runs all of it, in a session of its own."""
+    assert "10 passed" in of_pytest(mode, tmp_path, "--dist=each", "--tx=2*popen")

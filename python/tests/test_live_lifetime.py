@@ -2,64 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from live_programs import LIMIT, LIVE, environment, output, run
+from live_programs import LIMIT, LIVE, PROMISED, end, environment, gone, output, processes, run, until
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks processes up in /proc")
 
-#: Nothing of ours runs this long after the script ended, in seconds.
-PROMISED = 2.0
 
-
-def processes(mark: str) -> list[int]:
-    """The living processes that were started with `mark`."""
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            if name.isdigit() and f"LIVE_MARK={mark}".encode() in Path("/proc", name, "environ").read_bytes():
-                found.append(int(name))
-        except OSError:  # it ended, or is a zombie
-            continue
-    return found
-
-
-def until(condition: Callable[[], bool], limit: float, what: str) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
-def gone(mark: str) -> None:
-    until(lambda: not processes(mark), PROMISED, f"still there: {processes(mark)}")
+METHODS = multiprocessing.get_all_start_methods()
 
 
 @pytest.fixture
 def mark() -> Iterator[str]:
     mark = uuid.uuid4().hex
     yield mark
-    for process in processes(mark):  # a test failed: nothing is left behind all the same
-        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
-            os.kill(process, signal.SIGKILL)
+    end(mark)
 
 
 @contextmanager
-def running(mark: str, *arguments: str, cwd: Path = LIVE) -> Iterator[subprocess.Popen[str]]:
+def running(mark: str, *arguments: str, program: str = "lifetime.py") -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, LIVE / "lifetime.py", *arguments], cwd=cwd, env=environment(LIVE_MARK=mark),
+        [sys.executable, program, *arguments], cwd=LIVE, env=environment(LIVE_MARK=mark),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
     try:
@@ -99,15 +73,31 @@ def test_a_forked_child_has_its_own_session_and_does_not_keep_the_parents(mark: 
         child = next(one for one in said if "child" in one)
         parent = next(one for one in said if "parent" in one)
         script.wait()
-        until(lambda: parent["server"] not in processes(mark), PROMISED, "the parent's server outlives it")
+        until(lambda: parent["server"] not in processes(mark), PROMISED, lambda: "the parent's server outlives it")
         assert child["server"] in processes(mark)
         os.kill(child["child"], signal.SIGKILL)
         gone(mark)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", METHODS)
 def test_processes_of_multiprocessing_have_sessions_of_their_own(mark: str, method: str) -> None:
-    assert output("lifetime.py", "forked_by_multiprocessing", method, LIVE_MARK=mark) == "sessions of their own\n"
+    assert output("children.py", method, LIVE_MARK=mark) == "said in a child\nall hold\n"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_processes_that_functions_started_end_with_the_session(mark: str, method: str) -> None:
+    """They do not look for their parent's end: they sleep."""
+    with running(mark, "leave", method, program="children.py") as script:
+        assert script.stdout is not None
+        assert sorted(script.stdout.readline() for _ in range(2)) == ["started 0\n", "started 1\n"]
+        script.kill()
+        script.wait()
+        gone(mark)
+
+
+def test_programs_that_functions_left_behind_end_with_the_session(mark: str) -> None:
+    """Neither their worker nor any parent of theirs is there any more."""
+    assert output("lifetime.py", "program_left_behind", LIVE_MARK=mark).startswith("left ")
     gone(mark)
 
 

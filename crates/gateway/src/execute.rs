@@ -1,4 +1,5 @@
-//! `/execute`: live calls, for the script that owns the session and for workers of the same host.
+//! `/execute`: live calls, for the script that owns the session and for workers of the same host; in the reference's format, for its
+//! programs.
 //!
 //! Whoever gets here runs code of their own as this user. So it exists only where live calls are on, on a loopback listener, for
 //! requests with the session's token; never for one that a browser sends (`Origin`).
@@ -6,18 +7,31 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flash_workers::Call;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
-use crate::answer::{Payload, detail};
+use crate::answer::{self, Payload, detail};
+use crate::endpoint::Endpoint;
 use crate::gateway::Gateway;
 
 /// How long the call may take, in milliseconds.
 const TIMEOUT: &str = "x-flash-timeout-ms";
 
-pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: Incoming, local: IpAddr) -> Response<Payload> {
+/// How a live call is written (`docs/wire.md`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// The SDK's: bytes, answered with records as they come.
+    Records,
+    /// The reference's: JSON, answered once.
+    Json,
+}
+
+/// The number of a request, for the log, and its name, for the caller.
+pub(crate) type Tag<'a> = (u64, &'a str);
+
+pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: Incoming, local: IpAddr, tag: Tag<'_>) -> Response<Payload> {
     let Some(token) = gateway.token().filter(|_| local.is_loopback()) else {
         return detail(StatusCode::NOT_FOUND, "Not Found");
     };
@@ -35,10 +49,39 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    let mut body = match gateway.read(body, gateway.settings.call_bytes).await {
+    let Some(format) = format(head) else {
+        return detail(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "a live call is `application/x-flash-call`, as the SDK of openflash sends it, or `application/json`",
+        );
+    };
+    let limit = match format {
+        Format::Records => gateway.settings.call_bytes,
+        Format::Json => gateway.settings.body_bytes,
+    };
+    let body = match gateway.read(body, limit).await {
         Ok(body) => body,
         Err(response) => return response,
     };
+    match format {
+        Format::Records => records(&endpoint, head, body),
+        Format::Json => json(&endpoint, &body, tag).await,
+    }
+}
+
+fn format(head: &Parts) -> Option<Format> {
+    let named = head.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = named.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/x-flash-call") {
+        Some(Format::Records)
+    } else if essence.eq_ignore_ascii_case("application/json") {
+        Some(Format::Json)
+    } else {
+        None
+    }
+}
+
+fn records(endpoint: &Endpoint, head: &Parts, mut body: Bytes) -> Response<Payload> {
     if body.len() < 4 {
         return detail(StatusCode::BAD_REQUEST, "the body of a live call begins with its context");
     }
@@ -58,9 +101,18 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
     let timeout = head.headers.get(TIMEOUT).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
     let events = endpoint.pool.call(Call { body, timeout });
     let timeout = timeout.unwrap_or(endpoint.pool.timeout());
-    let mut response = Response::new(Payload::Records { events, endpoint: name.to_owned(), timeout, ended: false });
+    let mut response = Response::new(Payload::Records { events, endpoint: endpoint.name.clone(), timeout, ended: false });
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-flash-records"));
     response
+}
+
+/// Its caller has no context to bring: it sends the function's source, and what that imports.
+async fn json(endpoint: &Endpoint, body: &Bytes, (tag, id): Tag<'_>) -> Response<Payload> {
+    let mut call = BytesMut::with_capacity(size_of::<u32>() + body.len());
+    call.put_u32_le(0); // no head, which tells the worker
+    call.put_slice(body);
+    let outcome = endpoint.pool.call_once(call.freeze(), tag).await;
+    answer::outcome(&endpoint.name, outcome, endpoint.pool.timeout(), id)
 }
 
 /// Compares in a time that does not depend on where the two differ.

@@ -213,7 +213,7 @@ impl Gateway {
         }
         let Some((name, path)) = split(&head.uri) else { return overview::answer(self, head) };
         if path == "/execute" {
-            return execute::answer(self, &name, head, body, local).await;
+            return execute::answer(self, &name, head, body, local, (tag, id)).await;
         }
         let Some(endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
         if path == "/ping" {

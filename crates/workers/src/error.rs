@@ -138,7 +138,7 @@ impl Error {
             Self::NotReady { .. } => "import them by hand, `python -X importtime -c 'import ...'`, and see which one it is".into(),
             Self::DescriptionTooLong { .. } => "give large types a short schema of their own, with `pydantic.WithJsonSchema`".into(),
             Self::Protocol => "reinstall openflash, so that `flash` and `runpod_flash` are of one release".into(),
-            Self::System(_) => "see the limits on open files and memory (`ulimit -a`)".into(),
+            Self::System(_) => "see the limits on memory, open files and their size (`ulimit -a`)".into(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod imported;
 mod interpreter;
 mod libraries;
 mod link;
+mod orphans;
 mod page;
 mod pool;
 mod printed;
@@ -23,15 +24,7 @@ pub use dispatch::{Answer, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
 pub use imported::Imported;
 pub use interpreter::{Interpreter, Program};
+pub use orphans::{adopt_orphans, end_orphans};
 pub use pool::{Call, Event, Events, Outcome, Pool, Request, Settings, Status};
 pub use process::watched;
 pub use zygote::Hello;
-
-/// Makes this process the parent of those whose parent ends: workers of a zygote that was killed. Call it once, early.
-///
-/// # Errors
-/// What the system said.
-pub fn adopt_orphans() -> std::io::Result<()> {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    Ok(())
-}

@@ -233,10 +233,18 @@ impl Pool {
     /// Sends a request to a worker and waits for what becomes of it. Dropping the future gives the request up: what has begun runs to
     /// its end all the same.
     pub async fn request(&self, request: Request) -> Outcome {
+        self.outcome(Work::Route(request.route, request.head), request.body, request.tag).await
+    }
+
+    /// As [`Self::request`], for a live call whose caller takes one answer and hears nothing of what is printed.
+    pub async fn call_once(&self, body: Bytes, tag: u64) -> Outcome {
+        self.outcome(Work::Call, body, tag).await
+    }
+
+    async fn outcome(&self, work: Work, body: Bytes, tag: u64) -> Outcome {
         let (answer, receiver) = oneshot::channel();
         let deadline = Instant::now() + self.inner.settings.timeout;
-        let job = Job { work: Work::Route(request.route, request.head), body: request.body, deadline };
-        match self.submit(job, Reply::Request { answer, tag: request.tag }) {
+        match self.submit(Job { work, body, deadline }, Reply::Request { answer, tag }) {
             Ok(mut submission) => {
                 let outcome = submission.wait(receiver, deadline).await;
                 submission.ticket = None;

@@ -11,9 +11,14 @@ from typing import Any
 
 from .. import _carry, _raised
 from .._errors import CannotCarry, FunctionNotFound
-from . import failures, modules
+from . import failures, modules, state
+
+#: Kinds of the last record of a live call, as its ANSWER's status.
+RESULT, EXCEPTION = 3, 4
 
 _LENGTH = struct.Struct("<I")
+#: What a call in the reference's format begins with: the length of a head that it does not have.
+_FOREIGN = bytes(4)
 
 #: Functions by the heads of their calls, so that a call costs no more than its arguments.
 _found: dict[bytes, tuple[Callable[..., Any], bool]] = {}
@@ -29,6 +34,22 @@ class Prepared:
         self.is_async = is_async
         self.args = args
         self.kwargs = kwargs
+
+    def call(self) -> Any:
+        """Calls a `def`."""
+        return self.function(*self.args, **self.kwargs)
+
+    async def call_async(self) -> Any:
+        """Calls an `async def`."""
+        return await self.function(*self.args, **self.kwargs)
+
+    def returned(self, value: object) -> tuple[int, bytes]:
+        """Status and body of the ANSWER for what it returned; raises CannotCarry."""
+        return RESULT, pack_result(self.function.__qualname__, value)
+
+    def raised(self, error: BaseException) -> tuple[int, bytes]:
+        """Status and body of the ANSWER for what it raised; never raises."""
+        return EXCEPTION, pack_exception(error)
 
 
 def apply_context(context: bytes) -> None:
@@ -48,6 +69,10 @@ def apply_context(context: bytes) -> None:
 
 def prepare(payload: bytes) -> Prepared:
     """The call that `payload` describes. Imports the function's module if need be; raises whatever that raises."""
+    if payload.startswith(_FOREIGN):
+        from . import foreign
+
+        return foreign.prepare(payload[len(_FOREIGN) :])
     (length,) = _LENGTH.unpack_from(payload)
     head, body = payload[4 : 4 + length], payload[4 + length :]
     found = _found.get(head)
@@ -64,6 +89,15 @@ def prepare(payload: bytes) -> Prepared:
         function, is_async = found
         args, kwargs = _loads(function.__qualname__, body)
     return Prepared(function, is_async, args, kwargs)
+
+
+def not_prepared(payload: bytes, error: BaseException) -> tuple[int, bytes]:
+    """Status and body of the ANSWER where `prepare` raised `error`; never raises."""
+    if payload.startswith(_FOREIGN):
+        from . import foreign
+
+        return foreign.refusal(error)
+    return EXCEPTION, pack_exception(error)
 
 
 def pack_result(function: str, value: object) -> bytes:
@@ -87,7 +121,7 @@ def pack_exception(error: BaseException) -> bytes:
 
 def _loads(function: str, body: bytes) -> Any:
     try:
-        with modules.importing():  # a class may be the first to need its module
+        with state.imports():  # a class may be the first to need its module
             return _carry.loads(body)
     except Exception as problem:  # a class may raise anything as it is rebuilt
         raise CannotCarry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import traceback
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -10,10 +11,10 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 def trimmed(error: BaseException) -> str:
     """The traceback of `error` as Python prints it, without our own frames and the import system's."""
-    exception = traceback.TracebackException.from_exception(error, compact=True)
+    exception = traceback.TracebackException.from_exception(error, compact=True, lookup_lines=False)
     parts = [exception]
     for part in parts:  # no recursion: a loop that raises from what it caught makes long chains
-        part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if not _imports(frame.filename)])
+        part.stack = traceback.StackSummary.from_list([_shown(frame) for frame in part.stack if not _imports(frame.filename)])
         grouped = getattr(part, "exceptions", None) or ()
         parts += [further for further in (part.__cause__, part.__context__, *grouped) if further is not None]
     # Where no frame is the user's, the fault is ours.
@@ -21,6 +22,15 @@ def trimmed(error: BaseException) -> str:
         for part in parts:
             part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if not _is_ours(frame.filename)])
     return "".join(exception.format())
+
+
+def _shown(frame: traceback.FrameSummary) -> traceback.FrameSummary:
+    """Without its line where that cannot be read again: opening the pipe that a script came through would wait for ever."""
+    try:
+        regular = stat.S_ISREG(os.stat(frame.filename).st_mode)
+    except (OSError, ValueError):  # no file: its line is known already, or nowhere
+        return frame
+    return frame if regular else traceback.FrameSummary(frame.filename, frame.lineno, frame.name, lookup_line=False, line="")
 
 
 def _is_ours(file: str) -> bool:

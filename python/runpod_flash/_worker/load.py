@@ -103,9 +103,9 @@ def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | 
 def _import(module: Module) -> ModuleType:
     if module["import_base"] not in sys.path:
         sys.path.insert(0, module["import_base"])
-    state.importing = True
     try:
-        imported = importlib.import_module(module["name"])
+        with state.imports():
+            imported = importlib.import_module(module["name"])
     except BaseException as error:
         why, remedy = _said(error)
         raise CannotLoad(
@@ -115,8 +115,6 @@ def _import(module: Module) -> ModuleType:
             # Which says its line itself.
             None if isinstance(error, CalledWhileImporting) else failures.trimmed(error),
         ) from error
-    finally:
-        state.importing = False
     file = getattr(imported, "__file__", None)
     if file is None or not os.path.samefile(file, module["file"]):
         raise CannotLoad(

@@ -6,18 +6,20 @@ import builtins
 import importlib
 import io
 import os
+import pkgutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from types import ModuleType
+from types import CodeType, ModuleType
+from typing import Any
 
 from .._errors import ModuleNotLoaded
 from . import state
 
-#: The name of the caller's `__main__` here: what it keeps behind `if __name__ == "__main__":` is the caller's alone.
-MAIN = "__flash_main__"
+#: The name of the caller's `__main__` here: what it keeps behind `if __name__ == "__main__":` is the caller's alone. It is the one that
+#: multiprocessing gives it: what a function sends to processes that it spawns is found there.
+MAIN = "__mp_main__"
 
 #: The caller's `__main__`, as it described it; None where that has no file.
 _main: dict[str, str | None] | None = None
@@ -47,19 +49,13 @@ def load(described: dict[str, str | None]) -> ModuleType:
     """The module that a caller described. Raises ModuleNotLoaded, and whatever the module raises."""
     name, file = described["name"], described["file"]
     assert name and file, "functions without a file travel by value"
-    if not os.path.exists(file):
-        raise ModuleNotLoaded(
-            f"Cannot import module '{name}'",
-            why=f"{file} does not exist any more",
-            remedy="put the file back, or start the script again",
-        )
     if name == "__main__":
         module = sys.modules.get(MAIN)
         return module if module is not None else _load_main(described)
     loaded = sys.modules.get(name)
     if loaded is not None and _is_file(getattr(loaded, "__file__", None), file):
         return loaded
-    with importing():
+    with state.imports():
         _siblings.add_base_of(name, file)
         try:
             spec = find_spec(name) if loaded is None else None
@@ -70,33 +66,20 @@ def load(described: dict[str, str | None]) -> ModuleType:
         return _load_file(name, file)
 
 
-@contextmanager
-def importing() -> Iterator[None]:
-    """While modules load, calls of remote functions are refused."""
-    before, state.importing = state.importing, True
-    try:
-        yield
-    finally:
-        state.importing = before
-
-
 def _load_main(described: dict[str, str | None]) -> ModuleType:
     file, package = described["file"], described["package"]
     assert file, "a main module without a file is not described"
     module = ModuleType(MAIN)
-    loader = SourceFileLoader(MAIN, file)
+    loader, code = _read_main(file)
     spec = ModuleSpec(described["spec"], loader, origin=file) if described["spec"] else None
     vars(module).update(__file__=file, __package__=package, __spec__=spec, __loader__=loader, __builtins__=builtins)
     # Both names, as multiprocessing does it: who looks for `__main__`, pickle say, finds the script.
     before = sys.modules.get("__main__")
     sys.modules[MAIN] = sys.modules["__main__"] = module
     try:
-        with importing():
+        with state.imports():
             if package:
                 importlib.import_module(package)
-            # Compiled here rather than by the loader, which would leave a `__pycache__` beside a script that had none.
-            with io.open_code(file) as source:
-                code = compile(source.read(), file, "exec", dont_inherit=True)
             exec(code, vars(module))
     except BaseException:
         del sys.modules[MAIN]
@@ -106,8 +89,36 @@ def _load_main(described: dict[str, str | None]) -> ModuleType:
     return module
 
 
+def _read_main(file: str) -> tuple[Any, CodeType]:
+    """The script's loader and its code: from source, from bytecode, or from an archive, as in `python app.pyz`."""
+    if file.endswith(".pyc") and os.path.isfile(file):
+        sourceless: Any = SourcelessFileLoader(MAIN, file)
+        return sourceless, sourceless.get_code(MAIN)
+    if os.path.isfile(file):
+        # Compiled here rather than by the loader, which would leave a `__pycache__` beside a script that had none.
+        with io.open_code(file) as source:
+            return SourceFileLoader(MAIN, file), compile(source.read(), file, "exec", dont_inherit=True)
+    stem = os.path.splitext(os.path.basename(file))[0]
+    archive = pkgutil.get_importer(os.path.dirname(file))
+    spec = archive.find_spec(stem) if archive is not None else None
+    loader: Any = spec.loader if spec is not None else None
+    if loader is None:
+        raise _gone("__main__", file)
+    return loader, loader.get_code(stem)
+
+
+def _gone(name: str, file: str) -> ModuleNotLoaded:
+    return ModuleNotLoaded(
+        f"Cannot import module '{name}'",
+        why=f"{file} does not exist any more",
+        remedy="put the file back, or start the script again",
+    )
+
+
 def _load_file(name: str, file: str) -> ModuleType:
     """A module whose name does not lead to its file: pytest's `importlib` mode, or a directory that joined `sys.path` later."""
+    if not os.path.isfile(file):
+        raise _gone(name, file)
     places = [os.path.dirname(file)] if os.path.basename(file) == "__init__.py" else None
     spec = spec_from_file_location(name, file, loader=SourceFileLoader(name, file), submodule_search_locations=places)
     assert spec is not None and spec.loader is not None, "the loader is given"
@@ -127,10 +138,12 @@ def _load_file(name: str, file: str) -> ModuleType:
 def _is_file(one: str | None, other: str) -> bool:
     if one == other:
         return True
-    try:
-        return one is not None and os.path.samefile(one, other)
-    except OSError:
+    if one is None:
         return False
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # in an archive
+        return os.path.abspath(one) == other
 
 
 class _Siblings:

@@ -34,7 +34,7 @@ class Writer(io.TextIOBase):
         self._descriptor = descriptor
         self._send: Callable[[bytes], None] | None = send
         self._lines: dict[int, str] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a `__del__` may print while its thread does
         self.mode = "w"
 
     encoding = "utf-8"
@@ -68,7 +68,7 @@ class Writer(io.TextIOBase):
             if len(line) - whole > _PIECE:
                 whole = len(line)
             if whole < len(line):
-                self._lines[request] = line[whole:]
+                self._lines[request] = line[whole:] + self._lines.get(request, "")
         if whole:
             self._emit(request, line[:whole])
         return len(text)
@@ -97,7 +97,7 @@ class Writer(io.TextIOBase):
         """In a child: the wire is the worker's alone, and so is what it has not sent yet."""
         self._send = None
         self._lines.clear()
-        self._lock = threading.Lock()  # another thread may have held it
+        self._lock = threading.RLock()  # another thread may have held it
 
 
 class _Bytes(io.RawIOBase):

@@ -58,8 +58,6 @@ _RECEIVE = 256 * 1024
 _set_running_loop = asyncio.events._set_running_loop
 _PLAIN_HEAD = frames.ANSWER_HEAD.pack
 
-#: Kinds of the last record of a live call, as its ANSWER's status.
-RESULT, EXCEPTION = 3, 4
 _DROPPED = 499
 
 
@@ -361,7 +359,7 @@ class Worker:
         try:
             prepared = calls.prepare(payload)
         except BaseException as error:
-            self.finish_call(request, EXCEPTION, calls.pack_exception(error))
+            self.finish_call(request, *calls.not_prepared(payload, error))
             return
         finally:
             output.running.reset(token)
@@ -375,36 +373,31 @@ class Worker:
             self.enqueue(request, self.call_here, (request, prepared, pace))
 
     def call_here(self, request: int, prepared: Prepared, pace: Pace) -> None:
-        from . import calls
-
         output.running.set(request)
         started = perf_counter()
         try:
-            result = contextvars.copy_context().run(prepared.function, *prepared.args, **prepared.kwargs)
+            result = contextvars.copy_context().run(prepared.call)
             elapsed = perf_counter() - started
-            kind, payload = RESULT, calls.pack_result(prepared.function.__qualname__, result)
+            status, payload = prepared.returned(result)
         except BaseException as error:
             elapsed = perf_counter() - started
-            kind, payload = EXCEPTION, calls.pack_exception(error)
+            status, payload = prepared.raised(error)
         output.running.set(0)
         pace.note(elapsed)
-        self.finish_call(request, kind, payload)
+        self.finish_call(request, status, payload)
 
     async def call_async(self, request: int, prepared: Prepared) -> None:
-        from . import calls
-
         try:
-            result = await prepared.function(*prepared.args, **prepared.kwargs)
-            kind, payload = RESULT, calls.pack_result(prepared.function.__qualname__, result)
+            status, payload = prepared.returned(await prepared.call_async())
         except BaseException as error:
-            kind, payload = EXCEPTION, calls.pack_exception(error)
+            status, payload = prepared.raised(error)
         self.tasks.pop(request, None)
-        self.finish_call(request, kind, payload)
+        self.finish_call(request, status, payload)
 
-    def finish_call(self, request: int, kind: int, payload: bytes) -> None:
+    def finish_call(self, request: int, status: int, payload: bytes) -> None:
         self.stdout.finish(request)
         self.stderr.finish(request)
-        self.send(frames.encode_answer(request, kind, [], payload))
+        self.send(frames.encode_answer(request, status, [], payload))
 
     # -- tasks and threads -----------------------------------------------------------------------------------------------
 

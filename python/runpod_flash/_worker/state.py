@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+from _thread import get_ident
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 #: The endpoint whose functions this worker runs; None outside a worker.
 endpoint: str | None = None
 
@@ -10,3 +18,24 @@ host: tuple[int, str] | None = None
 
 #: True while the worker imports the project's modules: no function can be called then.
 importing: bool = False
+
+#: The thread in which the garbage collector runs meanwhile: what a `__del__` then calls is no call of the module that is imported.
+collecting: int | None = None
+
+
+@contextmanager
+def imports() -> Iterator[None]:
+    """While modules are imported, calls of remote functions are refused."""
+    global importing
+    before, importing = importing, True
+    gc.callbacks.append(_note_collection)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(_note_collection)
+        importing = before
+
+
+def _note_collection(phase: str, _: dict[str, int]) -> None:
+    global collecting
+    collecting = get_ident() if phase == "start" else None

@@ -34,7 +34,16 @@ async def find():
 def twice(point):
     return scale(scale(point, None)[0], None)[0]
 
-import asyncio
+@remote(api, method="POST", path="/say")
+def say():
+    print("said in the worker")
+
+import asyncio, contextlib, io
+said = io.StringIO()
+with contextlib.redirect_stdout(said):
+    say()
+
+assert said.getvalue() == "said in the worker\n"
 point, known, same, count = scale(Point(1), Colour.RED)
 assert type(point) is Point and known and same, (type(point), known, same)
 assert (point.x, count) == (2, 1)

@@ -123,7 +123,7 @@ def main():
         assert type(e) is UserNotFound
         assert e.args == ("User 3 not found", 3)
         assert "in fail" in str(e.__cause__), e.__cause__
-        assert "__flash_main__" not in str(e.__cause__)
+        assert "__mp_main__" not in str(e.__cause__)
     print("identity kept")
 
 

@@ -39,6 +39,14 @@ def nap():
     time.sleep(60)
 
 
+@remote(api, method="POST", path="/leave")
+def leave_a_program():
+    import subprocess
+
+    command = "setsid sleep 600 > /dev/null 2>&1 & echo $!"
+    return subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 def parent(process):
     with open(f"/proc/{process}/status") as file:
         return int(next(line for line in file if line.startswith("PPid:")).split()[1])
@@ -112,18 +120,9 @@ def forked_child():
     os._exit(0)
 
 
-def forked_by_multiprocessing(method):
-    import multiprocessing
-
-    mine, _ = pid()
-    with multiprocessing.get_context(method).Pool(2) as pool:
-        theirs = pool.map(call_pid, range(2), chunksize=1)
-    assert all(worker != mine for worker, _ in theirs), (mine, theirs)
-    print("sessions of their own")
-
-
-def call_pid(_):
-    return pid()
+def program_left_behind():
+    """Its own session, and a parent that ends before it, as a daemon does."""
+    print("left", leave_a_program(), flush=True)
 
 
 def server_killed():

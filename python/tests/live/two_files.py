@@ -20,6 +20,6 @@ def main_is_this():
 
 if __name__ == "__main__":
     back, module = known_here(Own())
-    assert type(back) is Own and module == "__flash_main__", (back, module)
-    assert main_is_this() == (True, "__flash_main__")
+    assert type(back) is Own and module == "__mp_main__", (back, module)
+    assert main_is_this() == (True, "__mp_main__")
     print("identity kept")

@@ -8,6 +8,7 @@ import pytest
 from runpod_flash import LiveLoadBalancer, remote
 
 api = LiveLoadBalancer(name="project")
+seen = []
 
 
 @dataclass
@@ -19,11 +20,22 @@ class NotThere(Exception):
     pass
 
 
+@remote(api, method="POST", path="/count")
+def count(step):
+    seen.append(step)
+    return len(seen)
+
+
 @remote(api, method="POST", path="/check")
 def check(value, kind):
     if value is None:
         raise NotThere(1, 2)
     return type(value) is (Point if kind == "Point" else kind), Point(2)
+
+
+def test_state_of_the_test_module():
+    assert [count(step) for step in "abc"] == [1, 2, 3]
+    assert seen == []
 
 
 def test_classes_of_the_test_module():
