@@ -62,6 +62,7 @@ async fn openapi(endpoint: &Endpoint, settings: &Settings, head: &Parts) -> Resp
         Ok(described) => described,
         Err(Undescribed::NeverReady) => return unavailable(&format!("{name} has not been ready yet, so its routes are not known")),
         Err(Undescribed::CannotRun(_)) => return unavailable(&format!("{name} cannot run: see its log")),
+        Err(Undescribed::Closing) => return unavailable(&format!("{name} is being stopped")),
         Err(Undescribed::Failed(_)) => return unavailable(&format!("the routes of {name} cannot be described: see its log")),
     };
     let base = if settings.trust_proxy { forwarded::base(&head.headers) } else { String::new() };

@@ -14,9 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 /// The answer to a GET of the document of an endpoint whose interpreter runs `package` for a worker's package, once `settled` says so.
-async fn answer(package: &str, settled: fn(&Status) -> bool) -> String {
-    let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("__init__.py"), package).unwrap();
+async fn answer(package: &str, settled: fn(&Status) -> bool) -> std::io::Result<String> {
+    let directory = tempfile::tempdir()?;
+    fs::write(directory.path().join("__init__.py"), package)?;
     let interpreter = Interpreter { python: "python3".into(), package: Some(directory.path().into()), routes: true };
     let base = Arc::new(Base::new(interpreter, Arc::new(|_| ())));
     let settings = flash_workers::Settings {
@@ -28,22 +28,22 @@ async fn answer(package: &str, settled: fn(&Status) -> bool) -> String {
         unheard: 0,
     };
     let pool = Pool::start("users", base, serde_json::json!({ "functions": [] }), settings);
-    pool.status().wait_for(settled).await.unwrap();
+    pool.status().wait_for(settled).await.expect("the pool is here");
     let gateway = Gateway::new(Settings::default(), 1);
     gateway.add(Endpoint::new(pool.clone(), [(http::Method::GET, "/".parse().expect("this is a good path"))], Access::Routes));
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(flash_gateway::serve(listener, Arc::new(gateway), stopped, Duration::ZERO));
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /lb/users/openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /lb/users/openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    stream.read_to_string(&mut answer).await?;
     stop.send_replace(true);
-    server.await.unwrap();
+    server.await.expect("it does not panic");
     pool.close(Duration::ZERO).await;
-    answer
+    Ok(answer)
 }
 
 fn check(answer: &str, detail: &str) {
@@ -55,11 +55,11 @@ fn check(answer: &str, detail: &str) {
 #[tokio::test]
 async fn an_endpoint_that_starts_says_so() {
     let starting = answer("import signal; signal.pause()", |status| matches!(status, Status::Starting)).await;
-    check(&starting, "users has not been ready yet, so its routes are not known");
+    check(&starting.unwrap(), "users has not been ready yet, so its routes are not known");
 }
 
 #[tokio::test]
 async fn an_endpoint_that_cannot_start_says_so() {
     let failed = answer("raise SystemExit(3)", |status| matches!(status, Status::Failed(_))).await;
-    check(&failed, "users cannot run: see its log");
+    check(&failed.unwrap(), "users cannot run: see its log");
 }

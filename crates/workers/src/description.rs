@@ -29,6 +29,8 @@ pub enum Undescribed {
     CannotRun(Arc<Error>),
     /// The process that was to make it failed.
     Failed(Arc<Error>),
+    /// The endpoint is being closed.
+    Closing,
 }
 
 /// The last description, and whether it is of the modules that run.
@@ -65,10 +67,10 @@ pub(crate) async fn of(inner: &Arc<Inner>) -> Result<Bytes, Undescribed> {
         let mut closing = inner.closing();
         tokio::select! {
             described = kept_or_made(&inner, &status) => described,
-            () = link::closed(&mut closing) => Err(Undescribed::NeverReady),
+            () = link::closed(&mut closing) => Err(Undescribed::Closing),
         }
     });
-    made.await.unwrap_or(Err(Undescribed::NeverReady)) // it does not panic
+    made.await.unwrap_or(Err(Undescribed::Closing)) // it does not panic, and is dropped with the runtime alone
 }
 
 async fn kept_or_made(inner: &Inner, status: &Status) -> Result<Bytes, Undescribed> {
