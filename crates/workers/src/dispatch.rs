@@ -5,7 +5,7 @@
 //!  submit ──▶ waiting (bounded) ─────────────▶ in flight on a worker ─────────▶ done, its slot goes to the next that waits
 //!               │ deadline: Expired             │ deadline: Expired, the worker is told, the slot stays taken until it answers
 //!               │ abandoned: forgotten          │ abandoned: dropped by the worker unless it began; the answer is discarded
-//!               ▲                               │ worker lost: begun ─▶ Lost
+//!               ▲                               │ worker lost: begun, or the fifth to be lost with it ─▶ Lost
 //!               └───────── not begun ───────────┘
 //! ```
 
@@ -96,6 +96,8 @@ struct InFlight<R> {
     ticket: Ticket,
     /// `None` once nobody waits for the answer any more.
     reply: Option<R>,
+    /// Workers that have died with it.
+    deaths: u8,
     expired: bool,
     answer: Option<Answer>,
     pieces: BytesMut,
@@ -122,7 +124,12 @@ struct Waiting<R> {
     ticket: Ticket,
     job: Job,
     reply: R,
+    /// Workers that have died with it.
+    deaths: u8,
 }
+
+/// A request that this many workers have died with is lost, though none had begun it: it may be what kills them.
+const MOST_DEATHS: u8 = 5;
 
 /// Requests and workers of one endpoint. `R` is whom to answer.
 pub struct Dispatcher<R> {
@@ -143,7 +150,7 @@ impl<R> Dispatcher<R> {
     pub fn submit(&mut self, job: Job, reply: R) -> Submitted<R> {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        let waiting = Waiting { ticket, job, reply };
+        let waiting = Waiting { ticket, job, reply, deaths: 0 };
         if let Some(lane) = Self::freest(&mut self.lanes) {
             lane.send(waiting);
             return Submitted::Sent(ticket, lane.id);
@@ -175,11 +182,11 @@ impl<R> Dispatcher<R> {
         let mut again = Vec::new();
         for (slot, state) in lane.slots.into_iter().enumerate() {
             let number = number(state.generation, slot as u16);
-            let Some(InFlight { job, ticket, reply: Some(reply), .. }) = state.in_flight else { continue };
-            if begun(number) {
+            let Some(InFlight { job, ticket, reply: Some(reply), deaths, .. }) = state.in_flight else { continue };
+            if begun(number) || deaths + 1 == MOST_DEATHS {
                 lost.push(reply);
             } else {
-                again.push(Waiting { ticket, job, reply });
+                again.push(Waiting { ticket, job, reply, deaths: deaths + 1 });
             }
         }
         // They were first once: they go before those that wait, in the order in which they came. The bound does not hold for them,
@@ -394,7 +401,7 @@ impl<R> Lane<R> {
         // Number 0 means "no request": generations begin at 1.
         state.generation = state.generation.checked_add(1).unwrap_or(1);
         let request = number(state.generation, slot);
-        let Waiting { ticket, job, reply } = waiting;
+        let Waiting { ticket, job, reply, deaths } = waiting;
         let rest = match &job.work {
             Work::Route(route, head) => wire::encode_request(&mut self.out, request, *route, head, &job.body),
             Work::Call => wire::encode_call(&mut self.out, request, &job.body),
@@ -402,7 +409,7 @@ impl<R> Lane<R> {
         if !rest.is_empty() {
             self.rests.push_back((request, rest));
         }
-        state.in_flight = Some(InFlight { job, ticket, reply: Some(reply), expired: false, answer: None, pieces: BytesMut::new() });
+        state.in_flight = Some(InFlight { job, ticket, reply: Some(reply), deaths, expired: false, answer: None, pieces: BytesMut::new() });
     }
 
     fn in_flight(&mut self, request: u32) -> Option<&mut InFlight<R>> {

@@ -246,7 +246,7 @@ impl Pool {
         let deadline = Instant::now() + self.inner.settings.timeout;
         match self.submit(Job { work, body, deadline }, Reply::Request { answer, tag }) {
             Ok(mut submission) => {
-                let outcome = submission.wait(receiver, deadline).await;
+                let outcome = receiver.await.unwrap_or(Outcome::Lost(None));
                 submission.ticket = None;
                 outcome
             }
@@ -334,6 +334,9 @@ impl Pool {
                 ticket
             }
             Submitted::Waiting(ticket) => {
+                // A link that has nothing to do looks after no deadlines.
+                let workers = shared.dispatcher.workers();
+                shared.wake(&workers);
                 if let Status::Failed(error) = &*self.inner.status.borrow() {
                     let _ = shared.dispatcher.abandoned(ticket); // it waits: no worker is to be told
                     return Err(Outcome::Failed(error.clone()));
@@ -370,21 +373,6 @@ impl Events {
 struct Submission {
     inner: Arc<Inner>,
     ticket: Option<Ticket>,
-}
-
-impl Submission {
-    /// The outcome. The links look after deadlines of what they carry; what waits while there is no worker has this timer, which
-    /// fires a little later than a link would.
-    async fn wait(&mut self, receiver: oneshot::Receiver<Outcome>, deadline: Instant) -> Outcome {
-        if self.inner.lock().links.is_empty() {
-            let late = deadline + link::SWEEP * 2;
-            return match tokio::time::timeout_at(late.into(), receiver).await {
-                Ok(outcome) => outcome.unwrap_or(Outcome::Lost(None)),
-                Err(_) => Outcome::Expired,
-            };
-        }
-        receiver.await.unwrap_or(Outcome::Lost(None))
-    }
 }
 
 impl Drop for Inner {
@@ -477,6 +465,23 @@ impl Inner {
         }
     }
 
+    /// Looks after the deadlines of what waits while no worker is there, whose link does it else. Never returns.
+    async fn expire_without_workers(&self) {
+        let mut tick = tokio::time::interval(link::SWEEP);
+        loop {
+            tick.tick().await;
+            let mut shared = self.lock();
+            if !shared.links.is_empty() {
+                continue;
+            }
+            let swept = shared.dispatcher.sweep(Instant::now());
+            drop(shared);
+            for reply in swept.expired {
+                reply.give(Outcome::Expired);
+            }
+        }
+    }
+
     /// Forks a worker and waits until it is ready.
     async fn start_worker(&self) -> Result<Link, Error> {
         let (link, descriptors) = Link::new()?;
@@ -544,6 +549,7 @@ async fn keep(inner: Arc<Inner>) {
     while !*closing.borrow() {
         let started = tokio::select! {
             started = inner.start_worker() => started,
+            () = inner.expire_without_workers() => unreachable!("it goes on for ever"),
             () = link::closed(&mut closing) => break,
         };
         match started {

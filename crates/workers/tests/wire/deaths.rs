@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flash_testkit::Step::{Answer, Begin, Die, Hold};
+use flash_testkit::Step::{Answer, Begin, Die, Hold, Stall};
 use flash_testkit::{Script, steps};
 use flash_workers::{Call, Error, Event, Outcome, Settings};
 use rustix::process::{Pid, Signal, kill_process};
@@ -46,9 +46,22 @@ async fn a_worker_that_is_killed_is_replaced_in_the_same_way() {
 }
 
 #[tokio::test]
-async fn a_request_that_kills_every_worker_ends_at_its_deadline() {
-    let trial = Trial::new(Settings { timeout: Duration::from_millis(300), ..settings() });
-    assert!(trial.send(steps([&[Die]])).has_expired().await);
+async fn a_request_that_kills_every_worker_before_it_has_begun_is_lost_with_the_fifth() {
+    let trial = Trial::new(settings());
+    assert!(trial.send(steps([&[Die]])).was_lost().await);
+    assert_eq!(trial.send(steps([&[Answer]])).worker().await.number, 6);
+}
+
+#[tokio::test]
+async fn what_was_sent_to_a_worker_that_died_expires_while_the_next_one_starts() {
+    // The second never says that it is ready.
+    let start = Script(vec![vec![], vec![Stall]]);
+    let settings = Settings { timeout: Duration::from_millis(300), ..settings() };
+    let trial = Trial::with_config(settings, json!({ "functions": [], "start": start }));
+    let deadly = trial.send(steps([&[Begin, Die]]));
+    let other = trial.send(steps([&[Answer]]));
+    assert!(deadly.was_lost().await);
+    assert!(other.has_expired().await);
 }
 
 #[tokio::test]
