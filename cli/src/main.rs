@@ -3,6 +3,7 @@
 //! It puts the parts together: scans a project, starts its workers, opens the gateway. It decides nothing by itself.
 
 mod interpreter;
+mod lines;
 mod log;
 mod report;
 mod run;
@@ -33,7 +34,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| lines::Errors)
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("FLASH_LOG").unwrap_or_else(|_| "warn".into()))
         .without_time()
         .with_target(false)
@@ -42,8 +43,10 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),
     };
-    match done {
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
-    }
+    };
+    lines::close_errors();
+    code
 }

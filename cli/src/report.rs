@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use owo_colors::OwoColorize as _;
 
+use crate::lines::to_errors;
+
 /// Whose fault it was, which is what an exit code tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -78,7 +80,7 @@ impl Failure {
 
     /// Prints it to standard error.
     pub fn show(&self) {
-        anstream::eprint!("{}", self.text());
+        to_errors(&self.text());
     }
 
     /// Prints it to standard error; the exit code says whose fault it was.
@@ -94,7 +96,7 @@ impl Failure {
 
 /// Prints something that hinders nothing yet to standard error.
 pub fn warn(trouble: &Trouble) {
-    anstream::eprint!("{}", trouble.text());
+    to_errors(&trouble.text());
 }
 
 fn shown(label: String, trouble: &Trouble) -> String {

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flash_gateway::{Gateway, Settings};
 use flash_manifest::Project;
@@ -24,6 +24,7 @@ use flash_workers::{Base, Interpreter, Program};
 use tokio::sync::watch::channel;
 
 use crate::interpreter::{self, Choice};
+use crate::lines::{detach_errors, to_errors};
 use crate::log::Log;
 use crate::report::{Failure, Fault, Trouble, warn};
 use crate::run::listen::listen;
@@ -69,6 +70,9 @@ pub struct Arguments {
 /// The most workers that an endpoint may have: a guard against a slip of the finger.
 const WORKERS: i64 = 1024;
 
+/// An end that takes longer than this is explained.
+const UNREMARKED: Duration = Duration::from_millis(300);
+
 fn address(text: &str) -> Result<IpAddr, String> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(Ipv4Addr::LOCALHOST.into());
@@ -98,7 +102,11 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
     let address = listener.local_addr().map_err(failed("cannot listen"))?;
 
     let (log, _writer) = Log::start();
-    let base = start_base(arguments, &log).await?;
+    detach_errors();
+    let base = tokio::select! {
+        base = start_base(arguments, &log) => base?,
+        () = signals.next() => return Ok(()),
+    };
     // Workers call functions of other endpoints here as well; nobody else knows the token, but for who may read its file.
     let token = address.ip().is_loopback().then(|| token::draw().map_err(failed("cannot draw a random number"))).transpose()?;
     let _token_file = arguments.token_file.as_ref().map(|path| TokenFile::write(path, token.as_deref())).transpose()?;
@@ -133,12 +141,12 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
         return failure.map_or(Ok(()), Err);
     }
     service.switch(started, &BTreeSet::new(), &endpoints);
-    anstream::print!("{}", service.list());
+    log.text(&service.list());
     if !address.ip().is_loopback() {
-        anstream::eprintln!("Whoever can reach {address} can call these routes. Live calls are off.");
+        to_errors(&format!("Whoever can reach {address} can call these routes. Live calls are off.\n"));
     }
     if let Some(path) = &arguments.token_file {
-        anstream::eprintln!("Live calls take the token in {}", path.display());
+        to_errors(&format!("Live calls take the token in {}\n", path.display()));
     }
 
     let (stop, stopped) = channel(false);
@@ -156,7 +164,12 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
     }
     stop.send_replace(true);
     let drained = async {
-        let _ = server.await; // it ends with the last connection
+        // An error would be a panic, after which nothing is left to drain.
+        if tokio::time::timeout(UNREMARKED, &mut server).await.is_err() {
+            let seconds = limits.timeout.as_secs();
+            to_errors(&format!("Requests under way are answered first, for at most {seconds} s; a second Ctrl-C ends all at once.\n"));
+            let _ = server.await;
+        }
         service.close().await;
     };
     tokio::select! {
@@ -186,8 +199,8 @@ async fn start_base(arguments: &Arguments, log: &Log) -> Result<Arc<Base>, Failu
     let base = Arc::new(Base::new(program, Arc::new(move |text| printed.printed(&text))));
     let zygote = base.zygote().await.map_err(|error| Failure::new(Fault::Request, Trouble::from(&error)))?;
     match &zygote.about.python {
-        Some(version) => anstream::eprintln!("Python {version} at {} ({})", zygote.about.executable, choice.because),
-        None => anstream::eprintln!("{} runs the functions (--runtime)", zygote.about.executable),
+        Some(version) => to_errors(&format!("Python {version} at {} ({})\n", zygote.about.executable, choice.because)),
+        None => to_errors(&format!("{} runs the functions (--runtime)\n", zygote.about.executable)),
     }
     Ok(base)
 }

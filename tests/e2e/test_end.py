@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
+import subprocess
+import sys
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from flash_process import Flash, wait_for
+from flash_process import Flash, environment_of, find_flash, marked_processes, wait_for
 
 FUNCTIONS = """
 import asyncio
@@ -61,6 +65,7 @@ def test_a_request_under_way_is_answered(
             wait_for(started.exists, "the request to begin")
             end(flash)
             wait_for(lambda: not _listens(flash.port), "the port to be given up")
+            wait_for(lambda: any("a second Ctrl-C ends all" in line for line in flash.stderr), "what it waits for to be told")
             assert flash.process.poll() is None
         finally:
             go.touch()
@@ -97,6 +102,54 @@ def test_idle_connections_do_not_delay_the_end(serve: Callable[..., Flash], prog
         used.request("GET", "/lb/app/ping")
         used.getresponse().read()
         assert flash.terminate() == 0
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_readers_that_read_nothing_hinder_neither_answers_nor_the_end(program: Callable[..., Path], stream: str) -> None:
+    """The functions print more than a pipe holds, and workers that end are warned of."""
+    function = """
+import os
+
+@remote(api, method="GET", path="/say")
+def say():
+    print("x" * 1000)
+
+@remote(api, method="GET", path="/die")
+def die():
+    os.write(2, b"x" * 100_000)
+    os._exit(1)
+"""
+    mark = uuid.uuid4().hex
+    unread, written = os.pipe()
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: written}
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    arguments = [find_flash(), "run", "--port", str(port), "--python", sys.executable, program(function)]
+    environment = environment_of(mark, FLASH_LOG="debug")
+    process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, env=environment, start_new_session=True, **streams)
+    os.close(written)
+    try:
+        wait_for(lambda: process.poll() is not None or _listens(port), "the port to be listened on")
+        for _ in range(200):
+            assert _get(port, "/lb/app/say") == 200
+        assert _get(port, "/lb/app/die") == 502
+        process.terminate()
+        assert process.wait(20) == 0
+        wait_for(lambda: not marked_processes(mark), "its processes to end")
+    finally:
+        os.close(unread)
+        for pid in marked_processes(mark):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def _get(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def test_a_second_signal_ends_at_once(serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path) -> None:

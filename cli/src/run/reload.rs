@@ -9,6 +9,7 @@ use flash_manifest::Endpoint;
 use flash_workers::Imported;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::lines::to_errors;
 use crate::log::Log;
 use crate::report::{Failure, Fault, Trouble, warn};
 use crate::run::burst::Burst;
@@ -194,7 +195,7 @@ impl Reloader {
             return;
         }
         failure.show();
-        anstream::eprintln!("flash: not reloaded: the last good version serves on");
+        to_errors("flash: not reloaded: the last good version serves on\n");
         self.told = Some(text);
     }
 

@@ -142,7 +142,13 @@ fn parse_one(file: &Path, spelled: &(PathBuf, PathBuf), asked: Asked) -> Result<
         return Ok(None);
     }
     let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let readable = real.to_str().is_some();
     match Source::new(&bytes, real, &shown).and_then(PythonModule::parse) {
+        Ok(_) if !readable => Err(Diagnostic::error(
+            format!("the path of `{}` is not UTF-8", shown.display()),
+            "workers, and whoever reads what they say, are told of files by their names",
+            "rename the file, or the folder that it is in",
+        )),
         Ok(module) => Ok(Some(module)),
         // It may be for another Python, or a template.
         Err(_) if asked == Asked::Folder && !ours => Ok(None),

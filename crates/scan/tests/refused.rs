@@ -115,6 +115,18 @@ fn path_parameters_are_looked_for_where_they_can_be() {
     assert!(told.starts_with("warning: path '/{x}' has the parameter 'x', which function 'f' does not take\n   at: app.py:"), "{told}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_path_that_is_not_utf_8_is_refused_where_it_matters() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let tree = Tree::new([("app.py", format!("{API}@remote(api, method='GET', path='/a')\ndef f(): ...\n"))]);
+    let odd = |name: &[u8]| tree.root().join(std::ffi::OsStr::from_bytes(name));
+    std::fs::write(odd(b"\xff.py"), "x = 1\n").expect("the file system takes any bytes");
+    tree.project(".");
+    std::fs::copy(tree.path("app.py"), odd(b"\xfe.py")).expect("it can be copied");
+    assert!(tree.told(&tree.scan(".").expect_err("it cannot be named")).contains("is not UTF-8"));
+}
+
 #[test]
 fn endpoints_are_checked_where_they_are_declared() {
     let check = |call: &str, expected: &str| {
