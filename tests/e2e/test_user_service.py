@@ -49,7 +49,7 @@ def test_ping_and_request_ids(serve: Callable[..., Flash]) -> None:
 
 def test_what_no_route_serves(serve: Callable[..., Flash]) -> None:
     flash = serve(SERVICE)
-    for path in (f"{BASE}/nowhere", "/lb/other/health", "/", "/lb/user-service/users/1/2"):
+    for path in (f"{BASE}/nowhere", "/lb/other/health", "/nowhere", "/lb/user-service/users/1/2"):
         missing = flash.request("GET", path)
         assert missing.status == 404, path
         assert "detail" in missing.json()
