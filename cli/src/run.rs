@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flash_gateway::{Gateway, Settings};
 use flash_manifest::Project;
-use flash_workers::{Base, Interpreter, Program};
+use flash_workers::{Base, Interpreter, Orphans, Program};
 use tokio::sync::watch::channel;
 
 use crate::interpreter::{self, Choice};
@@ -89,14 +89,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     target.warn(&project);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::system("cannot start", &cause))?;
+    let orphans = Orphans::adopt().map_err(|cause| Failure::system("cannot adopt orphans", &cause))?;
     let done = runtime.block_on(serve(arguments, target, &project, sight));
-    flash_workers::end_orphans();
+    orphans.end();
     done
 }
 
 async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: Option<Sight>) -> Result<(), Failure> {
     let failed = |what: &'static str| move |cause| Failure::system(what, &cause);
-    flash_workers::adopt_orphans().map_err(failed("cannot adopt orphans"))?;
     let mut signals = Signals::new().map_err(failed("cannot listen for signals"))?;
     let listener = listen(arguments.host, arguments.port).await?;
     let address = listener.local_addr().map_err(failed("cannot listen"))?;

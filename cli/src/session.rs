@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flash_gateway::{Access, Endpoint, Gateway, Settings};
-use flash_workers::{Base, Interpreter, Limits, MAX_SLOTS, Pool};
+use flash_workers::{Base, Interpreter, Limits, MAX_SLOTS, Orphans, Pool};
 use rustix::process::{Pid, PidfdFlags};
 use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
@@ -63,8 +63,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // One thread: a script makes few calls at once, and each switch between threads costs more than it gains.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::system("cannot start", &cause))?;
+    let orphans = Orphans::adopt();
     let done = runtime.block_on(async {
-        let served = serve().await;
+        let served = match &orphans {
+            Ok(_) => serve().await,
+            Err(cause) => Err(Failure::system("cannot adopt orphans", cause)),
+        };
         if let Err(failure) = &served {
             let Trouble { what, why, remedy, .. } = failure.first();
             say(&serde_json::json!({ "error": what, "why": why, "try": remedy }));
@@ -72,7 +76,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         served
     });
     runtime.shutdown_background();
-    flash_workers::end_orphans();
+    if let Ok(orphans) = orphans {
+        orphans.end();
+    }
     done
 }
 
@@ -97,7 +103,6 @@ async fn serve() -> Result<(), Failure> {
         return Err(other_version(script.protocol));
     }
     let Some(process) = watch_process(script.pid).map_err(failed("cannot watch the script"))? else { return Ok(()) };
-    flash_workers::adopt_orphans().map_err(failed("cannot adopt orphans"))?;
 
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed("cannot listen on loopback"))?;
     let port = listener.local_addr().map_err(failed("cannot listen on loopback"))?.port();

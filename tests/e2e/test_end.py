@@ -179,3 +179,24 @@ def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+LEAVES = """
+@remote(api, method="POST", path="/leave")
+def leave() -> None:
+    import subprocess
+    subprocess.run(["sh", "-c", "setsid sleep 601 > /dev/null 2>&1 &"], check=True)
+"""
+
+
+def test_what_functions_left_behind_ends_and_what_was_there_before_stays(program: Callable[..., Path]) -> None:
+    """A script may start something, and then become `flash run`."""
+    flash = Flash(program(LEAVES), within=["sh", "-c", 'sleep 600 > /dev/null 2>&1 & exec "$0" "$@"'])
+    try:
+        flash.wait_until_listed()
+        assert flash.request("POST", "/lb/app/leave").status == 200
+        wait_for(lambda: any("sleep 601" in line for line in marked_processes(flash.mark).values()), "what the function starts")
+        assert flash.terminate() == 0
+        wait_for(lambda: list(marked_processes(flash.mark).values()) == ["sleep 600 "], "the end of all but one")
+    finally:
+        flash.destroy()

@@ -1,7 +1,5 @@
 //! What is answered for an endpoint whose routes nobody could describe yet.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it says so")]
-
 use std::fs;
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -24,7 +24,7 @@ pub use dispatch::{Answer, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
 pub use imported::Imported;
 pub use interpreter::{Interpreter, Program};
-pub use orphans::{adopt_orphans, end_orphans};
+pub use orphans::Orphans;
 pub use pool::{Call, Event, Events, Outcome, Pool, Request, Settings, Status};
 pub use process::watched;
 pub use zygote::Hello;
