@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
+    flash_workers::raise_open_files();
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),

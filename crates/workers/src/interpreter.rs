@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
+use crate::open_files;
+
 /// What is started as a base zygote.
 #[derive(Clone, Debug)]
 pub enum Program {
@@ -81,7 +83,8 @@ impl Program {
         let parent = std::process::id();
         match self {
             Self::Python(Interpreter { package, routes, .. }) => {
-                command.arg("-c").arg(BOOT).arg(serde_json::json!({ "routes": routes, "parent": parent }).to_string());
+                let options = serde_json::json!({ "routes": routes, "parent": parent, "open_files": open_files::for_workers() });
+                command.arg("-c").arg(BOOT).arg(options.to_string());
                 command.arg(package.as_deref().unwrap_or_else(|| "".as_ref()));
             }
             Self::Native { arguments, .. } => {

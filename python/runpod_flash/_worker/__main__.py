@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import sys
 
@@ -20,6 +21,9 @@ def main() -> None:
 
     options = json.loads(sys.argv[1])
     zygote.end_with_parent(options["parent"])
+    if options["open_files"] is not None:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (options["open_files"], most))
     report: dict[str, object] = {"python": sys.version.split()[0], "executable": sys.executable, "pid": os.getpid()}
     if options["routes"]:
         try:
