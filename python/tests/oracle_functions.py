@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-import datetime  # noqa: F401 - this and others are for the texts
+import datetime
 import decimal  # noqa: F401
 import enum
 import ipaddress  # noqa: F401
@@ -14,12 +15,17 @@ import types  # noqa: F401
 import typing  # noqa: F401
 import uuid  # noqa: F401
 from collections import OrderedDict, defaultdict, deque  # noqa: F401
-from collections.abc import Callable, Iterable, Mapping, Sequence  # noqa: F401
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence  # noqa: F401
 from typing import Annotated, Any, Generic, Literal, NamedTuple, Optional, TypeVar, Union
 
 import fastapi
-import fastapi.responses  # noqa: F401
+import fastapi.exceptions
+import fastapi.responses
 import pydantic
+import starlette.background
+import starlette.datastructures
+import starlette.exceptions
+import starlette.responses
 import typing_extensions
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -67,6 +73,17 @@ class Tree(BaseModel):
 class Aliased(BaseModel):
     first_name: str = Field(alias="firstName")
     other: int = Field(3, validation_alias="Other", serialization_alias="OTHER")
+
+
+class Lettered(BaseModel):
+    a: int = Field(validation_alias=pydantic.AliasChoices("a", "B"))
+    c: list[int] = Field(default=[], validation_alias=pydantic.AliasPath("c", 0))
+    b: Optional[list[int]] = None
+
+
+class Attached(BaseModel):
+    name: str
+    upload: bytes
 
 
 class ByName(BaseModel):
@@ -189,8 +206,50 @@ class Refused(Exception):
         self.status_code, self.detail, self.headers = status_code, detail, headers
 
 
+#: A file to send.
+HERE = __file__
+
+
 def throw(error: BaseException) -> None:
     raise error
+
+
+def cookies(response: fastapi.Response, *names: str) -> fastapi.Response:
+    for name in names:
+        response.set_cookie(name, "value", max_age=60, httponly=True)
+    response.set_cookie("old", expires=datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc))
+    return response
+
+
+async def slowly(*pieces: str | bytes) -> AsyncIterator[str | bytes]:
+    for piece in pieces:
+        await asyncio.sleep(0)
+        yield piece
+
+
+def breaks(*pieces: bytes) -> Iterator[bytes]:
+    yield from pieces
+    raise ValueError("in the middle")
+
+
+class Greeting(fastapi.Response):
+    """A response that sends what it likes."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.request"
+        await send({"type": "http.response.start", "status": 201, "headers": [(b"X-A", b"b"), (b"x-a", b"c")]})
+        await send({"type": "http.response.body", "body": b"hello ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"there"})
+
+
+class Silent(Greeting):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+
+class Teapot(fastapi.HTTPException):
+    def __init__(self) -> None:
+        super().__init__(418, ["short", {"and": "stout"}], {"x-pot": "tea"})
 
 
 Pet = Annotated[Union[Cat, Dog], Field(discriminator="kind")]
@@ -222,6 +281,9 @@ def show(value: object) -> object:
         return [kind, value.encode("utf-8", "surrogatepass").decode("latin-1")]
     if isinstance(value, pydantic.SecretStr):
         return [kind, value.get_secret_value()]
+    if isinstance(value, starlette.datastructures.UploadFile):  # where FastAPI passes its own object, we pass the content
+        value.file.seek(0)
+        return show(value.file.read())
     return [kind, repr(value)]
 
 

@@ -19,11 +19,11 @@ Served = tuple[Callable[..., Any], str, str]
 Document = dict[str, Any]
 
 
-def theirs(*served: Served) -> Document:
-    """FastAPI's, without what the host adds to ours."""
+def theirs(*served: Served, as_form: bool = False) -> Document:
+    """FastAPI's, without what the host adds to ours. With `as_form`, bodies are forms, whatever is in them."""
     app = fastapi.FastAPI()
     for made, method, path in served:
-        endpoint = oracle.endpoint(made, method, path)
+        endpoint = oracle.endpoint(made, method, path, as_form)
         endpoint.__name__, endpoint.__doc__ = made.__name__, made.__doc__
         app.add_api_route(path, endpoint, methods=[method])
     written = app.openapi()

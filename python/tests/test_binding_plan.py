@@ -28,7 +28,21 @@ from runpod_flash._worker.routes import Rejected, Route, Unroutable, is_json
         ("POST", "/{x}", "x: int, item: Item, y: int, z: list[int] = []", "keyed", "x:path item:body y:query z:body?"),
         ("POST", "/", "x: int = Field(alias='X'), y: int = Field(3, validation_alias='Y')", "fields", "x=X:body y=Y:body?"),
         ("GET", "/", "x: Annotated[int, Field(alias='X')]", None, "x=X:query"),
+        ("POST", "/", "x: Annotated[int, Field(default=4)], y: Annotated[int, Field(default_factory=int)]", "fields", "x:body y:body?"),
         ("POST", "/", "*args, **kwargs", None, ""),
+        ("POST", "/", "x: bytes", "form", "x:file"),
+        ("DELETE", "/{y}", "y: int, x: Optional[bytes] = None, z: list[str] = [], t: dict = {}", "form", "y:path x:file? z:form*? t:form?"),
+        ("PUT", "/", "x: list[bytes], item: Item, y: int = Field(alias='Y')", "form", "x:file* item:form+ y=Y:form"),
+        (
+            "POST",
+            "/",
+            "x: tuple[bytes, ...] = (), y: pydantic.Json[list[int]] = [], z: Optional[Item] = None",
+            "form",
+            "x:file*? y:form? z:form+?",
+        ),
+        ("POST", "/{x}", "x: bytes, y: int", "fields", "x:path y:body"),
+        ("POST", "/", "x: list, y: dict[str, bytes], z: bytearray", "fields", "x:body y:body z:body"),
+        ("GET", "/", "x: bytes, y: list[bytes]", None, "x:query y:query*"),
     ],
 )
 def test_a_plan_says_where_each_parameter_comes_from(method: str, path: str, signature: str, body: str | None, parameters: str) -> None:
@@ -36,7 +50,7 @@ def test_a_plan_says_where_each_parameter_comes_from(method: str, path: str, sig
     written = [
         parameter.name
         + (f"={parameter.key}" if parameter.key != parameter.name else "")
-        + f":{parameter.place}{'*' * parameter.many}{'?' * (not parameter.required)}"
+        + f":{parameter.place}{'*' * parameter.many}{'+' * parameter.spread}{'?' * (not parameter.required)}"
         for parameter in plan.parameters
     ]
     assert (plan.method, plan.path, plan.body, " ".join(written)) == (method.upper(), path, body, parameters)
@@ -60,7 +74,10 @@ def test_routes_need_no_web_framework() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "signature", "words"),
     [
-        ("POST", "/", "x: bytes", "`x: bytes`"),
+        ("POST", "/", "x: bytes, y: Union[Cat, Dog]", "a choice between several"),
+        ("POST", "/", "x: fastapi.UploadFile", "`fastapi.datastructures.UploadFile`"),
+        ("POST", "/", "x: bytes, y: Plain", "`y: oracle_functions.Plain`"),
+        ("POST", "/", "x: bytes, y: int = Field(gt='a')", "`y: int`"),
         ("POST", "/", "x: Plain", "`x: oracle_functions.Plain`"),
         ("GET", "/", "x: Plain", "`x: oracle_functions.Plain`"),
         ("POST", "/", "x: int, y: list[Plain]", "`y: list"),

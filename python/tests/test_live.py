@@ -144,6 +144,11 @@ def echo(*args: object, **kwargs: object) -> object:
     return args, kwargs
 
 
+@remote(api, method="POST", path="/upload")
+def upload(content: bytes, others: list[bytes], *, note: str = "none") -> tuple[bytes, list[bytes], str]:
+    return content, others, note
+
+
 @remote(api, method="POST", path="/pass-an-object")
 async def pass_an_object() -> bool:
     value: list[object] = []
@@ -210,6 +215,11 @@ def where() -> int:
 def test_a_def_is_called_and_an_async_def_is_awaited() -> None:
     assert pid() != os.getpid()
     assert asyncio.run(helped(1)) == 11
+
+
+def test_bytes_travel_as_they_are_though_a_route_would_take_a_form() -> None:
+    content = bytes(range(256)) * 3000
+    assert upload(content, [b"", b"\xff"], note="b") == (content, [b"", b"\xff"], "b")
 
 
 def test_state_lasts_over_calls_and_stays_in_the_worker() -> None:

@@ -98,8 +98,26 @@ def test_an_annotation_that_means_nothing(refused: Refused, program: Program) ->
     path = program(ROUTE.replace("f()", "f(x: 'Nowhere')"))
     told = refused("--python", sys.executable, "--port", 0, path).stderr
     assert "`f` cannot serve GET /a" in told
+    assert f"at: {path}:5" in told
     assert "parameter `x`" in told and "`Nowhere`" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("after", "line", "why"),
+    [
+        ("\n\nf = lambda: 2\n", ":10", "not decorated with `@remote` any more"),
+        ("\nf = len\n", "", "not decorated with `@remote` any more"),
+        ("\ndel f\n", "", "has no such name"),
+        ('\nf = remote(api, method="GET", path="/b")(f.__wrapped__)\n', ":5", "serves GET /b"),
+    ],
+)
+def test_a_function_that_is_another_when_imported(refused: Refused, program: Program, after: str, line: str, why: str) -> None:
+    path = program(ROUTE + after)
+    told = refused("--python", sys.executable, "--port", 0, path).stderr
+    assert f"`f` of {path} is not what the file says" in told
+    assert f"at: {path}{line}\n" in told
+    assert why in told
 
 
 def test_a_port_that_is_taken(refused: Refused, program: Program) -> None:

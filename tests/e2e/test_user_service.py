@@ -54,7 +54,7 @@ def test_what_no_route_serves(serve: Callable[..., Flash]) -> None:
         assert missing.status == 404, path
         assert "detail" in missing.json()
 
-    for path, method, allowed in (("/health", "POST", "GET"), ("/users", "DELETE", "GET, POST")):
+    for path, method, allowed in (("/health", "POST", "GET, HEAD"), ("/users", "DELETE", "GET, HEAD, POST")):
         answer = flash.request(method, BASE + path)
         assert (answer.status, answer.json()) == (405, {"detail": "Method Not Allowed"})
         assert answer.headers["allow"] == allowed

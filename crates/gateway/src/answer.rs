@@ -152,19 +152,21 @@ fn answered(answer: Answer, id: &str) -> Response<Payload> {
     let Some(status) = chosen.filter(|_| !unexplained) else {
         return failure(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", id);
     };
-    if answer.headers.is_empty() {
-        return json(status, answer.body);
-    }
+    let Some(headers) = headers(&answer.headers) else { return json(status, answer.body) };
     let mut response = Response::new(Payload::Whole(Some(answer.body)));
     *response.status_mut() = status;
-    *response.headers_mut() = headers(&answer.headers);
+    *response.headers_mut() = headers;
     response
 }
 
-/// The headers that a function asked for. One that HTTP does not allow, or that is the gateway's own, is left out.
-fn headers(json: &[u8]) -> HeaderMap {
-    let pairs: Vec<(String, String)> = serde_json::from_slice(json).unwrap_or_default();
-    let mut headers = HeaderMap::with_capacity(pairs.len() + 2);
+/// The headers that a function asked for; `None` where it asked for none. One that HTTP does not allow, or that is the gateway's own, is
+/// left out.
+fn headers(json: &[u8]) -> Option<HeaderMap> {
+    if json.is_empty() {
+        return None;
+    }
+    let pairs: Vec<(String, String)> = serde_json::from_slice(json).ok()?;
+    let mut headers = HeaderMap::with_capacity(pairs.len() + 1);
     for (name, value) in pairs {
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { continue };
         let ours = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE];
@@ -172,8 +174,15 @@ fn headers(json: &[u8]) -> HeaderMap {
             headers.append(name, value);
         }
     }
-    if !headers.contains_key(header::CONTENT_TYPE) {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Some(headers)
+}
+
+/// The response to a HEAD, made of that to the GET: all but the body.
+pub(crate) fn without_body(response: Response<Payload>) -> Response<Payload> {
+    let (mut head, body) = response.into_parts();
+    let may_have_length = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if let Some(length) = body.size_hint().exact().filter(|_| may_have_length) {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    headers
+    Response::from_parts(head, Payload::Whole(None))
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flash_wire::RequestHead;
-use flash_workers::{Pool, Request as Work, Status};
+use flash_wire::{Content, RequestHead, encode_form};
+use flash_workers::{Body as BodyPlan, Outcome, Pool, Request as Work, Status};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
@@ -17,6 +17,7 @@ use percent_encoding::percent_decode_str;
 use crate::answer::{self, Payload};
 use crate::endpoint::{Access, Endpoint, Retired};
 use crate::execute;
+use crate::form::{self, Announced, FormLimits};
 use crate::matcher::Matched;
 use crate::overview;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub head_bytes: usize,
     /// Longest body, in bytes.
     pub body_bytes: usize,
+    /// On bodies that are forms.
+    pub form: FormLimits,
     /// Longest body of a live call, in bytes: arguments of a script on this machine, so it is only a guard.
     pub call_bytes: usize,
     /// Longest wait for a request's head, and for the first byte on a new connection.
@@ -44,6 +47,7 @@ impl Default for Settings {
         Self {
             head_bytes: 64 << 10,
             body_bytes: 32 << 20,
+            form: FormLimits::default(),
             call_bytes: 1 << 30,
             head_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(30),
@@ -190,6 +194,9 @@ impl Gateway {
         let departure = Departure { gateway: self, head: &head, arrived, tag };
         let mut response = self.route(&head, body, local, tag, &id).await;
         std::mem::forget(departure); // it holds references alone
+        if head.method == Method::HEAD {
+            response = answer::without_body(response);
+        }
         response.headers_mut().insert("x-request-id", HeaderValue::try_from(id).expect("hexadecimal digits are allowed"));
         self.observe(&head, response.status(), arrived, tag);
         response
@@ -230,13 +237,29 @@ impl Gateway {
             Ok(body) => body,
             Err(response) => return response,
         };
-        let head = RequestHead {
-            path: values,
-            query: head.uri.query().unwrap_or_default().to_owned(),
-            content_type: head.headers.get(header::CONTENT_TYPE).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        let (content, body) = match self.content(&endpoint, route, head, body).await {
+            Ok(content) => content,
+            Err(Unread::Form(error)) => return answer::detail(StatusCode::BAD_REQUEST, &error.to_string()),
+            Err(Unread::NotReady) => return answer::outcome(&endpoint.name, Outcome::Expired, endpoint.pool.timeout(), id),
         };
+        let head = RequestHead { path: values, query: head.uri.query().unwrap_or_default().to_owned(), content };
         let outcome = endpoint.pool.request(Work { route: route as u16, head, body, tag }).await;
         answer::outcome(&endpoint.name, outcome, endpoint.pool.timeout(), id)
+    }
+
+    /// What the body is, and the body: a form is taken apart if the route takes one, which its worker's plan says.
+    async fn content(&self, endpoint: &Endpoint, route: usize, head: &Parts, body: Bytes) -> Result<(Content, Bytes), Unread> {
+        let Some(content_type) = head.headers.get(header::CONTENT_TYPE) else { return Ok((Content::Untyped, body)) };
+        let content_type = content_type.as_bytes();
+        if let Some(form) = Announced::by(content_type) {
+            let ready = tokio::time::timeout(endpoint.pool.timeout(), endpoint.pool.ready()).await.map_err(|_| Unread::NotReady)?;
+            let plan = ready.as_ref().and_then(|ready| ready.routes.get(route)).and_then(|route| route.plan.body);
+            if plan == Some(BodyPlan::Form) {
+                let parts = form.parts(&body, &self.settings.form).map_err(Unread::Form)?;
+                return Ok((Content::Form, encode_form(&parts)));
+            }
+        }
+        Ok((Content::Typed(Bytes::copy_from_slice(content_type)), body))
     }
 
     /// The whole body, within its limit and its time.
@@ -270,6 +293,14 @@ impl Gateway {
             Err(_) => Err(answer::detail(StatusCode::BAD_REQUEST, "the body could not be read")),
         }
     }
+}
+
+/// Why a body is not passed on.
+enum Unread {
+    /// It is a form that cannot be taken apart.
+    Form(form::Error),
+    /// No worker has said in time whether the route takes a form.
+    NotReady,
 }
 
 /// A request whose caller left before it was answered: dropped with the request's future, it reports that.
@@ -313,8 +344,8 @@ fn addressed_to_loopback(head: &Parts) -> bool {
 
 /// Whether the endpoint can answer, without waking a worker.
 fn ping(endpoint: &Endpoint, method: &Method) -> Response<Payload> {
-    if method != Method::GET {
-        return method_not_allowed(&[Method::GET]);
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return method_not_allowed(&[Method::GET, Method::HEAD]);
     }
     match &*endpoint.pool.status().borrow() {
         Status::Ready => answer::json(StatusCode::OK, r#"{"status": "healthy"}"#),

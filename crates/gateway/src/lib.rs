@@ -7,6 +7,7 @@ mod answer;
 mod document;
 mod endpoint;
 mod execute;
+mod form;
 mod forwarded;
 mod gateway;
 mod linger;
@@ -17,5 +18,6 @@ mod pages;
 mod server;
 
 pub use endpoint::{Access, Endpoint, Retired};
+pub use form::FormLimits;
 pub use gateway::{Finished, Gateway, Observer, OpenEndpoint, Settings};
 pub use server::serve;

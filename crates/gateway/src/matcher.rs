@@ -1,5 +1,5 @@
-//! Which route a method and a path mean, as Starlette decides it but for three things: static routes win over parameters wherever they
-//! stand, `Allow` names all methods of the path, and parameter names do not matter.
+//! Which route a method and a path mean, as Starlette decides it but for four things: static routes win over parameters wherever they
+//! stand, `Allow` names all methods of the path, HEAD is there where GET is, and parameter names do not matter.
 
 use std::collections::HashMap;
 
@@ -43,8 +43,9 @@ impl Routes {
         table
     }
 
-    /// Finds the route for a method and a percent-decoded path.
+    /// Finds the route for a method and a percent-decoded path. HEAD is GET's.
     pub fn find(&self, method: &Method, path: &str) -> Matched {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
         let mut others = Vec::new();
         for (own, index) in self.fixed.get(path).into_iter().flatten() {
             if own == method {
@@ -69,6 +70,9 @@ impl Routes {
             if !others.contains(own) {
                 others.push(own.clone());
             }
+        }
+        if let Some(get) = others.iter().position(|method| method == Method::GET) {
+            others.insert(get + 1, Method::HEAD);
         }
         if !others.is_empty() {
             return Matched::OtherMethods(others);
@@ -142,7 +146,15 @@ mod tests {
     #[test]
     fn allow_is_the_union_of_the_methods() {
         let Matched::OtherMethods(methods) = users().find(&Method::PUT, "/users/7") else { panic!("the path exists") };
-        assert_eq!(methods, [Method::GET, Method::DELETE]);
+        assert_eq!(methods, [Method::GET, Method::HEAD, Method::DELETE]);
+    }
+
+    #[test]
+    fn head_is_there_where_get_is() {
+        assert_eq!(users().find(&Method::HEAD, "/users"), route(0, &[]));
+        assert_eq!(users().find(&Method::HEAD, "/users/7"), route(2, &["7"]));
+        let routes = Routes::new([(Method::POST, "/a".parse().expect("this is a good path"))]);
+        assert_eq!(routes.find(&Method::HEAD, "/a"), Matched::OtherMethods(vec![Method::POST]));
     }
 
     #[test]

@@ -10,6 +10,18 @@ pub const MORE: u8 = 1;
 /// Bytes of a body that travel in one frame. Half of what a socket buffers, so that small frames get in between.
 pub const CHUNK: usize = 256 * 1024;
 
+/// What a request's body is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// Bytes, of which the caller does not say what they are.
+    #[default]
+    Untyped,
+    /// Bytes with this `content-type`, as it came: callers send what they like.
+    Typed(Bytes),
+    /// The parts of a form, as [`encode_form`] writes them.
+    Form,
+}
+
 /// What a worker must know of a request beside its route and body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestHead {
@@ -17,17 +29,18 @@ pub struct RequestHead {
     pub path: Vec<String>,
     /// The raw query string, without the question mark.
     pub query: String,
-    /// The `content-type` header, as bytes: callers send what they like.
-    pub content_type: Option<Bytes>,
+    /// What the body is.
+    pub content: Content,
 }
 
 impl RequestHead {
     /// An absent head means: no path values, no query, `content-type: application/json`. Most requests are like that.
     fn is_plain(&self) -> bool {
-        self.path.is_empty() && self.query.is_empty() && self.content_type.as_deref() == Some(b"application/json".as_slice())
+        let is_json = matches!(&self.content, Content::Typed(content_type) if **content_type == *b"application/json");
+        is_json && self.path.is_empty() && self.query.is_empty()
     }
 
-    /// `u8 count · count × (u32 length · value) · u32 length · query · u8 present · content type`, or nothing.
+    /// `u8 count · count × (u32 length · value) · u32 length · query · u8 content · content type`, or nothing.
     fn encode(&self) -> BytesMut {
         let mut out = BytesMut::new();
         if self.is_plain() {
@@ -38,11 +51,69 @@ impl RequestHead {
             out.put_u32_le(value.len() as u32);
             out.put_slice(value.as_bytes());
         }
-        out.put_u8(u8::from(self.content_type.is_some()));
-        out.put_slice(self.content_type.as_deref().unwrap_or_default());
+        match &self.content {
+            Content::Untyped => out.put_u8(0),
+            Content::Typed(content_type) => {
+                out.put_u8(1);
+                out.put_slice(content_type);
+            }
+            Content::Form => out.put_u8(2),
+        }
         out
     }
 }
+
+/// One part of a form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What the form calls it; several parts may have one name.
+    pub name: String,
+    /// What it holds.
+    pub value: PartValue,
+}
+
+/// What a part of a form holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartValue {
+    /// A field's text.
+    Text(String),
+    /// A file.
+    File {
+        /// What its sender calls it; empty where it has no name.
+        filename: String,
+        /// What its sender says it is; empty where it says nothing.
+        content_type: Bytes,
+        /// All of it.
+        content: Bytes,
+    },
+}
+
+/// The body of a request whose content is [`Content::Form`]:
+/// `u8 kind · u32 length × 4 · name · filename · content type · content`, for each part.
+pub fn encode_form(parts: &[Part]) -> Bytes {
+    fn split(part: &Part) -> (u8, [&[u8]; 4]) {
+        match &part.value {
+            PartValue::Text(text) => (0, [part.name.as_bytes(), b"", b"", text.as_bytes()]),
+            PartValue::File { filename, content_type, content } => (1, [part.name.as_bytes(), filename.as_bytes(), content_type, content]),
+        }
+    }
+    let length = parts.iter().map(|part| PART_HEAD + split(part).1.iter().map(|piece| piece.len()).sum::<usize>()).sum();
+    let mut out = BytesMut::with_capacity(length);
+    for part in parts {
+        let (kind, pieces) = split(part);
+        out.put_u8(kind);
+        for piece in pieces {
+            out.put_u32_le(piece.len() as u32);
+        }
+        for piece in pieces {
+            out.put_slice(piece);
+        }
+    }
+    out.freeze()
+}
+
+/// Bytes of a part before its name.
+const PART_HEAD: usize = 1 + 4 * 4;
 
 /// Appends a REQUEST frame with as much of `body` as one frame carries, and returns what is left for CHUNK frames.
 pub fn encode_request(out: &mut BytesMut, request: u32, route: u16, head: &RequestHead, body: &Bytes) -> Bytes {

@@ -2,10 +2,11 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flash_wire::{
-    CHUNK, Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, RequestHead, VERSION, decode_answer, decode_chunk, encode, encode_call,
-    encode_chunk, encode_request,
+    CHUNK, Content, Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, Part, PartValue, RequestHead, VERSION, decode_answer, decode_chunk,
+    encode, encode_call, encode_chunk, encode_form, encode_request,
 };
 use proptest::prelude::*;
+use serde_json::Value;
 
 fn kind() -> impl Strategy<Value = Kind> {
     proptest::sample::select(Kind::ALL)
@@ -13,6 +14,58 @@ fn kind() -> impl Strategy<Value = Kind> {
 
 fn frames() -> impl Strategy<Value = Vec<(Kind, u32, Vec<u8>)>> {
     proptest::collection::vec((kind(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..300)), 0..20)
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+    let file = (any::<String>(), bytes(), bytes());
+    let value = prop_oneof![
+        any::<String>().prop_map(PartValue::Text),
+        file.prop_map(|(filename, content_type, content)| PartValue::File { filename, content_type, content }),
+    ];
+    (any::<String>(), value).prop_map(|(name, value)| Part { name, value })
+}
+
+/// What a worker makes of a form.
+fn decode_form(mut form: Bytes) -> Vec<Part> {
+    let mut parts = Vec::new();
+    while form.has_remaining() {
+        let kind = form.get_u8();
+        let lengths = [(); 4].map(|()| form.get_u32_le() as usize);
+        let [name, filename, content_type, content] = lengths.map(|length| form.split_to(length));
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).expect("text is UTF-8");
+        let value = match kind {
+            0 => {
+                assert!(filename.is_empty() && content_type.is_empty(), "a text has neither");
+                PartValue::Text(text(content))
+            }
+            1 => PartValue::File { filename: text(filename), content_type, content },
+            other => panic!("{other} is no kind of a part"),
+        };
+        parts.push(Part { name: text(name), value });
+    }
+    parts
+}
+
+fn cases(section: &str) -> Vec<Value> {
+    let table = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/requests.json");
+    let text = std::fs::read_to_string(table).expect("the table of cases is in the repository");
+    let mut table: Value = serde_json::from_str(&text).expect("the table is JSON");
+    let Value::Array(cases) = table[section].take() else { panic!("section {section} is a list") };
+    assert!(!cases.is_empty(), "section {section} has cases");
+    cases
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("text").to_owned()
+}
+
+fn latin1(value: &Value) -> Bytes {
+    text(value).chars().map(|character| u8::try_from(character).expect("latin-1")).collect()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn drain(decoder: &mut Decoder) -> Result<Vec<Frame>, Error> {
@@ -79,6 +132,49 @@ proptest! {
         }
         prop_assert_eq!(whole, body.to_vec());
     }
+
+    #[test]
+    fn a_form_comes_back_part_for_part(parts in proptest::collection::vec(part(), 0..6)) {
+        prop_assert_eq!(decode_form(encode_form(&parts)), parts);
+    }
+}
+
+#[test]
+fn heads_are_written_as_the_shared_table_says() {
+    for case in cases("heads") {
+        let content = match &case["content"] {
+            Value::Null => Content::Untyped,
+            Value::String(_) => Content::Typed(latin1(&case["content"])),
+            _ => Content::Form,
+        };
+        let path = case["path"].as_array().expect("a list").iter().map(text).collect();
+        let mut bytes = BytesMut::new();
+        encode_request(&mut bytes, 1, 2, &RequestHead { path, query: text(&case["query"]), content }, &Bytes::from_static(b"body"));
+        let head = &bytes[HEADER + 7..bytes.len() - b"body".len()];
+        assert_eq!(hexadecimal(head), text(&case["bytes"]), "{case}");
+    }
+}
+
+#[test]
+fn forms_are_written_as_the_shared_table_says() {
+    for case in cases("forms") {
+        let parts = case["parts"].as_array().expect("a list").iter().map(|part| {
+            let value = match part.get("text") {
+                Some(value) => PartValue::Text(text(value)),
+                None => PartValue::File {
+                    filename: text(&part["filename"]),
+                    content_type: latin1(&part["content_type"]),
+                    content: text(&part["content"])
+                        .as_bytes()
+                        .chunks(2)
+                        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16).expect("hexadecimal"))
+                        .collect(),
+                },
+            };
+            Part { name: text(&part["name"]), value }
+        });
+        assert_eq!(hexadecimal(&encode_form(&parts.collect::<Vec<_>>())), text(&case["bytes"]), "{case}");
+    }
 }
 
 #[test]
@@ -99,7 +195,7 @@ fn an_unknown_kind_is_refused() {
 
 #[test]
 fn the_head_of_a_plain_json_request_is_empty() {
-    let plain = RequestHead { content_type: Some(Bytes::from_static(b"application/json")), ..RequestHead::default() };
+    let plain = RequestHead { content: Content::Typed(Bytes::from_static(b"application/json")), ..RequestHead::default() };
     let mut bytes = BytesMut::new();
     encode_request(&mut bytes, 1, 2, &plain, &Bytes::from_static(b"{}"));
     assert_eq!(&bytes[HEADER..], b"\x02\x00\x00\x00\x00\x00\x00{}");

@@ -18,6 +18,9 @@ pub struct Report {
     /// How to mend it.
     #[serde(rename = "try")]
     pub remedy: String,
+    /// Where it is: a file, and a line if it has one.
+    #[serde(default)]
+    pub at: Option<String>,
     /// The traceback, trimmed to the user's own code.
     pub traceback: Option<String>,
 }

@@ -17,6 +17,7 @@ mod page;
 mod pool;
 mod printed;
 mod process;
+mod ready;
 mod zygote;
 
 pub use base::{Base, Printed, Sink};
@@ -29,4 +30,5 @@ pub use open_files::raise_open_files;
 pub use orphans::Orphans;
 pub use pool::{Call, Event, Events, Outcome, Pool, Request, Settings, Status};
 pub use process::watched;
+pub use ready::{Body, Plan, Ready, Route};
 pub use zygote::Hello;

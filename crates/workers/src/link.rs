@@ -17,6 +17,7 @@ use crate::page::{Cells, Page};
 use crate::pool::{Event, Inner, Outcome, Reply, Shared};
 use crate::printed::Pipes;
 use crate::process::Process;
+use crate::ready::Ready;
 
 /// How often a busy worker is looked at: whether one `def` holds it up.
 const TICK: Duration = Duration::from_millis(10);
@@ -49,8 +50,8 @@ impl Link {
         Ok((link, vec![theirs.into(), out, err, shared]))
     }
 
-    /// Waits for READY.
-    pub(crate) async fn until_ready(mut self, inner: &Inner, mut process: Process) -> Result<Self, Error> {
+    /// Waits for READY, and returns what it says.
+    pub(crate) async fn until_ready(mut self, inner: &Inner, mut process: Process) -> Result<(Self, Ready), Error> {
         let first = tokio::time::timeout(inner.settings.start_timeout, async {
             loop {
                 if let Some(frame) = self.decoder.next_frame().map_err(|_| Error::Protocol)? {
@@ -83,8 +84,9 @@ impl Link {
         match frame.kind {
             Kind::Ready => {
                 inner.imported().add_ready(&frame.payload).ok_or(Error::Protocol)?;
+                let ready = serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?;
                 self.process = Some(process);
-                Ok(self)
+                Ok((self, ready))
             }
             Kind::Failed => Err(Error::CannotLoad(serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?)),
             _ => Err(Error::Protocol),

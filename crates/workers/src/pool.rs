@@ -22,6 +22,7 @@ use crate::libraries::Importer;
 use crate::link::{self, Link};
 use crate::printed::Pipes;
 use crate::process::Process;
+use crate::ready::Ready;
 use crate::zygote::{Adopted, Zygote, control_pair};
 
 /// How one endpoint's workers are kept.
@@ -122,6 +123,8 @@ pub(crate) struct Shared {
     /// Wakes each worker's link to send what has gathered.
     pub(crate) links: Vec<(WorkerId, Arc<Notify>)>,
     next_worker: u64,
+    /// What the last worker that got ready says of its routes.
+    ready: Option<Arc<Ready>>,
     /// The first frames a live worker gets; set by the session's client.
     context: Option<Bytes>,
     /// A live worker died, and no call was told so yet.
@@ -196,6 +199,7 @@ impl Pool {
             dispatcher: Dispatcher::new(settings.limits.clone()),
             links: Vec::new(),
             next_worker: 0,
+            ready: None,
             context: None,
             state_lost: false,
             unheard: Unheard::default(),
@@ -296,6 +300,17 @@ impl Pool {
     /// Whether the endpoint can answer, now and as it changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.inner.status.subscribe()
+    }
+
+    /// What its workers say of their routes, once one has been ready; `None` where none can be started.
+    pub async fn ready(&self) -> Option<Arc<Ready>> {
+        let ready = || self.inner.lock().ready.clone();
+        if let Some(ready) = ready() {
+            return Some(ready);
+        }
+        // An error would mean that the pool is gone, and with it whoever could get ready.
+        let _ = self.status().wait_for(|status| !matches!(status, Status::Starting)).await;
+        ready()
     }
 
     /// The project's files that its workers have imported; they say so where the configuration's `reload` is set.
@@ -421,8 +436,9 @@ impl Inner {
     }
 
     /// A worker is ready for requests.
-    fn joined(&self, id: WorkerId, notify: Arc<Notify>) {
+    fn joined(&self, id: WorkerId, notify: Arc<Notify>, ready: Ready) {
         let mut shared = self.lock();
+        shared.ready = Some(Arc::new(ready));
         shared.links.push((id, notify.clone()));
         let context = shared.context.clone();
         let waiting = shared.dispatcher.joined(id, context.as_deref());
@@ -483,7 +499,7 @@ impl Inner {
     }
 
     /// Forks a worker and waits until it is ready.
-    async fn start_worker(&self) -> Result<Link, Error> {
+    async fn start_worker(&self) -> Result<(Link, Ready), Error> {
         let (link, descriptors) = Link::new()?;
         let forked = self.fork("worker", descriptors).await?;
         link.until_ready(self, forked).await
@@ -553,7 +569,7 @@ async fn keep(inner: Arc<Inner>) {
             () = link::closed(&mut closing) => break,
         };
         match started {
-            Ok(link) => {
+            Ok((link, ready)) => {
                 failures = 0;
                 let id = {
                     let mut shared = inner.lock();
@@ -561,7 +577,7 @@ async fn keep(inner: Arc<Inner>) {
                     WorkerId(shared.next_worker)
                 };
                 let notify = Arc::new(Notify::new());
-                inner.joined(id, notify.clone());
+                inner.joined(id, notify.clone(), ready);
                 let (status, page) = link.carry(&inner, id, &notify).await;
                 inner.left(id, status, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
             }

@@ -23,6 +23,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_json
 
+from . import responses
+from .responses import Answered, Unserialisable
+
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
@@ -35,20 +38,6 @@ class Rejected(Exception):
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(status, body)
         self.status = status
-        self.body = body
-
-
-class Unserialisable(Exception):
-    """The result cannot be sent as JSON. The message names the function and the type."""
-
-
-class Answered(Exception):
-    """The result is a whole answer by itself, as web frameworks' `Response` objects are; `failure` gives it."""
-
-    def __init__(self, status_code: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        super().__init__(status_code)
-        self.status_code = status_code
-        self.headers = headers
         self.body = body
 
 
@@ -76,11 +65,13 @@ def refused(status: int, detail: str) -> Rejected:
 def failure(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | None:
     """The answer that `error` itself asks for: status, headers (lower case, content type among them), body.
 
-    That is an exception with `status_code`, `detail` and `headers`, as FastAPI's `HTTPException` has them, or `Answered`.
-    None for any other, and where the detail is not JSON: it is a failure of the function.
+    That is an exception with `status_code`, `detail` and `headers`, as FastAPI's `HTTPException` has them, its
+    `RequestValidationError`, or `Answered`. None for any other, and where the detail is not JSON: it is a failure of the function.
     """
     if isinstance(error, Answered):
         return error.status_code, error.headers, error.body
+    if any(base.__module__ == "fastapi.exceptions" and base.__name__ == "RequestValidationError" for base in type(error).__mro__):
+        return 422, [JSON_HEADER], invalid(error.errors()).body  # type: ignore[attr-defined]
     status = getattr(error, "status_code", None)
     headers = getattr(error, "headers", None)
     detail = getattr(error, "detail", PydanticUndefined)
@@ -127,7 +118,7 @@ def typed_encoder(function: str, adapter: TypeAdapter[Any], annotation: str) -> 
     validate, dump = adapter.validator.validate_python, adapter.serializer.to_json
 
     def encode(result: object) -> bytes:
-        _pass_whole_answers(result)
+        responses.pass_on(function, result)
         try:
             return dump(validate(result, from_attributes=True), by_alias=True)
         except Exception as error:
@@ -164,7 +155,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _encode_any(function: str, result: object) -> bytes:
-    _pass_whole_answers(result)
+    responses.pass_on(function, result)
     try:
         return _dumps(_jsonable(result)).encode()
     except _Stranger as error:
@@ -178,17 +169,6 @@ def _encode_any(function: str, result: object) -> bytes:
         f"  why: {why}\n"
         "  try: return dicts, lists, strings, finite numbers, dates, dataclasses or pydantic models"
     )
-
-
-def _pass_whole_answers(result: Any) -> None:
-    """Raises `Answered` if `result` is a response object of a web framework, recognised by its parts."""
-    raw = getattr(result, "raw_headers", None)
-    if raw is None:
-        return
-    body, status = getattr(result, "body", None), getattr(result, "status_code", None)
-    if isinstance(raw, list) and isinstance(body, bytes) and isinstance(status, int):
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
-        raise Answered(status, [header for header in headers if header[0] != "content-length"], body)
 
 
 def _dumps(value: Any) -> str:

@@ -6,16 +6,21 @@ One value, computed from the signature where the function lives, and carried as 
      "parameters": [{"name": "user_id", "in": "path", "key": "user_id", "required": true},
                     {"name": "tags", "in": "query", "key": "tags", "required": false, "many": true}, ...]}
 
-``in`` is ``path``, ``query`` or ``body``; ``key`` is the name used in the request. ``many`` marks a query parameter that may be
-repeated, once for each element. ``body`` says how the body is made of the parameters that are in it:
+``in`` is ``path``, ``query``, ``body``, ``form`` or ``file``; ``key`` is the name used in the request. ``many`` marks a parameter of the
+query or of a form that may be repeated, once for each element; ``spread`` one whose fields are fields of the form themselves. ``body``
+says how the body is made of the parameters that are in it:
 
-- ``fields``  one JSON object, a key for each; the body must be there even if all of them are optional
-- ``keyed``   the same object; it may be absent if all of them are optional
+- ``fields``  one JSON object, a key for each
+- ``keyed``   the same object, of which each key is judged by itself
 - ``whole``   the one parameter's value itself
+- ``form``    a form: files, and fields of text
 - ``null``    no parameter is in the body, which is not read
 
+Whatever it is made of, the body may be absent if everything in it is optional.
+
 The rules are FastAPI's for a function as it stands, except that POST, PUT, PATCH and DELETE take everything that is not in the path
-from a JSON object (``fields``) unless a parameter is a pydantic model. `docs/differences.json` lists what else differs.
+from a form if a parameter is `bytes`, and else from a JSON object (``fields``) unless a parameter is a pydantic model.
+`docs/differences.json` lists what else differs.
 """
 
 from __future__ import annotations
@@ -36,12 +41,14 @@ class Parameter(NamedTuple):
 
     name: str
     place: str
-    """`path`, `query` or `body`."""
+    """`path`, `query`, `body`, `form` or `file`."""
     key: str
     """Its name in the request."""
     required: bool
     many: bool = False
-    """The query may repeat it, once for each element."""
+    """The query or the form may repeat it, once for each element."""
+    spread: bool = False
+    """It is a model, and its fields are fields of the form themselves."""
 
 
 class Plan(NamedTuple):
@@ -50,7 +57,7 @@ class Plan(NamedTuple):
     method: str
     path: str
     body: str | None
-    """`fields`, `keyed`, `whole` or None, as the module says."""
+    """`fields`, `keyed`, `whole`, `form` or None, as the module says."""
     parameters: tuple[Parameter, ...]
 
     @property
@@ -65,10 +72,12 @@ class Plan(NamedTuple):
     def to_json(self) -> dict[str, object]:
         """Plain data for `json.dumps`; `from_json` reverses it."""
         parameters = []
-        for name, place, key, required, many in self.parameters:
+        for name, place, key, required, many, spread in self.parameters:
             entry: dict[str, object] = {"name": name, "in": place, "key": key, "required": required}
             if many:
                 entry["many"] = True
+            if spread:
+                entry["spread"] = True
             parameters.append(entry)
         return {"method": self.method, "path": self.path, "body": self.body, "parameters": parameters}
 
@@ -76,7 +85,8 @@ class Plan(NamedTuple):
     def from_json(cls, data: dict[str, Any]) -> Plan:
         """The plan that `to_json` made `data` of. Needs no pydantic."""
         parameters = (
-            Parameter(entry["name"], entry["in"], entry["key"], entry["required"], entry.get("many", False)) for entry in data["parameters"]
+            Parameter(entry["name"], entry["in"], entry["key"], entry["required"], entry.get("many", False), entry.get("spread", False))
+            for entry in data["parameters"]
         )
         return cls(data["method"], data["path"], data["body"], tuple(parameters))
 
@@ -94,22 +104,28 @@ def lay_out(function: str, arguments: Sequence[Argument], method: str, path: str
 
     in_path = set(_PATH_PARAMETER.findall(path))
     others = [argument for argument in arguments if argument.name not in in_path]
-    has_model = any(signatures.is_model(argument.annotation) for argument in others)
-    as_fields = method in _BODY_METHODS and not has_model
+    has_body = method in _BODY_METHODS
+    as_form = has_body and any(signatures.is_file(argument.annotation) for argument in others)
+    as_fields = has_body and not as_form and not any(signatures.is_model(argument.annotation) for argument in others)
     parameters = []
     for argument in arguments:
-        many = False
+        annotation, many, spread = argument.annotation, False, False
         if argument.name in in_path:
             place = "path"
-            if not signatures.is_scalar(argument.annotation):
+            if not signatures.is_scalar(annotation):
                 raise signatures.unfit(function, argument, "it stands in the path, where one string must carry it")
+        elif as_form:
+            place = "file" if signatures.is_file(annotation) else "form"
+            many = signatures.is_repeated(annotation)
+            models = signatures.form_models(annotation)
+            spread = bool(models)
+            if len(models) > 1:
+                raise signatures.unfit(function, argument, "a form holds the fields of one model, and this is a choice between several")
         elif as_fields:
             place = "body"
-            if signatures.bare(argument.annotation) is bytes:
-                raise signatures.unfit(function, argument, "bytes come as a multipart upload, which is not supported yet")
-        elif signatures.is_scalar(argument.annotation):
+        elif signatures.is_scalar(annotation):
             place = "query"
-        elif method == "GET" and signatures.is_scalar_sequence(argument.annotation):
+        elif method == "GET" and signatures.is_scalar_sequence(annotation):
             place, many = "query", True
         else:
             place = "body"
@@ -119,8 +135,10 @@ def lay_out(function: str, arguments: Sequence[Argument], method: str, path: str
             alias, required = info.validation_alias or argument.name, info.is_required()
             if not isinstance(alias, str):
                 raise signatures.unfit(function, argument, "its alias must be one string")
+            if as_fields and argument.default is signatures.EMPTY:
+                required = info.default_factory is None  # pydantic has it so: a default in `Annotated` does not count there
             key = alias
-        parameters.append(Parameter(argument.name, place, key, required, many))
+        parameters.append(Parameter(argument.name, place, key, required, many, spread))
     in_body = sum(parameter.place == "body" for parameter in parameters)
-    body = None if not in_body else "fields" if as_fields else "whole" if in_body == 1 else "keyed"
+    body = "form" if as_form else None if not in_body else "fields" if as_fields else "whole" if in_body == 1 else "keyed"
     return Plan(method, path, body, tuple(parameters))

@@ -54,7 +54,7 @@ class Fields:
     `module` is the model's, by which a description tells it from others of its name.
     """
 
-    __slots__ = ("_validate", "model")
+    __slots__ = ("_required", "_validate", "model")
 
     def __init__(self, function: str, arguments: list[Argument], module: str = __name__) -> None:
         definitions: dict[str, Any] = {
@@ -69,14 +69,16 @@ class Fields:
             for argument in arguments:
                 _validator(function, argument)  # raises what names the one it is
             raise _ill_named(function, arguments, signatures.reason(error)) from error
+        self._required = any(info.is_required() for info in self.model.model_fields.values())
         if list(self.model.model_fields) != [argument.name for argument in arguments]:
             raise _ill_named(function, arguments, "pydantic keeps names with a leading underscore for itself")
 
     def fill(self, value: object, arguments: dict[str, object], errors: Errors) -> None:
-        """As `Field.fill`, for all of them."""
-        if value is MISSING:
+        """As `Field.fill`, for all of them. What is absent is an empty object where nothing is required."""
+        if value is MISSING and self._required:
             errors.append(missing(("body",)))
             return
+        value = {} if value is MISSING else value
         try:
             # Not `model_dump`: nested models and dataclasses stay what they are.
             arguments.update(self._validate(value, from_attributes=True).__dict__)

@@ -31,6 +31,8 @@ REQUEST_HEAD = struct.Struct("<HBI")
 #: A whole ANSWER up to its body: the frame's header, then status, flags, length of the head.
 ANSWER_HEAD = struct.Struct("<IBIHBI")
 _PLAIN_CONTENT = "application/json"
+#: Kind of a part of a form, and the lengths of its four pieces.
+_PART_HEAD = struct.Struct("<BIIII")
 
 
 class ProtocolError(Exception):
@@ -74,9 +76,9 @@ def encode_json(kind: int, value: object) -> bytes:
     return encode(kind, 0, json.dumps(value).encode())
 
 
-def encode_answer(request: int, status: int, headers: list[tuple[str, str]], body: bytes) -> bytes:
-    """An ANSWER, with CHUNK frames behind it when `body` is long. `headers` are beside the plain JSON answer's own."""
-    head = json.dumps(headers).encode() if headers else b""
+def encode_answer(request: int, status: int, headers: list[tuple[str, str]] | None, body: bytes) -> bytes:
+    """An ANSWER, with CHUNK frames behind it when `body` is long. `headers` are all that it has; None makes a plain JSON answer."""
+    head = b"" if headers is None else json.dumps(headers).encode()
     if len(body) <= CHUNK_SIZE:
         return ANSWER_HEAD.pack(7 + len(head) + len(body), ANSWER, request, status, 0, len(head)) + head + body
     pieces = [ANSWER_HEAD.pack(7 + len(head) + CHUNK_SIZE, ANSWER, request, status, MORE, len(head)), head]
@@ -99,10 +101,31 @@ def _chunks(request: int, body: bytes, start: int) -> Iterator[bytes]:
         yield piece
 
 
-def decode_head(head: bytes) -> tuple[tuple[str, ...], bytes, str | None]:
-    """The head of a REQUEST: path values, raw query string, content type. An empty one stands for plain JSON."""
+class Upload:
+    """A file of a form."""
+
+    # The content stays out of `__dict__`, which is what callers are told of a file that is not wanted, and is no attribute that a
+    # model could take for a field of its own.
+    __slots__ = ("__dict__", "_content")
+
+    def __init__(self, filename: str, content_type: str | None, content: bytes) -> None:
+        self.filename = filename
+        self.content_type = content_type
+        self.size = len(content)
+        self._content = content
+
+    def read(self) -> bytes:
+        """All of it."""
+        return self._content
+
+
+def decode_head(head: bytes) -> tuple[tuple[str, ...], bytes, str | None, bool]:
+    """The head of a REQUEST: path values, raw query string, content type, and whether the body is a form, which has no content type.
+
+    An empty one stands for plain JSON.
+    """
     if not head:
-        return (), b"", _PLAIN_CONTENT
+        return (), b"", _PLAIN_CONTENT, False
     try:
         values = []
         offset = 1
@@ -112,7 +135,32 @@ def decode_head(head: bytes) -> tuple[tuple[str, ...], bytes, str | None]:
             if offset >= len(head):
                 raise ProtocolError("the head of a request is cut short")
             values.append(head[offset - length : offset])
-        content = head[offset + 1 :].decode("latin-1") if head[offset] else None
-        return tuple(value.decode() for value in values[:-1]), values[-1], content
+        content, rest = head[offset], head[offset + 1 :]
+        if content > 2 or (rest and content != 1):
+            raise ProtocolError("the head of a request is malformed")
+        path = tuple(value.decode() for value in values[:-1])
+        return path, values[-1], rest.decode("latin-1") if content == 1 else None, content == 2
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise ProtocolError("the head of a request is malformed") from error
+
+
+def decode_form(body: bytes) -> list[tuple[str, str | Upload]]:
+    """The body of a REQUEST whose head says that it is a form: names and what they stand for, in the order in which they were sent."""
+    parts: list[tuple[str, str | Upload]] = []
+    offset = 0
+    try:
+        while offset < len(body):
+            kind, *lengths = _PART_HEAD.unpack_from(body, offset)
+            offset += _PART_HEAD.size
+            pieces = []
+            for length in lengths:
+                pieces.append(body[offset : offset + length])
+                offset += length
+            if offset > len(body) or kind > 1:
+                raise ProtocolError("a form is malformed")
+            name, filename, content_type, content = pieces
+            upload = Upload(filename.decode(), content_type.decode("latin-1") or None, content) if kind else content.decode()
+            parts.append((name.decode(), upload))
+    except (struct.error, UnicodeDecodeError) as error:
+        raise ProtocolError("a form is malformed") from error
+    return parts

@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 
 
 class CannotLoad(Exception):
-    """The modules do not import or are not what the scan promised. `report`: error, why, try, and a traceback or None."""
+    """The modules do not import or are not what the scan promised. `report`: error, why, try, where it is, and a traceback or None."""
 
-    def __init__(self, what: str, why: str, remedy: str, trace: str | None = None) -> None:
+    def __init__(self, what: str, why: str, remedy: str, *, at: str | None = None, trace: str | None = None) -> None:
         super().__init__(what)
-        self.report = {"error": what, "why": why, "try": remedy, "traceback": trace}
+        self.report = {"error": what, "why": why, "try": remedy, "at": at, "traceback": trace}
 
 
 def routes(config: Config) -> list[Route]:
@@ -73,9 +73,9 @@ def routes(config: Config) -> list[Route]:
         function = stub if local else getattr(stub, "__wrapped__", None)
         promised = getattr(stub, "__remote_config__", None)
         if not callable(function) or promised is None:
-            raise _not_as_scanned(declared, "it is not decorated with `@remote` any more")
+            raise _not_as_scanned(declared, "it is not decorated with `@remote` any more", stub)
         if (promised["method"], promised["path"]) != (declared["method"], declared["path"]):
-            raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported")
+            raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
         try:
             found.append(Route(function, declared["method"], declared["path"]))
             _warn_of_missing(function, promised["dependencies"])
@@ -84,7 +84,8 @@ def routes(config: Config) -> list[Route]:
             raise CannotLoad(
                 f"`{declared['qualname']}` cannot serve {declared['method']} {declared['path']}",
                 why,
-                remedy or f"change its signature, in {declared['module']['file']}",
+                remedy or "change its signature",
+                at=_place(declared, function),
             ) from error
     return found
 
@@ -113,7 +114,7 @@ def _import(module: Module) -> ModuleType:
             f"{type(error).__name__}: {why}",
             remedy or f"mend {module['file']}, or install what it needs for {sys.executable}",
             # Which says its line itself.
-            None if isinstance(error, CalledWhileImporting) else failures.trimmed(error),
+            trace=None if isinstance(error, CalledWhileImporting) else failures.trimmed(error),
         ) from error
     file = getattr(imported, "__file__", None)
     if file is None or not os.path.samefile(file, module["file"]):
@@ -130,7 +131,7 @@ def _resolve(module: ModuleType, declared: Declared) -> object:
     for name in declared["qualname"].split("."):
         value = getattr(value, name, None)
     if value is None:
-        raise _not_as_scanned(declared, "the imported module has no such name")
+        raise _not_as_scanned(declared, "the imported module has no such name", None)
     return value
 
 
@@ -141,12 +142,21 @@ def _said(error: BaseException) -> tuple[str, str | None]:
     return ": ".join(filter(None, (what, parts.get("why")))), parts.get("try")
 
 
-def _not_as_scanned(declared: Declared, why: str) -> CannotLoad:
+def _not_as_scanned(declared: Declared, why: str, found: object) -> CannotLoad:
     return CannotLoad(
         f"`{declared['qualname']}` of {declared['module']['file']} is not what the file says",
         why,
         "define the function at module level, and leave its name to it",
+        at=_place(declared, found),
     )
+
+
+def _place(declared: Declared, found: object) -> str:
+    """Where the function begins, its decorators included; its file alone where it is none of Python's."""
+    while (inner := getattr(found, "__wrapped__", None)) is not None:
+        found = inner
+    code = getattr(found, "__code__", None)
+    return declared["module"]["file"] if code is None else f"{code.co_filename}:{code.co_firstlineno}"
 
 
 class Surroundings:

@@ -19,12 +19,12 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import TypeAdapter, create_model
+from pydantic import ConfigDict, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import CoreSchema, PydanticUndefined
 
-from . import binding, signatures
+from . import binding, forms, signatures
 from .fields import Fields
 from .signatures import Argument
 
@@ -35,7 +35,7 @@ _REF = "#/components/schemas/"
 _Json = dict[str, Any]
 
 #: The content type of a body, by how it is made (`binding.Plan.body`).
-_MEDIA = {"fields": "application/json", "keyed": "application/json", "whole": "application/json"}
+_MEDIA = {"fields": "application/json", "keyed": "application/json", "whole": "application/json", "form": "multipart/form-data"}
 
 
 def describe(routes: Sequence[Route]) -> bytes:
@@ -116,12 +116,12 @@ class _Operation:
 
 
 def _in_body(plan: binding.Plan) -> list[binding.Parameter]:
-    return [parameter for parameter in plan.parameters if parameter.place not in ("path", "query")]
+    return [parameter for place in ("body", "file", "form") for parameter in plan.at(place)]
 
 
 def _must_be_there(plan: binding.Plan) -> bool:
     """Whether a request without a body is refused."""
-    return plan.body == "fields" or any(parameter.required for parameter in _in_body(plan))
+    return any(parameter.required for parameter in _in_body(plan))
 
 
 def _body(route: Route, operation_id: str, arguments: list[Argument]) -> _Place | None:
@@ -137,7 +137,42 @@ def _body(route: Route, operation_id: str, arguments: list[Argument]) -> _Place 
         return _Place("Body", what, lambda: TypeAdapter(Fields(route.name, arguments, module).model).core_schema, "validation")
     infos = {argument.name: signatures.field(route.name, argument) for argument in arguments}
     fields: dict[str, Any] = {name: (info.annotation, info) for name, info in infos.items()}
-    return _Place("Body", what, lambda: TypeAdapter(create_model(f"Body_{operation_id}", **fields)).core_schema, "validation")
+    spread = {parameter.key: infos[parameter.name] for parameter in _in_body(plan) if parameter.spread}
+    config = ConfigDict(json_schema_extra=_flattener(spread)) if spread else None
+    return _Place(
+        "Body", what, lambda: TypeAdapter(create_model(f"Body_{operation_id}", __config__=config, **fields)).core_schema, "validation"
+    )
+
+
+def _flattener(spread: Mapping[str, FieldInfo]) -> Callable[[_Json], None]:
+    """What makes of a form's schema one in which the fields of these models, by their names, are fields of the form."""
+
+    def flatten(schema: _Json) -> None:
+        conditions = []
+        required = [name for name in schema.pop("required", []) if name not in spread]
+        for name, info in spread.items():
+            written = schema["properties"].pop(name)
+            written.pop("default", None)
+            (model,) = signatures.form_models(info.annotation)
+            model = signatures.bare(model)
+            if model is not signatures.bare(info.annotation):  # or None: then it is absent
+                written["anyOf"] = [choice for choice in written["anyOf"] if choice.get("type") != "null"]
+                written["title"] = info.title or _titled(name)
+                absent: _Json = {"maxProperties": 0}
+                if not forms.minds_others(model):
+                    absent = {"not": {"anyOf": [{"required": [alias]} for alias in sorted(forms.names(model))]}}
+                if info.is_required():
+                    conditions.append({"not": absent})
+                else:
+                    written = {"anyOf": [absent, written]}
+            conditions.append(written)
+        if not schema["properties"]:
+            del schema["properties"]
+        if required:
+            schema["required"] = required
+        schema["allOf"] = conditions
+
+    return flatten
 
 
 def _answer(route: Route, operation_id: str) -> _Place | None:

@@ -17,11 +17,13 @@ from urllib.parse import parse_qsl
 from pydantic import TypeAdapter
 
 from . import binding, quick, signatures
-from .answers import Answered, Rejected, Unserialisable, encoder, failure, invalid, refused, typed_encoder
+from .answers import Rejected, encoder, failure, invalid, refused, typed_encoder
 from .fields import MISSING, Errors, Field, Fields, missing
+from .forms import Form, FormField, Spread, Value
+from .responses import Answered, Unsent, Unserialisable
 from .signatures import Argument, Unroutable
 
-__all__ = ["Answered", "Rejected", "Route", "Unroutable", "Unserialisable", "failure", "is_json"]
+__all__ = ["Answered", "Rejected", "Route", "Unroutable", "Unsent", "Unserialisable", "failure", "is_json"]
 
 
 class Route:
@@ -39,7 +41,8 @@ class Route:
     """The arguments from the raw bytes of a body whose content type `is_json`. May raise anything: then `bind` has the word.
     None where a parameter comes from elsewhere, or its type has no quick way."""
     encode: Callable[[object], bytes]
-    """A result as JSON. Raises `Unserialisable`, or `Answered` for a web framework's response, which `failure` understands."""
+    """A result as JSON. Raises `Unserialisable`; for a web framework's response `Answered`, which `failure` understands, or `Unsent`,
+    of which `responses.sent` makes one."""
 
     def __init__(self, function: Callable[..., object], method: str, path: str) -> None:
         arguments = signatures.read(function)
@@ -48,25 +51,31 @@ class Route:
         self.is_async = inspect.iscoroutinefunction(function)
         self.function = _called_by_name(function, [argument.name for argument in arguments if argument.by_position_only])
         self._path_names = self.plan.path_names
+        self._reads_json = self.plan.body not in (None, "form")
         with warnings.catch_warnings():
             # A parameter called `schema` or `model_name`, an alias on a type that is no model's: all meant here.
             warnings.simplefilter("ignore")
             self._from_path = self._fields("path", arguments)
             self._from_query = self._fields("query", arguments)
-            in_body = self._placed("body", arguments)
+            in_body = [argument for _, argument in self._at("body", arguments)]
             self._together = Fields(self.name, in_body) if self.plan.body == "fields" else None
             self._from_body = [] if self._together else self._fields("body", arguments)
+            self._from_form = [
+                (Spread if parameter.spread else FormField)(self.name, parameter, argument)
+                for place in ("file", "form")
+                for parameter, argument in self._at(place, arguments)
+            ]
             self.quick = self._quick(in_body) if len(in_body) == len(arguments) else None
             self.encode = self._encoder(function)
 
-    def bind(self, path: tuple[str, ...], query: bytes, body: bytes, content: str | None) -> dict[str, object]:
+    def bind(self, path: tuple[str, ...], query: bytes, body: bytes | list[tuple[str, Value]], content: str | None) -> dict[str, object]:
         """The arguments for one request; raises `Rejected`.
 
-        `path`: percent-decoded values in the order of the pattern's parameters; `query`: the raw query string;
-        `content`: the content type, None if there was none.
+        `path`: percent-decoded values in the order of the pattern's parameters; `query`: the raw query string; `body`: its bytes,
+        or the parts of a form; `content`: the content type, None if there was none.
         """
         # First, as FastAPI does: of a body that cannot be read, that is all the caller hears.
-        received = _read(body, content) if self.plan.body else MISSING
+        received = _read(body, content) if self._reads_json and isinstance(body, bytes) else MISSING
         arguments: dict[str, object] = {}
         errors: Errors = []
         if self._from_path:
@@ -79,6 +88,10 @@ class Route:
             self._together.fill(received, arguments, errors)
         elif self._from_body:
             self._fill_from_body(received, arguments, errors)
+        elif self._from_form:
+            form = Form() if isinstance(body, bytes) else Form(body)  # what is no form by its content type has no parts
+            for part in self._from_form:
+                part.fill(form, arguments, errors)
         if errors:
             raise invalid(errors)
         return arguments
@@ -108,13 +121,12 @@ class Route:
                 # JSON, and no object: even what is optional counts as missing then.
                 errors.append(missing(location))
 
-    def _placed(self, place: str, arguments: list[Argument]) -> list[Argument]:
-        names = {parameter.name for parameter in self.plan.at(place)}
-        return [argument for argument in arguments if argument.name in names]
+    def _at(self, place: str, arguments: list[Argument]) -> list[tuple[binding.Parameter, Argument]]:
+        both = zip(self.plan.parameters, arguments, strict=True)
+        return [(parameter, argument) for parameter, argument in both if parameter.place == place]
 
     def _fields(self, place: str, arguments: list[Argument]) -> list[Field]:
-        placed = zip(self.plan.at(place), self._placed(place, arguments), strict=True)
-        return [Field(self.name, parameter, argument) for parameter, argument in placed]
+        return [Field(self.name, parameter, argument) for parameter, argument in self._at(place, arguments)]
 
     def _quick(self, in_body: list[Argument]) -> Callable[[bytes], dict[str, object]] | None:
         if not in_body:

@@ -29,12 +29,12 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import perf_counter
 
-from . import failures, frames, output, state, zygote
-from .handlers import QUICK, Handler, Pace
+from . import failures, frames, output, responses, state, zygote
+from .handlers import BLOCKING, QUICK, Handler, Pace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Coroutine
     from typing import Any, NoReturn
 
     from .calls import Prepared
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     #: A request's path values, raw query and content type.
     Head = tuple[tuple[str, ...], bytes, str | None]
+    #: Its body: bytes, or the parts of a form.
+    Body = bytes | list[tuple[str, str | frames.Upload]]
 
 #: How the names of threads begin that last as long as the worker: Python's first one, and those for `def`s.
 _LASTING = ("MainThread", "flash-")
@@ -245,8 +247,10 @@ class Worker:
 
     # -- routes ----------------------------------------------------------------------------------------------------------
 
-    def start(self, handler: Handler, head: bytes, request: int, body: bytes) -> None:
-        decoded = frames.decode_head(head)
+    def start(self, handler: Handler, head: bytes, request: int, raw: bytes) -> None:
+        path, query, content, is_form = frames.decode_head(head)
+        decoded: Head = (path, query, content)
+        body: Body = frames.decode_form(raw) if is_form else raw
         if handler.is_async:
             self.starting[request] = self.run_async(handler, request, decoded, body)
         elif handler.inline:
@@ -254,7 +258,7 @@ class Worker:
         else:
             self.enqueue(request, self.run_in_thread, (handler, request, decoded, body))
 
-    def run_inline(self, handler: Handler, request: int, head: Head | None, body: bytes) -> None:
+    def run_inline(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
         self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
         output.running.set(request)
         context = contextvars.copy_context()
@@ -263,7 +267,11 @@ class Worker:
             arguments = self.bind(handler, head, body)
             payload = handler.encode(context.run(handler.function, **arguments))
         except BaseException as error:
+            error = context.run(responses.sent_now, error)
             self.out.append(self.failed(request, handler, error))
+            if (after := responses.background(error)) is not None:
+                self.flush()
+                context.run(asyncio.run, self.finish(after))
         else:
             self.out.append(self.answered(request, payload))
         ended = perf_counter()
@@ -274,9 +282,10 @@ class Worker:
             self.flush()
             self.due = ended + QUICK
 
-    def run_in_thread(self, handler: Handler, request: int, head: Head, body: bytes) -> None:
+    def run_in_thread(self, handler: Handler, request: int, head: Head, body: Body) -> None:
         self.page[request & 0xFFFF] = request
         elapsed = 0.0
+        after = None
         try:
             arguments = self.bind(handler, head, body)
             started = perf_counter()
@@ -286,13 +295,19 @@ class Worker:
                 elapsed = perf_counter() - started
             payload = handler.encode(result)
         except BaseException as error:
+            started = perf_counter()
+            error = responses.sent_now(error)
+            elapsed += perf_counter() - started
             answer = self.failed(request, handler, error)
+            after = responses.background(error)
         else:
             answer = self.answered(request, payload)
-        handler.note(elapsed)
+        handler.note(elapsed if after is None else BLOCKING)  # who knows how long that takes
         self.send(answer)
+        if after is not None:
+            asyncio.run(self.finish(after))
 
-    async def run_async(self, handler: Handler, request: int, head: Head, body: bytes) -> None:
+    async def run_async(self, handler: Handler, request: int, head: Head, body: Body) -> None:
         if request in self.dropped:
             self.out.append(self.drop(request))
             return
@@ -301,17 +316,28 @@ class Worker:
             arguments = self.bind(handler, head, body)
             payload = handler.encode(await handler.function(**arguments))  # type: ignore[misc]
         except BaseException as error:
+            error = await responses.sent(error)
             self.out.append(self.failed(request, handler, error))
+            if (after := responses.background(error)) is not None:
+                self.flush()
+                await self.finish(after)
         else:
             self.out.append(self.answered(request, payload))
         self.tasks.pop(request, None)
 
+    async def finish(self, background: Callable[[], Awaitable[object]]) -> None:
+        """Runs what a response leaves to be done; its caller has the answer."""
+        try:
+            await background()
+        except BaseException as error:
+            self.stderr._emit(0, failures.trimmed(error))
+
     @staticmethod
-    def bind(handler: Handler, head: Head | None, body: bytes) -> dict[str, object]:
+    def bind(handler: Handler, head: Head | None, body: Body) -> dict[str, object]:
         """The function's arguments; raises `routes.Rejected`. The quick way decides nothing but success."""
         if handler.quick is not None and (head is None or head[2] == "application/json"):
             try:
-                return handler.quick(body)
+                return handler.quick(body)  # type: ignore[arg-type]  # a form has no content type
             except Exception:  # noqa: S110 - whatever it was, `bind` finds it again and its verdict stands
                 pass
         path, query, content = head or ((), b"", "application/json")
@@ -324,20 +350,20 @@ class Worker:
             self.stderr.finish(request)
         length = len(payload)
         if length > frames.CHUNK_SIZE:
-            return frames.encode_answer(request, 200, [], payload)
+            return frames.encode_answer(request, 200, None, payload)
         return _PLAIN_HEAD(7 + length, frames.ANSWER, request, 200, 0, 0) + payload
 
     def failed(self, request: int, handler: Handler, error: BaseException) -> bytes:
         """The answer's frame, with the status that `error` asks for, else 500; what was not asked for goes to stderr."""
         from . import routes
 
-        headers: list[tuple[str, str]]
+        headers: list[tuple[str, str]] | None
         if isinstance(error, routes.Rejected):
-            status, headers, body = error.status, [], error.body
+            status, headers, body = error.status, None, error.body
         elif (chosen := routes.failure(error)) is not None:
             status, headers, body = chosen
         else:
-            status, headers, body = 500, [], b""  # the host fills in the request id
+            status, headers, body = 500, None, b""  # the host fills in the request id
             if isinstance(error, asyncio.CancelledError):
                 text = f"`{handler.name}` was cancelled\n"
             elif isinstance(error, routes.Unserialisable):
@@ -397,7 +423,7 @@ class Worker:
     def finish_call(self, request: int, status: int, payload: bytes) -> None:
         self.stdout.finish(request)
         self.stderr.finish(request)
-        self.send(frames.encode_answer(request, status, [], payload))
+        self.send(frames.encode_answer(request, status, None, payload))
 
     # -- tasks and threads -----------------------------------------------------------------------------------------------
 
@@ -454,7 +480,7 @@ class Worker:
     def drop(self, request: int) -> bytes:
         """The answer that frees the slot of a request that was dropped; nobody reads it."""
         self.dropped.discard(request)
-        return frames.encode_answer(request, _DROPPED, [], b"")
+        return frames.encode_answer(request, _DROPPED, None, b"")
 
     # -- life ------------------------------------------------------------------------------------------------------------
 

@@ -132,27 +132,59 @@ def is_whole_answer(annotation: typing.Any) -> bool:
 
 def is_scalar(annotation: typing.Any) -> bool:
     """Whether one string can stand for it: what FastAPI takes from the query by itself."""
-    return not any(_is_complex(branch) for branch in _branches(annotation))
+    return not any(_is_complex(branch) for branch in branches(annotation))
 
 
 def is_scalar_sequence(annotation: typing.Any) -> bool:
     """Whether a repeated query parameter can carry it: a sequence of scalars, perhaps in a union with scalars."""
-    from pydantic import Json
-
-    if any(type(extra) is Json for extra in typing.get_args(annotation)[1:]):
-        return False  # one string has all of it
-    branches = list(_branches(annotation))
-    return any(map(_is_sequence, branches)) and all(
+    if _is_in_json(annotation):
+        return False
+    return any(map(_is_sequence, branches(annotation))) and all(
         all(is_scalar(item) or item is ... for item in typing.get_args(branch)) if _is_sequence(branch) else is_scalar(branch)
-        for branch in branches
+        for branch in branches(annotation)
     )
 
 
-def _branches(annotation: typing.Any) -> Iterator[typing.Any]:
+def is_file(annotation: typing.Any) -> bool:
+    """Whether an uploaded file is meant, or several: `bytes`, a sequence of them, or a union with either."""
+    return any(_is_subclass(branch, bytes) for branch in branches(annotation)) or is_files(annotation)
+
+
+def is_files(annotation: typing.Any) -> bool:
+    """Whether several uploaded files are meant."""
+    for branch in branches(annotation):
+        items = [item for item in typing.get_args(branch) if item is not ...]
+        if _is_sequence(branch) and items and all(any(_is_subclass(kind, bytes) for kind in branches(item)) for item in items):
+            return True
+    return False
+
+
+def is_repeated(annotation: typing.Any) -> bool:
+    """Whether a form has a field for each element: any sequence, perhaps in a union."""
+    return not _is_in_json(annotation) and any(map(_is_sequence, branches(annotation)))
+
+
+def form_models(annotation: typing.Any) -> list[typing.Any]:
+    """The models whose fields are the form's own: one, or those of a union that has nothing else but None."""
+    if _is_in_json(annotation):
+        return []
+    models = [branch for branch in branches(annotation) if branch is not type(None)]
+    return models if all(map(is_model, models)) else []
+
+
+def _is_in_json(annotation: typing.Any) -> bool:
+    """Whether one string has all of it."""
+    from pydantic import Json
+
+    return any(type(extra) is Json for extra in typing.get_args(annotation)[1:])
+
+
+def branches(annotation: typing.Any) -> Iterator[typing.Any]:
+    """What a union is a choice of, `Annotated` taken off; else the one type that it is."""
     annotation = bare(annotation)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         for branch in typing.get_args(annotation):
-            yield from _branches(branch)
+            yield from branches(branch)
     else:
         yield annotation
 
@@ -192,12 +224,15 @@ def _without_alias(annotation: typing.Any) -> typing.Any:
 
 def _usable(function: str, parameter: inspect.Parameter, annotation: typing.Any) -> typing.Any:
     extras = typing.get_args(annotation)[1:] if typing.get_origin(annotation) is typing.Annotated else ()
-    kinds = [*_branches(annotation), *map(type, extras), type(parameter.default)]
+    kinds = [*branches(annotation), *map(type, extras), type(parameter.default)]
     for kind in kinds:
         if isinstance(kind, type) and kind.__module__.partition(".")[0] in ("fastapi", "starlette"):
+            remedy = "declare the value itself, with `pydantic.Field` for its constraints"
+            if kind.__name__ == "UploadFile":
+                remedy = "declare it as `bytes`, or as `list[bytes]` for several files"
             raise Unroutable(
                 f"parameter `{parameter.name}` of `{function}` is declared with `{kind.__module__}.{kind.__qualname__}`\n"
-                "  why: functions take plain values from the path, the query and the JSON body, and no web framework's objects\n"
-                "  try: declare the value itself, with `pydantic.Field` for its constraints"
+                "  why: functions take plain values from the path, the query and the body, and no web framework's objects\n"
+                f"  try: {remedy}"
             )
     return annotation

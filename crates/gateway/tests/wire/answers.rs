@@ -80,6 +80,14 @@ async fn a_head_that_is_not_what_it_should_be_counts_as_none() {
 }
 
 #[tokio::test]
+async fn an_answer_has_no_content_type_where_the_function_gave_it_none() {
+    for head in ["[]", r#"[["x-mine", "1"]]"#] {
+        let answer = answer(200, head, "text").await;
+        assert_eq!((answer.status, &answer.body[..], answer.header("content-type")), (200, &b"text"[..], None), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_answer_comes_whole() {
     let trial = Trial::new(pool_settings()).await;
     let answer = trial.post(steps([&[Begin, AnswerBytes(20 << 20)]])).await;

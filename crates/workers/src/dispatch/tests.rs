@@ -32,7 +32,7 @@ impl Trial {
     }
 
     fn submit_body(&mut self, name: &'static str, body: Bytes) -> Option<WorkerId> {
-        let work = Work::Route(0, RequestHead { path: Vec::new(), query: String::new(), content_type: None });
+        let work = Work::Route(0, RequestHead::default());
         let job = Job { work, body, deadline: self.start + Duration::from_secs(30) };
         match self.dispatcher.submit(job, name) {
             Submitted::Sent(ticket, worker) => {

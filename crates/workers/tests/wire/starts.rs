@@ -1,11 +1,12 @@
 //! Programs that are no good base zygotes, and workers that cannot start.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use flash_testkit::Step::{Answer, Die, Frame};
 use flash_testkit::{Script, steps};
 use flash_wire::Kind;
-use flash_workers::{Base, Error, Outcome, Program, Status};
+use flash_workers::{Base, Body, Error, Outcome, Program, Status};
 use serde_json::json;
 
 use crate::trial::{Trial, settings};
@@ -60,4 +61,31 @@ async fn a_worker_that_begins_with_another_frame_than_ready_cannot_be_used() {
     let trial = Trial::with_config(settings(), json!({ "functions": [], "start": start }));
     let outcome = trial.send(steps([&[Answer]])).outcome().await;
     assert!(matches!(&outcome, Outcome::Failed(error) if matches!(**error, Error::Protocol)), "{outcome:?}");
+}
+
+/// What a worker says first.
+fn says_ready(ready: &str) -> serde_json::Value {
+    let start = Script(vec![vec![Frame(Kind::Ready as u8, 0, ready.into())]]);
+    json!({ "functions": [], "start": start })
+}
+
+#[tokio::test]
+async fn whoever_asks_what_routes_take_waits_for_the_first_worker() {
+    let plan = |body: &str| json!({ "name": "f", "plan": { "method": "POST", "path": "/", "body": body, "parameters": [] } });
+    let ready = json!({ "pid": 1, "routes": [plan("form"), plan("fields"), { "name": "g", "plan": { "body": null } }] });
+    let trial = Trial::with_config(settings(), says_ready(&ready.to_string()));
+    let mut asked = Box::pin(trial.pool.ready());
+    assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "nothing has run yet");
+    let ready = asked.await.expect("a worker is ready");
+    let bodies: Vec<_> = ready.routes.iter().map(|route| route.plan.body).collect();
+    assert_eq!(bodies, [Some(Body::Form), Some(Body::Fields), None]);
+}
+
+#[tokio::test]
+async fn what_routes_take_is_not_known_where_no_worker_can_start() {
+    for ready in ["no JSON", "{}", r#"{"routes": [{"plan": {"body": "unknown"}}]}"#] {
+        let trial = Trial::with_config(settings(), says_ready(ready));
+        assert!(trial.pool.ready().await.is_none(), "{ready}");
+        assert!(matches!(&*trial.pool.status().borrow(), Status::Failed(error) if matches!(**error, Error::Protocol)), "{ready}");
+    }
 }

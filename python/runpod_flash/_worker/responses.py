@@ -1,0 +1,122 @@
+"""Results that are whole answers by themselves: response objects of FastAPI and Starlette, recognised by their parts.
+
+One that has its body at hand (`JSONResponse`, `RedirectResponse`) is taken apart. One that makes its body as it is sent
+(`StreamingResponse`, `FileResponse`) is the ASGI application that it is to its framework: it is run, and what it sends is gathered,
+for an answer goes to the host as a whole. Background tasks run once the answer has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+#: Bytes of a body that are gathered at most: some never end.
+LONGEST = 64 << 20
+
+
+class Unserialisable(Exception):
+    """The result cannot be sent as JSON. The message names the function and the type."""
+
+
+class Answered(Exception):
+    """The result is a whole answer by itself, as web frameworks' `Response` objects are; `failure` gives it."""
+
+    def __init__(
+        self, status_code: int, headers: list[tuple[str, str]], body: bytes, background: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
+        super().__init__(status_code)
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body
+        self.background = background
+
+
+class Unsent(Exception):
+    """The result makes its answer as it is sent. `args[0]` is the result, `args[1]` the function's name."""
+
+
+def pass_on(function: str, result: Any) -> None:
+    """Raises `Answered` or `Unsent` if `result` is a response object; `function` is its maker's name."""
+    raw = getattr(result, "raw_headers", None)
+    if raw is None or not isinstance(raw, list) or not isinstance(getattr(result, "status_code", None), int):
+        return
+    body = getattr(result, "body", None)
+    # A response of one's own may send something else: that is where it stands.
+    sends_itself = callable(result) and type(result).__call__.__module__ != "starlette.responses"
+    if isinstance(body, (bytes, memoryview)) and not sends_itself:
+        raise Answered(result.status_code, _headers(raw), bytes(body), getattr(result, "background", None))
+    if callable(result):
+        raise Unsent(result, function)
+
+
+async def sent(error: BaseException) -> BaseException:
+    """`error`, but for `Unsent`: the `Answered` that it makes, or what it raises."""
+    if not isinstance(error, Unsent):
+        return error
+    try:
+        return await _gather(*error.args)
+    except BaseException as failure:
+        return failure
+
+
+def sent_now(error: BaseException) -> BaseException:
+    """As `sent`, where no event loop runs."""
+    return asyncio.run(sent(error)) if isinstance(error, Unsent) else error
+
+
+def background(error: BaseException) -> Callable[[], Awaitable[object]] | None:
+    """What is to run once the answer has gone."""
+    return error.background if isinstance(error, Answered) else None
+
+
+async def _gather(response: Any, function: str) -> Answered:
+    started: MutableMapping[str, Any] = {}
+    body = bytearray()
+    asked = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> MutableMapping[str, Any]:
+        for message in asked:
+            return message
+        await asyncio.Event().wait()  # the caller stays, and says no more
+        raise AssertionError("nobody sets it")
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            started.update(message)
+        elif message["type"] == "http.response.body":
+            body.extend(message.get("body", b""))
+            if len(body) > LONGEST:
+                raise Unserialisable(
+                    f"`{function}` returned a `{type(response).__qualname__}` that sends more than {LONGEST >> 20} MiB\n"
+                    "  why: answers are not streamed: each is gathered, and sent as a whole\n"
+                    "  try: send less, or let the caller ask for it in pieces"
+                )
+
+    # It must not run them before its answer has gone.
+    later, response.background = getattr(response, "background", None), None
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [],
+    }
+    await response(scope, receive, send)
+    if not started:
+        raise Unserialisable(
+            f"`{function}` returned a `{type(response).__qualname__}` that sends nothing\n"
+            "  why: it was run as an ASGI application, and ended without a response\n"
+            "  try: return data, or another response"
+        )
+    return Answered(started["status"], _headers(started.get("headers", ())), bytes(body), later)
+
+
+def _headers(raw: Any) -> list[tuple[str, str]]:
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
+    return [header for header in headers if header[0] != "content-length"]
