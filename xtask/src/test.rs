@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::{process, project};
 
 /// The tests in Python, each directory by itself: a test of one must not be helped by the settings of another.
-const PYTHON: [&str; 5] = ["python/tests", "tests/e2e", "examples/guide", "examples/bookings", "examples/store"];
+const PYTHON: [&str; 6] = ["python/tests", "tests/e2e", "examples/guide", "examples/bookings", "examples/photos", "examples/store"];
 
 /// Options of `test` and `ci`.
 #[derive(clap::Args)]
