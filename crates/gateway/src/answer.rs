@@ -125,6 +125,17 @@ pub(crate) fn detail(status: StatusCode, text: &str) -> Response<Payload> {
     json(status, serde_json::json!({ "detail": text }).to_string())
 }
 
+/// As [`detail`], as the bytes of the last answer on a connection of HTTP/1.1.
+pub(crate) fn closing(status: StatusCode, text: &str, id: &str) -> Vec<u8> {
+    let body = serde_json::json!({ "detail": text }).to_string();
+    let retry = if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n{retry}x-request-id: {id}\r\n\r\n"
+    );
+    (head + &body).into_bytes()
+}
+
 /// As [`detail`], for a failure that somebody may want to look up in the log.
 fn failure(status: StatusCode, text: &str, id: &str) -> Response<Payload> {
     json(status, serde_json::json!({ "detail": text, "request_id": id }).to_string())

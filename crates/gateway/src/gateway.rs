@@ -18,6 +18,7 @@ use crate::answer::{self, Payload};
 use crate::endpoint::{Access, Endpoint, Retired};
 use crate::execute;
 use crate::form::{self, Announced, FormLimits};
+use crate::host;
 use crate::matcher::Matched;
 use crate::overview;
 
@@ -32,11 +33,15 @@ pub struct Settings {
     pub form: FormLimits,
     /// Longest body of a live call, in bytes: arguments of a script on this machine, so it is only a guard.
     pub call_bytes: usize,
-    /// Longest wait for a request's head, and for the first byte on a new connection.
+    /// Longest wait for a request's head, once its first byte is there, and for the first byte on a new connection.
     pub head_timeout: Duration,
+    /// Longest wait for the next request on a connection.
+    pub idle_timeout: Duration,
+    /// Longest wait for a caller to take more of what is written.
+    pub write_timeout: Duration,
     /// Longest time from a request's head to its answer, where the endpoint says nothing else; and for its body to come.
     pub timeout: Duration,
-    /// Open connections; a further one waits until another ends.
+    /// Open connections. For a further one that ends which has waited longest for a request; where none waits, it waits itself.
     pub connections: usize,
     /// Whether a proxy in front, which nobody can get around, says in `Forwarded` or `X-Forwarded-*` how callers address this server.
     pub trust_proxy: bool,
@@ -50,6 +55,9 @@ impl Default for Settings {
             form: FormLimits::default(),
             call_bytes: 1 << 30,
             head_timeout: Duration::from_secs(10),
+            // More than the minute after which proxies give up their connections to us: the end must be theirs, or it meets a request.
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
             timeout: Duration::from_secs(30),
             connections: 10_000,
             trust_proxy: false,
@@ -185,11 +193,16 @@ impl Gateway {
         self.token.as_deref()
     }
 
+    /// A request's number, and the id that its answer carries.
+    pub(crate) fn next_id(&self) -> (u64, String) {
+        let tag = self.requests.fetch_add(1, Ordering::Relaxed);
+        (tag, format!("{:08x}{:08x}", self.epoch, tag as u32))
+    }
+
     /// Answers one request, in this order:
     pub(crate) async fn handle(&self, request: Request<Incoming>, local: IpAddr) -> Response<Payload> {
         let arrived = Instant::now();
-        let tag = self.requests.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:08x}{:08x}", self.epoch, tag as u32); // every answer carries it
+        let (tag, id) = self.next_id();
         let (head, body) = request.into_parts();
         let departure = Departure { gateway: self, head: &head, arrived, tag };
         let mut response = self.route(&head, body, local, tag, &id).await;
@@ -210,13 +223,24 @@ impl Gateway {
     }
 
     async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &str) -> Response<Payload> {
+        if head.method == Method::CONNECT {
+            // Its caller may send what is meant for another server before it has read the answer: that must not be taken for requests.
+            return closing(answer::detail(StatusCode::NOT_IMPLEMENTED, "this server opens no tunnels"));
+        }
+        let host = match host::host(head) {
+            Ok(host) => host,
+            Err(text) => return closing(answer::detail(StatusCode::BAD_REQUEST, text)),
+        };
         // A page in a browser may have its own name resolve to this address: it must not reach what listens here for this machine.
-        if local.is_loopback() && !addressed_to_loopback(head) {
+        if local.is_loopback() && !host.is_some_and(host::is_loopback) {
             return answer::detail(StatusCode::MISDIRECTED_REQUEST, "this server answers to loopback addresses and `localhost` only");
         }
         if head_length(head) > self.settings.head_bytes {
             let text = format!("the request's head is longer than the {} bytes that are allowed", self.settings.head_bytes);
             return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text);
+        }
+        if head.method == Method::OPTIONS && head.uri.path() == "*" {
+            return empty(StatusCode::NO_CONTENT); // it asks of the server alone, and whether it is there
         }
         let Some((name, path)) = split(&head.uri) else { return overview::answer(self, head) };
         if path == "/execute" {
@@ -269,9 +293,7 @@ impl Gateway {
         }
         let too_large = || {
             let text = format!("the body is longer than the {limit} bytes that are allowed");
-            let mut response = answer::detail(StatusCode::PAYLOAD_TOO_LARGE, &text);
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            response
+            closing(answer::detail(StatusCode::PAYLOAD_TOO_LARGE, &text))
         };
         if body.size_hint().lower() > limit as u64 {
             return Err(too_large());
@@ -332,16 +354,6 @@ fn head_length(head: &Parts) -> usize {
     target + head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>()
 }
 
-/// Whether the request names this machine as loopback does: what it calls the host, not where it came from.
-fn addressed_to_loopback(head: &Parts) -> bool {
-    let from_header = || head.headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse().ok());
-    let Some(authority) = head.uri.authority().cloned().or_else(from_header) else { return false };
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host.to_ascii_lowercase().ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// Whether the endpoint can answer, without waking a worker.
 fn ping(endpoint: &Endpoint, method: &Method) -> Response<Payload> {
     if !matches!(*method, Method::GET | Method::HEAD) {
@@ -349,13 +361,21 @@ fn ping(endpoint: &Endpoint, method: &Method) -> Response<Payload> {
     }
     match &*endpoint.pool.status().borrow() {
         Status::Ready => answer::json(StatusCode::OK, r#"{"status": "healthy"}"#),
-        Status::Starting => {
-            let mut response = Response::new(Payload::Whole(None));
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }
+        Status::Starting => empty(StatusCode::NO_CONTENT),
         Status::Failed(_) => answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status": "unhealthy"}"#),
     }
+}
+
+fn empty(status: StatusCode) -> Response<Payload> {
+    let mut response = Response::new(Payload::Whole(None));
+    *response.status_mut() = status;
+    response
+}
+
+/// The last answer on its connection, where that is the request's alone.
+fn closing(mut response: Response<Payload>) -> Response<Payload> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 pub(crate) fn method_not_allowed(methods: &[Method]) -> Response<Payload> {
@@ -374,8 +394,7 @@ fn redirect(uri: &Uri) -> Response<Payload> {
         location.push('?');
         location.push_str(query);
     }
-    let mut response = Response::new(Payload::Whole(None));
-    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
     response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).expect("it was a request's path"));
     response
 }

@@ -4,20 +4,24 @@
 //! observer. It knows nothing of deployments, of Python, or of where endpoints come from.
 
 mod answer;
+mod connection;
 mod document;
 mod endpoint;
 mod execute;
 mod form;
 mod forwarded;
+mod framing;
 mod gateway;
-mod linger;
+mod host;
 mod matcher;
 mod openapi;
 mod overview;
 mod pages;
+mod places;
 mod server;
+mod socket;
 
 pub use endpoint::{Access, Endpoint, Retired};
 pub use form::FormLimits;
 pub use gateway::{Finished, Gateway, Observer, OpenEndpoint, Settings};
-pub use server::serve;
+pub use server::{serve, serve_connection};

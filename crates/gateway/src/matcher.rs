@@ -189,7 +189,10 @@ mod tests {
         assert_eq!(routes.find(&Method::GET, "/redoc"), route(1, &[]));
         assert_eq!(routes.find(&Method::DELETE, "/redoc"), route(3, &["redoc"]));
         assert_eq!(routes.find(&Method::GET, "/openapi.json/"), Matched::Redirect);
-        assert_eq!(routes.find(&Method::PUT, "/docs"), Matched::OtherMethods(vec![Method::POST, Method::GET, Method::DELETE]));
+        assert_eq!(
+            routes.find(&Method::PUT, "/docs"),
+            Matched::OtherMethods(vec![Method::POST, Method::GET, Method::HEAD, Method::DELETE])
+        );
         assert_eq!(routes.find(&Method::GET, "/docs/nothing.js"), Matched::Nothing);
         assert_eq!(Routes::default().find(&Method::GET, "/docs"), Matched::Nothing);
     }

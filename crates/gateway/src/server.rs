@@ -1,59 +1,74 @@
-//! Connections: accepted, served, ended.
+//! Connections: accepted, looked after, ended.
 
-use std::convert::Infallible;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use crate::connection;
 use crate::gateway::Gateway;
-use crate::linger::Lingering;
-
-/// A head that is longer than its limit is read this much further, so that it gets an answer that explains: beyond, it is hyper's own.
-const PAST_THE_LIMIT: usize = 64 << 10;
-
-/// Where an HTTP/2 connection begins.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+use crate::places::{Limits, Order, Place};
 
 /// Serves until `stop` says true, then lets connections finish what they have begun, for at most `grace`.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>, grace: Duration) {
-    let mut connections = JoinSet::new();
-    let places = Arc::new(Semaphore::new(gateway.settings.connections));
+    let settings = &gateway.settings;
+    // Not each connection's own: whoever listens on all addresses serves all names, whichever way a caller comes.
+    let Ok(local) = listener.local_addr() else { return };
+    let mut connections = Connections::new(&gateway, local.ip());
+    let mut sweep = tokio::time::interval(connections.limits.sweep);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // A connection for which there was no place; whether there was no descriptor for one, and whether that was told.
+    let (mut next, mut starved, mut failing) = (None, false, false);
     loop {
-        let place = tokio::select! {
-            place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+        let looks = next.is_some() || starved || !connections.open.is_empty();
+        tokio::select! {
             () = stopped(&mut stop) => break,
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stopped(&mut stop) => break,
-            Some(_) = connections.join_next() => continue,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (gateway, stop) = (gateway.clone(), stop.clone());
-                connections.spawn(async move {
-                    connection(stream, gateway, stop).await;
-                    drop(place);
-                });
+            Some(ended) = connections.tasks.join_next_with_id() => {
+                connections.ended(ended);
+                starved = false;
+                if let Some(stream) = next.take() {
+                    connections.start(stream);
+                }
             }
-            Err(error) => {
-                // Out of descriptors, most likely: ask again once some may be free.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+            _ = sweep.tick(), if looks => {
+                connections.sweep();
+                // Who was told to make way may have got a request instead.
+                if next.is_some() {
+                    connections.make_way();
+                }
+                starved = false;
             }
+            accepted = listener.accept(), if next.is_none() && !starved => match accepted {
+                Ok((stream, _)) => {
+                    failing = false;
+                    if connections.open.len() < settings.connections {
+                        connections.start(stream);
+                    } else {
+                        next = Some(stream);
+                        connections.make_way();
+                    }
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: a connection that ends gives one back.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "a connection could not be accepted; the next ones wait");
+                    }
+                    starved = true;
+                    connections.make_way();
+                }
+            },
         }
     }
-    drop(listener);
-    let finished = tokio::time::timeout(grace, async { while connections.join_next().await.is_some() {} });
-    if finished.await.is_err() {
-        connections.shutdown().await;
-    }
+    drop((listener, next));
+    connections.finish(grace, sweep).await;
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -61,59 +76,133 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// One connection, HTTP/1.1 or h2c. Its end, whatever it was, concerns nobody else.
-async fn connection(stream: TcpStream, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
-    let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) else { return };
-    let settings = &gateway.settings;
-    let first = tokio::select! {
-        first = tokio::time::timeout(settings.head_timeout, speaks_http2(&stream)) => first,
-        () = stopped(&mut stop) => return,
-    };
-    let Ok(Ok(http2)) = first else { return };
-    let service = service_fn({
-        let gateway = gateway.clone();
-        move |request| {
-            let gateway = gateway.clone();
-            async move { Ok::<_, Infallible>(gateway.handle(request, local.ip()).await) }
+/// All connections that are open.
+struct Connections {
+    gateway: Arc<Gateway>,
+    /// The address that is listened on.
+    local: IpAddr,
+    limits: Limits,
+    tasks: JoinSet<()>,
+    open: HashMap<Id, Arc<Place>>,
+    sweeps: Arc<AtomicU32>,
+    /// Those that had waited longest for a request when all were last looked at, and since which sweep; the longest last.
+    idle: Vec<(u32, Arc<Place>)>,
+}
+
+impl Connections {
+    fn new(gateway: &Arc<Gateway>, local: IpAddr) -> Self {
+        let settings = &gateway.settings;
+        Self {
+            gateway: gateway.clone(),
+            local,
+            limits: Limits::new(settings.head_timeout, settings.idle_timeout, settings.write_timeout),
+            tasks: JoinSet::new(),
+            open: HashMap::new(),
+            sweeps: Arc::default(),
+            idle: Vec::new(),
         }
-    });
-    let io = TokioIo::new(Lingering::new(stream));
-    // Both kinds of connection have these methods, and no trait has them.
-    macro_rules! drive {
-        ($connection:expr) => {{
-            let mut connection = std::pin::pin!($connection);
-            tokio::select! {
-                _ = connection.as_mut() => {}
-                () = stopped(&mut stop) => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                }
-            }
-        }};
     }
-    if http2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_header_list_size((settings.head_bytes + PAST_THE_LIMIT) as u32).max_concurrent_streams(1000);
-        builder.keep_alive_interval(Duration::from_secs(20)).keep_alive_timeout(settings.head_timeout);
-        drive!(builder.serve_connection(io, service));
-    } else {
-        let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(settings.head_timeout).max_buf_size(settings.head_bytes + PAST_THE_LIMIT);
-        drive!(builder.serve_connection(io, service));
+
+    fn start(&mut self, stream: TcpStream) {
+        let place = Arc::new(Place::new(&self.sweeps));
+        let task = self.tasks.spawn(tcp(stream, self.local, self.gateway.clone(), place.clone()));
+        self.open.insert(task.id(), place);
+    }
+
+    /// Takes note of a task's end. A panic in it was its own connection's end alone.
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        self.open.remove(&ended.map_or_else(|error| error.id(), |(id, ())| id));
+    }
+
+    /// Tells those that are overdue.
+    fn sweep(&mut self) {
+        self.sweeps.fetch_add(1, Relaxed);
+        for place in self.open.values() {
+            if let Some(order) = place.overdue(&self.limits) {
+                place.tell(order);
+            }
+        }
+    }
+
+    /// Has the connection end that has waited longest for a request. Where each has one, or has just had one, nobody makes way.
+    fn make_way(&mut self) {
+        if self.idle.is_empty() {
+            self.note_idle();
+        }
+        while let Some((since, place)) = self.idle.pop() {
+            // It may have had a request since it was noted, or be gone.
+            if place.waits_since() == Some(since) && Arc::strong_count(&place) > 1 {
+                return place.tell(Order::MakeWay);
+            }
+        }
+    }
+
+    /// All are looked at, so several are noted.
+    fn note_idle(&mut self) {
+        let idle = self.open.values().filter_map(|place| Some((place.waits_since()?, place.clone())));
+        self.idle = longest_idle(idle.collect(), self.sweeps.load(Relaxed));
+    }
+
+    /// Lets all finish what they have begun.
+    async fn finish(mut self, grace: Duration, mut sweep: Interval) {
+        let end = Instant::now() + grace;
+        self.tell_all(Order::Finish);
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next_with_id() => match ended {
+                    Some(ended) => self.ended(ended),
+                    None => return,
+                },
+                _ = sweep.tick() => {
+                    self.sweep();
+                    self.tell_all(Order::Finish); // those that have answered meanwhile
+                }
+                () = tokio::time::sleep_until(end) => return self.tasks.shutdown().await,
+            }
+        }
+    }
+
+    fn tell_all(&self, order: Order) {
+        for place in self.open.values() {
+            place.tell(order);
+        }
     }
 }
 
-/// Looks at the first bytes without taking them.
-async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let count = stream.peek(&mut first).await?;
-        if count == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        if count == first.len() || first[..count] != PREFACE[..count] {
-            return Ok(first[..count] == *PREFACE);
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await; // the preface came in pieces
+/// Of those that wait since these sweeps the ones that have waited longest, the longest last. Who has just been answered may be about to
+/// ask again, and is none of them.
+fn longest_idle<T>(mut idle: Vec<(u32, T)>, now: u32) -> Vec<(u32, T)> {
+    const NOTED: usize = 64;
+    let waited = |since: u32| now.wrapping_sub(since);
+    idle.retain(|(since, _)| waited(*since) > 1);
+    idle.sort_unstable_by_key(|(since, _)| waited(*since));
+    idle.split_off(idle.len().saturating_sub(NOTED))
+}
+
+async fn tcp(stream: TcpStream, local: IpAddr, gateway: Arc<Gateway>, place: Arc<Place>) {
+    if stream.set_nodelay(true).is_ok() {
+        connection::serve(stream, local, gateway, place).await;
+    }
+}
+
+/// Serves one connection that somebody else has accepted on `local`. It has as long as it likes.
+pub async fn serve_connection<IO>(io: IO, local: IpAddr, gateway: Arc<Gateway>)
+where
+    IO: AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
+{
+    connection::serve(io, local, gateway, Arc::new(Place::new(&Arc::default()))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_have_waited_longest_go_first() {
+        assert_eq!(longest_idle(vec![(7, 'a'), (3, 'b'), (5, 'c')], 10), [(7, 'a'), (5, 'c'), (3, 'b')]);
+        assert_eq!(longest_idle(vec![(10, 'a'), (9, 'b'), (8, 'c')], 10), [(8, 'c')]);
+        assert_eq!(longest_idle(vec![(u32::MAX, 'a'), (3, 'b')], 5), [(3, 'b'), (u32::MAX, 'a')]);
+        let many: Vec<_> = (0..1000).map(|since| (since, ())).collect();
+        assert_eq!(longest_idle(many, 1000).last(), Some(&(0, ())));
     }
 }
