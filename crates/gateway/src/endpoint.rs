@@ -93,8 +93,8 @@ mod tests {
         pin!(future).poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
     }
 
-    #[test]
-    fn a_switch_replaces_adds_and_removes() {
+    #[tokio::test]
+    async fn a_switch_replaces_adds_and_removes() {
         let gateway = Gateway::new(Settings::default(), 0);
         assert!(gateway.switch(vec![endpoint("kept"), endpoint("changed"), endpoint("gone")], &[]).is_empty());
         let (kept, changed) = (gateway.endpoint("kept").unwrap(), gateway.endpoint("changed").unwrap());
@@ -107,8 +107,8 @@ mod tests {
         assert!(gateway.endpoint("new").is_some() && gateway.endpoint("gone").is_none());
     }
 
-    #[test]
-    fn a_retired_endpoint_is_in_use_until_the_last_request_that_found_it_is_done() {
+    #[tokio::test]
+    async fn a_retired_endpoint_is_in_use_until_the_last_request_that_found_it_is_done() {
         let gateway = Gateway::new(Settings::default(), 0);
         gateway.add(endpoint("a"));
         let (one, other) = (gateway.endpoint("a"), gateway.endpoint("a"));

@@ -177,6 +177,8 @@ pub(crate) struct Inner {
     shared: Mutex<Shared>,
     pub(crate) status: watch::Sender<Status>,
     closing: watch::Sender<bool>,
+    /// Something may wait, and no worker be there.
+    waits: Notify,
     /// The zygote that has this endpoint's modules; `None` inside when forking it is not safe.
     project: tokio::sync::Mutex<Option<Option<Zygote>>>,
     importer: Importer,
@@ -211,6 +213,7 @@ impl Pool {
             shared: Mutex::new(shared),
             status: watch::Sender::new(Status::Starting),
             closing: watch::Sender::new(false),
+            waits: Notify::new(),
             project: tokio::sync::Mutex::new(None),
             importer: Importer::new(),
             imported: Mutex::default(),
@@ -221,6 +224,16 @@ impl Pool {
         for _ in 0..inner.settings.workers {
             tasks.spawn(keep(inner.clone()));
         }
+        tasks.spawn({
+            let inner = inner.clone();
+            let mut closing = inner.closing();
+            async move {
+                tokio::select! {
+                    () = inner.expire_without_workers() => {}
+                    () = link::closed(&mut closing) => {}
+                }
+            }
+        });
         Self { inner, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) }
     }
 
@@ -352,6 +365,7 @@ impl Pool {
                 // A link that has nothing to do looks after no deadlines.
                 let workers = shared.dispatcher.workers();
                 shared.wake(&workers);
+                self.inner.waits.notify_one();
                 if let Status::Failed(error) = &*self.inner.status.borrow() {
                     let _ = shared.dispatcher.abandoned(ticket); // it waits: no worker is to be told
                     return Err(Outcome::Failed(error.clone()));
@@ -455,6 +469,7 @@ impl Inner {
         shared.links.retain(|(other, _)| *other != id);
         let (lost, told) = shared.dispatcher.lost(id, begun);
         shared.wake(&told);
+        self.waits.notify_one(); // this may have been the last one there was
         // Of the calls that another worker gets, one is told, in its turn the first; else the next to come.
         shared.state_lost = !*self.closing.borrow();
         if shared.state_lost
@@ -483,19 +498,22 @@ impl Inner {
 
     /// Looks after the deadlines of what waits while no worker is there, whose link does it else. Never returns.
     async fn expire_without_workers(&self) {
-        let mut tick = tokio::time::interval(link::SWEEP);
         loop {
-            tick.tick().await;
-            let mut shared = self.lock();
-            if !shared.links.is_empty() {
-                continue;
-            }
-            let swept = shared.dispatcher.sweep(Instant::now());
-            drop(shared);
-            for reply in swept.expired {
-                reply.give(Outcome::Expired);
+            self.waits.notified().await;
+            while let Some(expired) = self.sweep_without_workers() {
+                for reply in expired {
+                    reply.give(Outcome::Expired);
+                }
+                tokio::time::sleep(link::SWEEP).await;
             }
         }
+    }
+
+    /// Whose time is over; `None` when nothing waits, or a worker is there.
+    fn sweep_without_workers(&self) -> Option<Vec<Reply>> {
+        let mut shared = self.lock();
+        let alone = shared.links.is_empty() && shared.dispatcher.pending() > 0;
+        alone.then(|| shared.dispatcher.sweep(Instant::now()).expired)
     }
 
     /// Forks a worker and waits until it is ready.
@@ -565,7 +583,6 @@ async fn keep(inner: Arc<Inner>) {
     while !*closing.borrow() {
         let started = tokio::select! {
             started = inner.start_worker() => started,
-            () = inner.expire_without_workers() => unreachable!("it goes on for ever"),
             () = link::closed(&mut closing) => break,
         };
         match started {
