@@ -46,7 +46,9 @@ def invoke(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs)
 
 
 async def invoke_async(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs) -> object:
-    """Calls `function` where it belongs. Cancelling gives the answer up; what has begun runs to its end."""
+    """Calls `function` where it belongs. Cancelling gives the answer up; what has begun runs to its end, unless its endpoint says
+    `cancel_on_disconnect`.
+    """
     exchange = _begin(function, config, args, kwargs)
     if exchange is None:
         return await function(*args, **kwargs)

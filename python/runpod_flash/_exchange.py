@@ -25,7 +25,11 @@ _FAILURES: dict[str, type[FlashError]] = {"lost": WorkerLost, "expired": Executi
 
 
 class Exchange:
-    """A call of `function` at the endpoint that `resource` declares. `head` and `body` are for the worker: which function, and with what."""
+    """A call of `function` at the endpoint that `resource` declares. `head` and `body` are for the worker: which function, and with what.
+
+    A caller that leaves has the function cancelled, if it is a coroutine function and the resource says `cancel_on_disconnect`; else
+    it runs to its end.
+    """
 
     def __init__(self, session: _session.Session, resource: ServerlessResource, function: str, head: bytes, body: bytes) -> None:
         self.session = session
@@ -53,6 +57,8 @@ class Exchange:
         }
         if self._resource.executionTimeoutMs:
             headers["x-flash-timeout-ms"] = str(self._resource.executionTimeoutMs)
+        if getattr(self._resource, "cancel_on_disconnect", False):
+            headers["x-flash-cancel-on-disconnect"] = "1"
         first = _http.head("POST", f"/lb/{self._endpoint}/execute", headers)
         start = first + _LENGTH.pack(len(context)) + context + head
         return (start + body,) if len(body) < 64 * 1024 else (start, body)

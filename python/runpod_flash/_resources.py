@@ -273,6 +273,8 @@ class LoadBalancerSlsResource(ServerlessResource):
 
     scalerType: ServerlessScalerType | None = field(_SCALER, factory=_enum("ServerlessScalerType", "REQUEST_COUNT"))
     type: ServerlessType | None = field(_TYPE, factory=_enum("ServerlessType", "LB"))
+    #: Whether an `async def` is cancelled when the caller of a request leaves; else what has begun runs to its end.
+    cancel_on_disconnect: bool | None = field(optional(flag), default=False)
 
     def _contradictions(self) -> Iterator[ConfigurationError]:
         yield from super()._contradictions()

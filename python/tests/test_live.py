@@ -25,6 +25,7 @@ from runpod_flash import CannotCarry, ExecutionTimeout, LiveLoadBalancer, LoadBa
 
 api = LiveLoadBalancer(name="live")
 other = LiveLoadBalancer(name="other")
+eager = LiveLoadBalancer(name="eager", cancel_on_disconnect=True)
 deployed = LoadBalancerSlsResource(name="deployed", imageName="runpod/flash-lb")
 
 with_env = LiveLoadBalancer(name="with-env", env={"FLASH_TEST_VARIABLE": "worker"})
@@ -432,6 +433,32 @@ def test_a_cancelled_call_leaves_the_session_usable() -> None:
 
     asyncio.run(give_up())
     assert asyncio.run(helped(1)) == 11
+
+
+@remote(eager, method="POST", path="/cancelled")
+async def note_cancelling(journal: str) -> None:
+    try:
+        Path(journal).write_text("begun")
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        Path(journal).write_text("cancelled")
+        raise
+
+
+def test_a_cancelled_call_is_cancelled_where_its_endpoint_says_so(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+
+    async def until(state: str) -> None:
+        while not journal.exists() or journal.read_text() != state:
+            await asyncio.sleep(0.005)
+
+    async def give_up() -> None:
+        call = asyncio.ensure_future(note_cancelling(str(journal)))
+        await asyncio.wait_for(until("begun"), 20)
+        call.cancel()
+        await asyncio.wait_for(until("cancelled"), 20)
+
+    asyncio.run(give_up())
 
 
 def test_an_interrupted_call_leaves_the_session_usable() -> None:

@@ -50,6 +50,13 @@ def test_the_first_call_on_an_endpoint_brings_the_context_and_later_ones_do_not(
     assert sent(exchange(session))[1] == b""
 
 
+def test_a_call_says_whether_it_is_cancelled_when_its_caller_leaves() -> None:
+    session = Session(1, "token")
+    field = b"\r\nx-flash-cancel-on-disconnect: 1"
+    assert field not in sent(exchange(session))[0]
+    assert field in sent(exchange(session, LiveLoadBalancer(name="a", cancel_on_disconnect=True)))[0]
+
+
 def test_a_host_without_the_context_is_sent_it_once() -> None:
     session = Session(1, "token")
     session.told.add("my-api")

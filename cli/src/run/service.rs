@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flash_gateway::{Access, Gateway, Retired, Settings};
 use flash_manifest::{Endpoint, Route};
-use flash_workers::{Base, Limits, MAX_SLOTS, Pool, Status};
+use flash_workers::{Base, Cancel, Limits, MAX_SLOTS, Pool, Status};
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
 use tokio::task::{JoinHandle, JoinSet};
@@ -218,7 +218,8 @@ pub async fn give_up(started: Vec<Started>) {
 fn gateway_endpoint(started: &Started, access: Access) -> flash_gateway::Endpoint {
     let routes = started.endpoint.functions.iter().filter_map(|function| function.route.as_ref());
     let routes = routes.map(|Route { method, path }| (method.as_str().parse().expect("these are methods of HTTP"), path.clone()));
-    flash_gateway::Endpoint::new(started.pool.clone(), routes, access)
+    let cancel = if started.endpoint.cancel_on_disconnect { Cancel::Anyway } else { Cancel::UnlessBegun };
+    flash_gateway::Endpoint::new(started.pool.clone(), routes, access).with_cancel(cancel)
 }
 
 /// Lets the workers finish what they have.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::answer::{self, Payload};
 use crate::gateway::{Gateway, Settings};
-use crate::places::{Order, Phase, Place, Taken};
+use crate::places::{Answer, Order, Phase, Place, Taken};
 use crate::socket::Socket;
 
 /// A head that is longer than its limit is read this much further, so that it gets an answer that explains: beyond, it is hyper's own.
@@ -160,7 +160,7 @@ fn service(
         let (gateway, mut taken) = (gateway.clone(), Taken::new(&place));
         async move {
             let response: Response<Payload> = gateway.handle(request, local).await;
-            taken.answered();
+            taken.answered(if matches!(response.body(), Payload::Whole(_)) { Answer::Whole } else { Answer::Streamed });
             Ok(response.map(|payload| Answering { payload, piece, rest: Bytes::new(), _taken: taken }))
         }
     })

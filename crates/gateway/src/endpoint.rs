@@ -1,7 +1,7 @@
 //! An endpoint as the gateway sees it.
 
 use flash_manifest::PathPattern;
-use flash_workers::Pool;
+use flash_workers::{Cancel, Pool};
 use http::Method;
 use tokio::sync::watch;
 
@@ -22,6 +22,7 @@ pub struct Endpoint {
     pub(crate) routes: Routes,
     pub(crate) access: Access,
     pub(crate) pool: Pool,
+    pub(crate) cancel: Cancel,
     /// Closes when nobody holds the endpoint any more.
     in_use: watch::Sender<()>,
 }
@@ -35,7 +36,15 @@ pub struct Retired {
 impl Endpoint {
     /// An endpoint whose routes stand in the order of the pool's functions.
     pub fn new(pool: Pool, routes: impl IntoIterator<Item = (Method, PathPattern)>, access: Access) -> Self {
-        Self { name: pool.name().to_owned(), routes: Routes::new(routes), access, pool, in_use: watch::Sender::new(()) }
+        let (name, in_use) = (pool.name().to_owned(), watch::Sender::new(()));
+        Self { name, routes: Routes::new(routes), access, pool, cancel: Cancel::default(), in_use }
+    }
+
+    /// Says what becomes of requests to routes whose callers leave. A live call says it for itself.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
     }
 
     /// Its workers.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use flash_workers::Call;
+use flash_workers::{Call, Cancel};
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
@@ -18,6 +18,8 @@ use crate::gateway::Gateway;
 
 /// How long the call may take, in milliseconds.
 const TIMEOUT: &str = "x-flash-timeout-ms";
+/// Given where the endpoint's resource says so.
+const CANCEL_ON_DISCONNECT: &str = "x-flash-cancel-on-disconnect";
 
 /// How a live call is written (`docs/wire.md`).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,7 +101,8 @@ fn records(endpoint: &Endpoint, head: &Parts, mut body: Bytes) -> Response<Paylo
         return detail(StatusCode::PRECONDITION_REQUIRED, "this endpoint's first call brings the caller's context");
     }
     let timeout = head.headers.get(TIMEOUT).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
-    let events = endpoint.pool.call(Call { body, timeout });
+    let cancel = if head.headers.contains_key(CANCEL_ON_DISCONNECT) { Cancel::Anyway } else { Cancel::UnlessBegun };
+    let events = endpoint.pool.call(Call { body, timeout, cancel });
     let timeout = timeout.unwrap_or(endpoint.pool.timeout());
     let mut response = Response::new(Payload::Records { events, endpoint: endpoint.name.clone(), timeout, ended: false });
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-flash-records"));

@@ -267,7 +267,7 @@ impl Gateway {
             Err(Unread::NotReady) => return answer::outcome(&endpoint.name, Outcome::Expired, endpoint.pool.timeout(), id),
         };
         let head = RequestHead { path: values, query: head.uri.query().unwrap_or_default().to_owned(), content };
-        let outcome = endpoint.pool.request(Work { route: route as u16, head, body, tag }).await;
+        let outcome = endpoint.pool.request(Work { route: route as u16, head, body, tag, cancel: endpoint.cancel }).await;
         answer::outcome(&endpoint.name, outcome, endpoint.pool.timeout(), id)
     }
 

@@ -12,7 +12,7 @@
 //! limit, looks at all places and tells those that are overdue. Time is counted in sweeps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -74,16 +74,17 @@ pub(crate) struct Place {
     phase: AtomicU8,
     /// The sweep in which it began to wait.
     since: AtomicU32,
-    /// Requests whose answers are not written: in the upper half those that have no answer yet.
-    requests: AtomicU32,
+    /// Requests whose answers are not written, in the lowest 16 bits; then those that have no answer yet ([`UNANSWERED`]), and those
+    /// whose answers come in pieces ([`STREAMED`]).
+    requests: AtomicU64,
     /// The sweep in which its caller ceased to take what is written, and one; 0 where it takes it.
     blocked: AtomicU32,
     order: AtomicU8,
     told: Notify,
 }
 
-/// A request that has no answer yet, in [`Place::requests`].
-const UNANSWERED: u32 = 1 << 16;
+const UNANSWERED: u64 = 1 << 16;
+const STREAMED: u64 = 1 << 32;
 
 impl Place {
     pub(crate) fn new(sweeps: &Arc<AtomicU32>) -> Self {
@@ -92,7 +93,7 @@ impl Place {
             sweeps: sweeps.clone(),
             phase: AtomicU8::new(Phase::New as u8),
             since: AtomicU32::new(now),
-            requests: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
             blocked: AtomicU32::new(0),
             order: AtomicU8::new(0),
             told: Notify::new(),
@@ -129,6 +130,11 @@ impl Place {
     /// The only request has no answer yet.
     pub(crate) fn awaits_answer(&self) -> bool {
         self.requests.load(Relaxed) == UNANSWERED + 1
+    }
+
+    /// An answer is being written whose pieces come as they come.
+    pub(crate) fn streams(&self) -> bool {
+        self.requests.load(Relaxed) >= STREAMED
     }
 
     pub(crate) fn tell(&self, order: Order) {
@@ -174,25 +180,40 @@ impl Place {
 /// A request of a connection, from its head to the last byte of its answer.
 pub(crate) struct Taken {
     place: Arc<Place>,
-    unanswered: u32,
+    /// Its share of [`Place::requests`].
+    share: u64,
+}
+
+/// An answer that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// All of it is there.
+    Whole,
+    /// It comes in pieces.
+    Streamed,
 }
 
 impl Taken {
     pub(crate) fn new(place: &Arc<Place>) -> Self {
         place.requests.fetch_add(UNANSWERED + 1, Relaxed);
-        Self { place: place.clone(), unanswered: UNANSWERED }
+        Self { place: place.clone(), share: UNANSWERED + 1 }
     }
 
-    /// Its answer is there, and being written.
-    pub(crate) fn answered(&mut self) {
-        self.place.requests.fetch_sub(std::mem::take(&mut self.unanswered), Relaxed);
+    /// Its answer is being written.
+    pub(crate) fn answered(&mut self, answer: Answer) {
+        let share = match answer {
+            Answer::Whole => 1,
+            Answer::Streamed => STREAMED + 1,
+        };
+        self.place.requests.fetch_add(share.wrapping_sub(self.share), Relaxed); // it wraps around
+        self.share = share;
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let Self { place, unanswered } = self;
-        if place.requests.fetch_sub(*unanswered + 1, Relaxed) == *unanswered + 1 {
+        let Self { place, share } = self;
+        if place.requests.fetch_sub(*share, Relaxed) == *share {
             place.since.store(place.sweeps.load(Relaxed), Relaxed);
         }
     }
@@ -259,7 +280,7 @@ mod tests {
         let (mut first, second) = (Taken::new(&trial.place), Taken::new(&trial.place));
         trial.place.enter(Phase::Head); // of the next request
         assert_eq!(trial.overdue_after(100), None);
-        first.answered();
+        first.answered(Answer::Whole);
         drop(second);
         assert_eq!(trial.overdue_after(100), None);
         assert!(!trial.place.is_waiting());
@@ -278,8 +299,13 @@ mod tests {
         assert!(!trial.place.awaits_answer(), "two do");
         drop(another);
         assert!(trial.place.awaits_answer());
-        taken.answered();
-        assert!(!trial.place.awaits_answer());
+        taken.answered(Answer::Whole);
+        assert!(!trial.place.awaits_answer() && !trial.place.streams());
+        let mut another = Taken::new(&trial.place);
+        another.answered(Answer::Streamed);
+        assert!(!trial.place.awaits_answer() && trial.place.streams());
+        drop(another);
+        assert!(!trial.place.streams() && !trial.place.is_waiting());
         drop(taken);
         assert!(!trial.place.awaits_answer() && trial.place.is_waiting());
     }

@@ -113,7 +113,8 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> Socket<IO> {
         let due = self.in_body() || self.place.is_waiting();
         let polled = match &mut self.held {
             Some(Held::Doubt(doubt)) if due => Poll::Ready(Err(Error::new(ErrorKind::InvalidData, *doubt))),
-            Some(Held::End(_)) if due => Poll::Ready(Ok(())),
+            // In the middle of a stream nobody can be asked: who sends no more has left.
+            Some(Held::End(_)) if due || self.place.streams() => Poll::Ready(Ok(())),
             Some(Held::End(Caller::Silent)) => self.ask_caller(context),
             Some(Held::End(Caller::Watched(Some(departure)))) => departure.poll(context).map(|()| Err(ErrorKind::ConnectionReset.into())),
             Some(Held::Doubt(_) | Held::End(Caller::Watched(None))) | None => Poll::Pending,

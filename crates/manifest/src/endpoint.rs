@@ -17,6 +17,8 @@ pub struct Endpoint {
     pub workers: Workers,
     /// How long a function may take, where that is said.
     pub timeout: Option<Duration>,
+    /// Whether a request that has begun is cancelled when its caller leaves.
+    pub cancel_on_disconnect: bool,
     /// Its functions, in the order of their declaration.
     pub functions: Vec<Function>,
     /// Where it is declared.

@@ -105,6 +105,7 @@ fn endpoint(name: &str, routes: &[Route]) -> Endpoint {
         class: ResourceClass::LiveLoadBalancer,
         workers: Workers::default(),
         timeout: None,
+        cancel_on_disconnect: false,
         functions: functions.collect(),
         location: location(1),
     }

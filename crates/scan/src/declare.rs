@@ -60,6 +60,7 @@ impl Declarations {
                     class: resource.class,
                     workers: resource.workers,
                     timeout: resource.timeout,
+                    cancel_on_disconnect: resource.cancel_on_disconnect,
                     functions: Vec::new(),
                     location: resource.location.clone(),
                 });

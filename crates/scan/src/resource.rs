@@ -20,12 +20,14 @@ impl Resolver {
         let name = self.name(class, call, place);
         let workers = self.workers(class, call, place);
         let timeout = self.timeout(class, call, place);
+        let cancel = self.flag(class, call, "cancel_on_disconnect", place);
         let mut keep = |problem| self.errors.push(problem);
-        let (name, workers, timeout) = (name.map_err(&mut keep), workers.map_err(&mut keep), timeout.map_err(&mut keep));
-        let resource = match (name, workers, timeout) {
-            (Ok(name), Ok(workers), Ok(timeout)) => {
+        let (name, workers) = (name.map_err(&mut keep), workers.map_err(&mut keep));
+        let (timeout, cancel) = (timeout.map_err(&mut keep), cancel.map_err(&mut keep));
+        let resource = match (name, workers, timeout, cancel) {
+            (Ok(name), Ok(workers), Ok(timeout), Ok(cancel_on_disconnect)) => {
                 let location = place.module.source.location(call.range.start());
-                Some(Arc::new(Resource { name, class, workers, timeout, key: key.clone(), location }))
+                Some(Arc::new(Resource { name, class, workers, timeout, cancel_on_disconnect, key: key.clone(), location }))
             }
             _ => None,
         };
@@ -98,6 +100,26 @@ impl Resolver {
         match self.evaluate(given, place) {
             Ok(Value::None) => Ok(None),
             Ok(Value::Whole(number)) => u32::try_from(number).map(Some).map_err(|_| wrong(number.to_string())),
+            Ok(other) => Err(wrong(other.to_string())),
+            Err(Stop::Unresolved(why)) => Err(why.about(name)),
+            Err(Stop::Reported) => Err(wrong(place.module.source.snippet(given))),
+        }
+    }
+
+    /// A field that is True or False, and False where it is not given.
+    fn flag(&mut self, class: ResourceClass, call: &Call, name: &str, place: &Place) -> Result<bool, Diagnostic> {
+        let Some(given) = field(call, name) else { return Ok(false) };
+        let wrong = |got: String| {
+            let problem = Diagnostic::error(
+                format!("{name} is True or False. Got: {got}"),
+                "it says whether a request is cancelled when its caller leaves",
+                format!("{class}(..., {name}=True)"),
+            );
+            place.module.source.point(problem, given.start())
+        };
+        match self.evaluate(given, place) {
+            Ok(Value::None) => Ok(false),
+            Ok(Value::Bool(flag)) => Ok(flag),
             Ok(other) => Err(wrong(other.to_string())),
             Err(Stop::Unresolved(why)) => Err(why.about(name)),
             Err(Stop::Reported) => Err(wrong(place.module.source.snippet(given))),

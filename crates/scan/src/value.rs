@@ -43,6 +43,7 @@ pub(crate) struct Resource {
     pub(crate) class: ResourceClass,
     pub(crate) workers: Workers,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) cancel_on_disconnect: bool,
     pub(crate) key: ResourceKey,
     pub(crate) location: Location,
 }

@@ -165,6 +165,15 @@ fn a_timeout_of_nothing_is_none() {
 }
 
 #[test]
+fn an_endpoint_says_whether_requests_are_cancelled_when_their_callers_leave() {
+    for (field, expected) in [("", false), (", cancel_on_disconnect=True", true), (", cancel_on_disconnect=OFF", false)] {
+        let project =
+            module(&format!("{IMPORT}OFF = False\napi = LiveLoadBalancer(name='a'{field})\n@remote(api, 'GET', '/a')\ndef f(): ...\n"));
+        assert_eq!(project.endpoints[0].cancel_on_disconnect, expected, "{field}");
+    }
+}
+
+#[test]
 fn a_queue_based_class_is_a_function_too() {
     let project = module("from runpod_flash import LiveServerless, remote\nr = LiveServerless(name='r')\n@remote(r)\nclass Model: ...\n");
     assert_eq!(project.endpoints[0].functions[0].nature, Nature::Class);

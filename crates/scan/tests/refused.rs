@@ -145,6 +145,8 @@ fn endpoints_are_checked_where_they_are_declared() {
     check("LiveLoadBalancer(name='a', executionTimeoutMs=-1)", "executionTimeoutMs is a number of milliseconds. Got: -1");
     check("LiveLoadBalancer(name='a', executionTimeoutMs='1s')", "executionTimeoutMs is a number of milliseconds. Got: '1s'");
     check("LiveLoadBalancer(name='a', workersMax='many')", "workersMax is a number of workers. Got: 'many'");
+    check("LiveLoadBalancer(name='a', cancel_on_disconnect='no')", "cancel_on_disconnect is True or False. Got: 'no'");
+    check("LiveLoadBalancer(name='a', cancel_on_disconnect=1 > 0)", "cancel_on_disconnect cannot be told from the source: `1 > 0`");
     check("LiveLoadBalancer(name='a', workersMax=int('3'))", "workersMax cannot be told from the source: `int('3')`");
 }
 

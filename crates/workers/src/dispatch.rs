@@ -4,7 +4,7 @@
 //!             no slot free                     slot free                 answer
 //!  submit ──▶ waiting (bounded) ─────────────▶ in flight on a worker ─────────▶ done, its slot goes to the next that waits
 //!               │ deadline: Expired             │ deadline: Expired, the worker is told, the slot stays taken until it answers
-//!               │ abandoned: forgotten          │ abandoned: dropped by the worker unless it began; the answer is discarded
+//!               │ abandoned: forgotten          │ abandoned: dropped by the worker unless it began, or stopped ([`Cancel`]); the answer is discarded
 //!               ▲                               │ worker lost: begun, or the fifth to be lost with it ─▶ Lost
 //!               └───────── not begun ───────────┘
 //! ```
@@ -47,6 +47,19 @@ pub struct Job {
     pub body: Bytes,
     /// When the caller is told that it took too long.
     pub deadline: Instant,
+    /// What becomes of it when its caller leaves.
+    pub cancel: Cancel,
+}
+
+/// Payload of CANCEL: whether a request that has begun is to be stopped too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cancel {
+    /// What has begun runs to its end.
+    #[default]
+    UnlessBegun = 0,
+    /// What can be stopped is: a task.
+    Anyway = 1,
 }
 
 /// A worker, as the dispatcher names it. Never used twice.
@@ -268,7 +281,7 @@ impl<R> Dispatcher<R> {
         told
     }
 
-    /// The caller of `ticket` is gone: what has not begun is dropped, what has begun runs to its end unheard.
+    /// The caller of `ticket` is gone: what has not begun is dropped, what has begun runs to its end unheard unless it is to be stopped.
     /// Returns the worker to tell, if any.
     pub fn abandoned(&mut self, ticket: Ticket) -> Option<WorkerId> {
         if let Some(index) = self.waiting.iter().position(|waiting| waiting.ticket == ticket) {
@@ -276,8 +289,10 @@ impl<R> Dispatcher<R> {
             return None;
         }
         let (lane, request) = self.lanes.iter_mut().find_map(|lane| lane.find(ticket).map(|request| (lane, request)))?;
-        lane.in_flight(request)?.reply = None;
-        wire::encode(&mut lane.out, Kind::Cancel, request, &[Cancel::UnlessBegun as u8]);
+        let in_flight = lane.in_flight(request)?;
+        in_flight.reply = None;
+        let cancel = in_flight.job.cancel;
+        wire::encode(&mut lane.out, Kind::Cancel, request, &[cancel as u8]);
         Some(lane.id)
     }
 
@@ -376,14 +391,6 @@ impl<R> Dispatcher<R> {
 pub struct Unexpected {
     /// The number in the frame.
     pub request: u32,
-}
-
-/// Payload of CANCEL: whether a request that has begun is to be stopped too.
-#[derive(Clone, Copy, Debug)]
-#[repr(u8)]
-enum Cancel {
-    UnlessBegun = 0,
-    Anyway = 1,
 }
 
 fn number(generation: u16, slot: u16) -> u32 {

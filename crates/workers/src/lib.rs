@@ -22,7 +22,7 @@ mod zygote;
 
 pub use base::{Base, Printed, Sink};
 pub use description::Undescribed;
-pub use dispatch::{Answer, Limits, MAX_SLOTS, Work};
+pub use dispatch::{Answer, Cancel, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
 pub use imported::Imported;
 pub use interpreter::{Interpreter, Program};

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::base::{Base, Printed};
 use crate::description::{self, Description, Undescribed};
-use crate::dispatch::{Answer, Dispatcher, Job, Limits, Submitted, Ticket, Work, WorkerId};
+use crate::dispatch::{Answer, Cancel, Dispatcher, Job, Limits, Submitted, Ticket, Work, WorkerId};
 use crate::error::{self, Error};
 use crate::imported::Imported;
 use crate::libraries::Importer;
@@ -53,6 +53,8 @@ pub struct Request {
     pub body: Bytes,
     /// Names the request in what it prints.
     pub tag: u64,
+    /// What becomes of it when nobody waits for it any more.
+    pub cancel: Cancel,
 }
 
 /// A live call.
@@ -62,6 +64,8 @@ pub struct Call {
     pub body: Bytes,
     /// How long it may take; without it, as long as the pool allows.
     pub timeout: Option<Duration>,
+    /// What becomes of it when nobody waits for it any more.
+    pub cancel: Cancel,
 }
 
 /// What became of a request.
@@ -248,20 +252,20 @@ impl Pool {
     }
 
     /// Sends a request to a worker and waits for what becomes of it. Dropping the future gives the request up: what has begun runs to
-    /// its end all the same.
+    /// its end all the same, unless the request says otherwise.
     pub async fn request(&self, request: Request) -> Outcome {
-        self.outcome(Work::Route(request.route, request.head), request.body, request.tag).await
+        self.outcome(Work::Route(request.route, request.head), request.body, request.tag, request.cancel).await
     }
 
     /// As [`Self::request`], for a live call whose caller takes one answer and hears nothing of what is printed.
     pub async fn call_once(&self, body: Bytes, tag: u64) -> Outcome {
-        self.outcome(Work::Call, body, tag).await
+        self.outcome(Work::Call, body, tag, Cancel::UnlessBegun).await
     }
 
-    async fn outcome(&self, work: Work, body: Bytes, tag: u64) -> Outcome {
+    async fn outcome(&self, work: Work, body: Bytes, tag: u64, cancel: Cancel) -> Outcome {
         let (answer, receiver) = oneshot::channel();
         let deadline = Instant::now() + self.inner.settings.timeout;
-        match self.submit(Job { work, body, deadline }, Reply::Request { answer, tag }) {
+        match self.submit(Job { work, body, deadline, cancel }, Reply::Request { answer, tag }) {
             Ok(mut submission) => {
                 let outcome = receiver.await.unwrap_or(Outcome::Lost(None));
                 submission.ticket = None;
@@ -283,7 +287,7 @@ impl Pool {
         }
         drop(shared);
         let deadline = Instant::now() + call.timeout.unwrap_or(self.inner.settings.timeout);
-        let job = Job { work: Work::Call, body: call.body, deadline };
+        let job = Job { work: Work::Call, body: call.body, deadline, cancel: call.cancel };
         let submission = match self.submit(job, Reply::Call(sender.clone())) {
             Ok(submission) => Some(submission),
             Err(outcome) => {

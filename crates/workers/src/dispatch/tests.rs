@@ -1,5 +1,5 @@
 use super::*;
-use flash_wire::Decoder;
+use flash_wire::{Decoder, Frame};
 
 const FIRST: WorkerId = WorkerId(1);
 const SECOND: WorkerId = WorkerId(2);
@@ -9,12 +9,13 @@ struct Trial {
     dispatcher: Dispatcher<&'static str>,
     start: Instant,
     tickets: Vec<(&'static str, Ticket)>,
+    cancel: Cancel,
 }
 
 impl Trial {
     fn new(slots: usize, waiting: usize) -> Self {
         let limits = Limits { slots, waiting, grace: Duration::from_secs(5) };
-        Self { dispatcher: Dispatcher::new(limits), start: Instant::now(), tickets: Vec::new() }
+        Self { dispatcher: Dispatcher::new(limits), start: Instant::now(), tickets: Vec::new(), cancel: Cancel::UnlessBegun }
     }
 
     /// As [`Self::new`], with these workers there.
@@ -33,7 +34,7 @@ impl Trial {
 
     fn submit_body(&mut self, name: &'static str, body: Bytes) -> Option<WorkerId> {
         let work = Work::Route(0, RequestHead::default());
-        let job = Job { work, body, deadline: self.start + Duration::from_secs(30) };
+        let job = Job { work, body, deadline: self.start + Duration::from_secs(30), cancel: self.cancel };
         match self.dispatcher.submit(job, name) {
             Submitted::Sent(ticket, worker) => {
                 self.tickets.push((name, ticket));
@@ -53,6 +54,10 @@ impl Trial {
 
     /// What the worker gets now: kinds and numbers of requests.
     fn sent(&mut self, worker: WorkerId) -> Vec<(Kind, u32)> {
+        self.frames(worker).into_iter().map(|frame| (frame.kind, frame.request)).collect()
+    }
+
+    fn frames(&mut self, worker: WorkerId) -> Vec<Frame> {
         let mut decoder = Decoder::default();
         loop {
             let out = self.dispatcher.take_output(worker);
@@ -61,7 +66,7 @@ impl Trial {
             }
             decoder.buffer().extend_from_slice(&out);
         }
-        std::iter::from_fn(|| decoder.next_frame().expect("we speak our own protocol")).map(|frame| (frame.kind, frame.request)).collect()
+        std::iter::from_fn(|| decoder.next_frame().expect("we speak our own protocol")).collect()
     }
 
     fn answer(&mut self, worker: WorkerId, request: u32) -> Option<&'static str> {
@@ -91,7 +96,7 @@ fn requests_beyond_the_slots_wait_in_their_order_and_beyond_that_are_refused() {
     assert_eq!(trial.submit("a"), Some(FIRST));
     assert_eq!((trial.submit("b"), trial.submit("c")), (None, None));
     let work = Work::Call;
-    let job = Job { work, body: Bytes::new(), deadline: trial.start };
+    let job = Job { work, body: Bytes::new(), deadline: trial.start, cancel: Cancel::UnlessBegun };
     assert!(matches!(trial.dispatcher.submit(job, "d"), Submitted::Refused("d")));
     for expected in ["a", "b", "c"] {
         let request = trial.sent(FIRST)[0].1;
@@ -155,6 +160,18 @@ fn an_abandoned_request_keeps_its_slot_until_the_worker_says_so_and_its_answer_g
     assert_eq!(trial.submit("b"), None);
     assert_eq!(trial.answer(FIRST, a), None);
     assert_eq!(trial.dispatcher.pump(), [FIRST]);
+}
+
+#[test]
+fn an_abandoned_request_is_stopped_where_it_is_to_be() {
+    for cancel in [Cancel::UnlessBegun, Cancel::Anyway] {
+        let mut trial = Trial { cancel, ..Trial::with(1, 1, &[FIRST]) };
+        trial.submit("a");
+        trial.frames(FIRST);
+        trial.dispatcher.abandoned(trial.ticket("a"));
+        let payloads: Vec<_> = trial.frames(FIRST).into_iter().map(|frame| frame.payload.to_vec()).collect();
+        assert_eq!(payloads, [[cancel as u8]]);
+    }
 }
 
 #[test]

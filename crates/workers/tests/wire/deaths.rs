@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flash_testkit::Step::{Answer, Begin, Die, Hold, Stall};
 use flash_testkit::{Script, steps};
-use flash_workers::{Call, Error, Event, Outcome, Settings};
+use flash_workers::{Call, Cancel, Error, Event, Outcome, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -114,7 +114,7 @@ async fn workers_of_an_endpoint_with_functions_come_from_a_zygote_of_its_own() {
 async fn the_first_live_call_after_a_death_is_told_that_state_was_lost() {
     let trial = Trial::new(settings());
     let call = async |script| {
-        let mut events = trial.pool.call(Call { body: script, timeout: None });
+        let mut events = trial.pool.call(Call { body: script, timeout: None, cancel: Cancel::UnlessBegun });
         let mut told = Vec::new();
         while let Some(event) = std::future::poll_fn(|context| events.poll_next(context)).await {
             told.push(match event {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flash_testkit::scripted_worker;
 use flash_wire::RequestHead;
-use flash_workers::{Answer, Base, Limits, Outcome, Pool, Printed, Program, Request, Settings};
+use flash_workers::{Answer, Base, Cancel, Limits, Outcome, Pool, Printed, Program, Request, Settings};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::Deserialize;
 use serde_json::json;
@@ -58,7 +58,7 @@ impl Trial {
 
     pub fn send_tagged(&self, body: Bytes, tag: u64) -> Sent {
         let pool = self.pool.clone();
-        let request = Request { route: 0, head: RequestHead::default(), body, tag };
+        let request = Request { route: 0, head: RequestHead::default(), body, tag, cancel: Cancel::UnlessBegun };
         let mut waiting: Waiting = Box::pin(async move { pool.request(request).await });
         // Submitted here and now: the order of calls is the order of requests.
         let first = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
