@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Causes that travel with an exception, at most: they may form a ring.
 _MOST_CAUSES = 16
 
+#: Whatever the class says of its attributes: it may be a frozen dataclass.
+_set_cause = BaseException.__dict__["__cause__"].__set__
+
 # How an exception is packed: as it pickles, as its parts, not at all, as a group of others each packed in its own way.
 _WHOLE, _PARTS, _NAME, _GROUP = range(4)
 
@@ -38,9 +41,37 @@ def pack(error: BaseException, traceback: str) -> bytes:
     links: list[tuple[int, bytes, str, str]] = []
     link: BaseException | None = error
     while link is not None and len(links) < _MOST_CAUSES:
-        links.append((*_pack_one(link), _type_name(link), _message(link)))
-        link = link.__cause__
+        links.append((*_pack_one(link), type_name(link), message(link)))
+        try:
+            link = link.__cause__
+        except BaseException:  # a property of the class
+            break
     return pickle.dumps((traceback, links))
+
+
+def described(error: BaseException) -> str:
+    """The class and the text of `error` in one line, whatever its class is like. Never raises."""
+    name, text = type_name(error), message(error)
+    return f"{name}: {text}" if text else name
+
+
+def type_name(error: BaseException) -> str:
+    """The qualified name of the class of `error`. Never raises."""
+    try:
+        kind = type(error)
+        if kind.__module__ == "builtins" or kind.__module__ in _carry.MAIN_NAMES:
+            return _plain(kind.__qualname__)
+        return _plain(f"{kind.__module__}.{kind.__qualname__}")
+    except BaseException:
+        return _plain(type.__dict__["__name__"].__get__(type(error)))
+
+
+def message(error: BaseException) -> str:
+    """The text of `error`. Never raises."""
+    try:
+        return _plain(str(error))
+    except BaseException as problem:
+        return f"<no text: __str__ raised {type_name(problem)}>"
 
 
 def unpack(data: bytes) -> BaseException:
@@ -51,33 +82,33 @@ def unpack(data: bytes) -> BaseException:
         error = _unpack_one(form, packed)
         if error is None:
             error = RemoteError(type_name, message, traceback)
-        error.__cause__ = cause
+        _set_cause(error, cause)
         cause = error
     return cause
 
 
 def _pack_one(error: BaseException) -> tuple[int, bytes]:
-    # An exception's class is the user's: pickling, calling and comparing it may raise anything, which only says to try the next way.
+    # An exception's class is the user's: pickling, calling and comparing it may raise anything, SystemExit too, which only says to try the next way.
     try:
         packed = _carry.dumps(error)
         copy = _carry.loads(packed)
         # An exception made by native code may keep what it says elsewhere than in `args`, as pydantic's does.
         if type(copy) is type(error) and (copy.args == error.args or (not error.args and str(copy) == str(error))):
             return _WHOLE, packed
-    except Exception:  # noqa: S110
+    except BaseException:  # noqa: S110
         pass
-    members = getattr(error, "exceptions", None)
-    if isinstance(members, tuple):
-        try:
-            links = [(*_pack_one(member), _type_name(member), _message(member)) for member in members]
+    try:
+        members = getattr(error, "exceptions", None)
+        if isinstance(members, tuple):
+            links = [(*_pack_one(member), type_name(member), message(member)) for member in members]
             return _GROUP, _carry.dumps((type(error), error.message, links))  # type: ignore[attr-defined]
-        except Exception:  # noqa: S110
-            pass
+    except BaseException:  # noqa: S110
+        pass
     try:
         packed = _carry.dumps(_parts(error))
         if type(_rebuild(*_carry.loads(packed))) is type(error):  # type: ignore[misc]
             return _PARTS, packed
-    except Exception:  # noqa: S110
+    except BaseException:  # noqa: S110
         pass
     return _NAME, b""
 
@@ -122,15 +153,6 @@ def _builtin(kind: type[BaseException]) -> Any:
     return next(base for base in kind.__mro__ if base.__module__ == "builtins")
 
 
-def _type_name(error: BaseException) -> str:
-    kind = type(error)
-    if kind.__module__ == "builtins" or kind.__module__ in _carry.MAIN_NAMES:
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as problem:
-        return f"<no text: __str__ raised {type(problem).__name__}>"
+def _plain(text: str) -> str:
+    """`text` as a `str` and no subclass: the caller need not have that."""
+    return str.__str__(text)

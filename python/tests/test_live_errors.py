@@ -183,3 +183,7 @@ def test_another_program_called_flash_is_recognised(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"{other} did not say where it listens" in done.stderr
     assert "b'usage: flash\\n'" in done.stderr
+
+
+def test_an_exception_that_resists_being_packed_is_answered() -> None:
+    assert output("resisting.py") == "all answered\n"

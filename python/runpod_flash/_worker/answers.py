@@ -62,14 +62,24 @@ def refused(status: int, detail: str) -> Rejected:
     return Rejected(status, _dumps({"detail": detail}).encode())
 
 
-def failure(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | None:
+def failure(error: BaseException) -> tuple[int, list[tuple[str, str]] | None, bytes] | None:
     """The answer that `error` itself asks for: status, headers (lower case, content type among them), body.
 
     That is an exception with `status_code`, `detail` and `headers`, as FastAPI's `HTTPException` has them, its
-    `RequestValidationError`, or `Answered`. None for any other, and where the detail is not JSON: it is a failure of the function.
+    `RequestValidationError`, or one of ours. None for any other, and where the detail is not JSON: it is a failure of the function.
+    Never raises. Headers of None make a plain JSON answer.
     """
-    if isinstance(error, Answered):
+    if type(error) is Rejected:
+        return error.status, None, error.body
+    if type(error) is Answered:
         return error.status_code, error.headers, error.body
+    try:
+        return _asked(error)
+    except BaseException:  # an exception's class is the user's, and its attributes may be anything
+        return None
+
+
+def _asked(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | None:
     if any(base.__module__ == "fastapi.exceptions" and base.__name__ == "RequestValidationError" for base in type(error).__mro__):
         return 422, [JSON_HEADER], invalid(error.errors()).body  # type: ignore[attr-defined]
     status = getattr(error, "status_code", None)

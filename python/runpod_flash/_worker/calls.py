@@ -104,12 +104,12 @@ def pack_result(function: str, value: object) -> bytes:
     """The bytes of what `function` returned; raises CannotCarry, which names both it and the type."""
     try:
         return _carry.dumps(value)
-    except Exception as problem:
+    except BaseException as problem:  # a class may raise anything as it is taken apart
         kind = type(value)
         shown = kind.__qualname__ if kind.__module__ in ("builtins", modules.MAIN) else f"{kind.__module__}.{kind.__qualname__}"
         raise CannotCarry(
             f"the result of {function} cannot be carried to the caller: it is of type `{shown}`",
-            why=f"{type(problem).__name__}: {problem}",
+            why=f"{type(problem).__name__}: {_raised.message(problem)}",
             remedy="return plain data, or what the caller can make it from",
         ) from None
 

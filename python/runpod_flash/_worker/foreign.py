@@ -12,6 +12,7 @@ import inspect
 import json
 import sys
 
+from .. import _raised
 from .._remote import is_coroutine_function
 from . import failures, shipped
 from .calls import Prepared
@@ -58,7 +59,10 @@ class Foreign(Prepared):
         return _OK, json.dumps({"success": True, "result": base64.b64encode(packed).decode()}).encode()
 
     def raised(self, error: BaseException) -> tuple[int, bytes]:
-        sys.stderr.write(failures.trimmed(error))
+        try:
+            sys.stderr.write(failures.trimmed(error))
+        except Exception:  # noqa: S110 - what the function has put there is its own; the answer says the most of it
+            pass
         return refusal(Refused(f"Function execution failed: {_said(error)}"))
 
 
@@ -126,7 +130,7 @@ def _what_else(request: dict[str, Any]) -> str:
 
 
 def _said(error: BaseException) -> str:
-    text = str(error)
+    text = _raised.message(error)
     return text if text and isinstance(error, Exception) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 

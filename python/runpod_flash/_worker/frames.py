@@ -39,6 +39,10 @@ class ProtocolError(Exception):
     """The bytes are not frames; the connection is of no further use."""
 
 
+class HeadTooLong(Exception):
+    """The headers of an answer are more than a frame carries; the text says how long they are."""
+
+
 class Decoder:
     """Turns bytes, in pieces of any size, into frames."""
 
@@ -77,8 +81,13 @@ def encode_json(kind: int, value: object) -> bytes:
 
 
 def encode_answer(request: int, status: int, headers: list[tuple[str, str]] | None, body: bytes) -> bytes:
-    """An ANSWER, with CHUNK frames behind it when `body` is long. `headers` are all that it has; None makes a plain JSON answer."""
+    """An ANSWER, with CHUNK frames behind it when `body` is long. `headers` are all that it has; None makes a plain JSON answer.
+
+    Raises HeadTooLong: a head does not travel in pieces.
+    """
     head = b"" if headers is None else json.dumps(headers).encode()
+    if 7 + len(head) + min(len(body), CHUNK_SIZE) > MAX_PAYLOAD:
+        raise HeadTooLong(f"its headers are {len(head)} bytes long as JSON, and {MAX_PAYLOAD - CHUNK_SIZE - 7} always fit")
     if len(body) <= CHUNK_SIZE:
         return ANSWER_HEAD.pack(7 + len(head) + len(body), ANSWER, request, status, 0, len(head)) + head + body
     pieces = [ANSWER_HEAD.pack(7 + len(head) + CHUNK_SIZE, ANSWER, request, status, MORE, len(head)), head]

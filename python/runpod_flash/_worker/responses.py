@@ -41,6 +41,7 @@ def pass_on(function: str, result: Any) -> None:
     raw = getattr(result, "raw_headers", None)
     if raw is None or not isinstance(raw, list) or not isinstance(getattr(result, "status_code", None), int):
         return
+    _check_status(function, result, result.status_code)
     body = getattr(result, "body", None)
     # A response of one's own may send something else: that is where it stands.
     sends_itself = callable(result) and type(result).__call__.__module__ != "starlette.responses"
@@ -114,7 +115,17 @@ async def _gather(response: Any, function: str) -> Answered:
             "  why: it was run as an ASGI application, and ended without a response\n"
             "  try: return data, or another response"
         )
+    _check_status(function, response, started["status"])
     return Answered(started["status"], _headers(started.get("headers", ())), bytes(body), later)
+
+
+def _check_status(function: str, response: object, status: int) -> None:
+    if not 200 <= status <= 999:
+        raise Unserialisable(
+            f"`{function}` returned a `{type(response).__qualname__}` that cannot be sent\n"
+            f"  why: its status is {status}, and an answer's is from 200 to 999\n"
+            "  try: give it a status of HTTP"
+        )
 
 
 def _headers(raw: Any) -> list[tuple[str, str]]:

@@ -354,26 +354,28 @@ class Worker:
         return _PLAIN_HEAD(7 + length, frames.ANSWER, request, 200, 0, 0) + payload
 
     def failed(self, request: int, handler: Handler, error: BaseException) -> bytes:
-        """The answer's frame, with the status that `error` asks for, else 500; what was not asked for goes to stderr."""
+        """The answer's frame, with the status that `error` asks for, else 500; what was not asked for goes to stderr. Never raises."""
         from . import routes
 
-        headers: list[tuple[str, str]] | None
-        if isinstance(error, routes.Rejected):
-            status, headers, body = error.status, None, error.body
-        elif (chosen := routes.failure(error)) is not None:
-            status, headers, body = chosen
+        answer, text = None, ""
+        kind = type(error)  # `isinstance` would ask the exception's own `__class__`
+        asked = routes.failure(error)
+        if asked is not None:
+            try:
+                answer = frames.encode_answer(request, *asked)
+            except frames.HeadTooLong as problem:
+                text = f"the answer of `{handler.name}` cannot be sent\n  why: {problem}\n  try: send less in its headers, or in its body\n"
+        elif issubclass(kind, asyncio.CancelledError):
+            text = f"`{handler.name}` was cancelled\n"
+        elif issubclass(kind, routes.Unserialisable):
+            text = f"{error}\n"
         else:
-            status, headers, body = 500, None, b""  # the host fills in the request id
-            if isinstance(error, asyncio.CancelledError):
-                text = f"`{handler.name}` was cancelled\n"
-            elif isinstance(error, routes.Unserialisable):
-                text = f"{error}\n"
-            else:
-                text = failures.trimmed(error)
+            text = failures.trimmed(error)
+        if text:
             self.stderr._emit(request, text)
         self.stdout.finish(request)
         self.stderr.finish(request)
-        return frames.encode_answer(request, status, headers, body)
+        return answer or frames.encode_answer(request, 500, None, b"")  # the host fills in the request id
 
     # -- live calls ------------------------------------------------------------------------------------------------------
 
