@@ -488,7 +488,10 @@ class Worker:
 
     def run(self) -> None:
         """Serves until the host says DRAIN or goes away."""
-        asyncio.set_event_loop(self.loop)
+        # Tasks find the loop as the running one; a `def` here finds none, as in a thread. A live worker's modules are yet to be imported:
+        # they find what they find in the script.
+        if self.handlers:
+            asyncio.set_event_loop(None)
         self.loop.run_forever()
         self.flush()
         _leave()
