@@ -451,8 +451,13 @@ class Worker:
         self.queue.put((request, contextvars.copy_context(), run, arguments))
         output.running.set(0)
         if not self.idle.acquire(blocking=False) and self.threads < THREADS:
-            self.threads += 1
-            threading.Thread(target=self.thread, name=f"flash-{self.threads}", daemon=True).start()
+            try:
+                threading.Thread(target=self.thread, name=f"flash-{self.threads + 1}", daemon=True).start()
+                self.threads += 1
+            except RuntimeError:  # the system allows no more: it waits for one that there is
+                if not self.threads:
+                    self.page[INLINE_CELL] = request
+                    self.run_queued(*self.queue.get_nowait())
 
     def thread(self) -> None:
         while True:
@@ -461,14 +466,16 @@ class Worker:
             except Empty:
                 self.idle.release()
                 item = self.queue.get()
-            request, context, run, arguments = item
-            if request in self.dropped:
-                self.send(self.drop(request))
-            else:
-                context.run(run, *arguments)
-                self.dropped.discard(request)  # told to drop it a moment too late
-            self.threaded.discard(request)
-            del item, context, run, arguments  # nothing of a request outlives it
+            self.run_queued(*item)
+            del item  # nothing of a request outlives it
+
+    def run_queued(self, request: int, context: contextvars.Context, run: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        if request in self.dropped:
+            self.send(self.drop(request))
+        else:
+            context.run(run, *arguments)
+            self.dropped.discard(request)  # told to drop it a moment too late
+        self.threaded.discard(request)
 
     def cancel(self, request: int, *, anyway: bool) -> None:
         """Nobody waits for `request` any more. What has not begun is dropped; a task that has is cancelled if `anyway`."""
