@@ -139,6 +139,7 @@ class Worker:
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.scheduled = False
         self.draining = False
+        self.pid = os.getpid()
         self.sending = threading.RLock()  # a `__del__` may print while its thread sends
         self.queue: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self.idle = threading.Semaphore(0)
@@ -163,13 +164,15 @@ class Worker:
 
     def forked(self) -> None:
         """In a child that a function forked: it runs on until it wants to answer, and can neither take nor answer requests."""
+        # Not `getppid`: where the parent has ended already, that is whoever took its children over.
+        parent, self.pid = self.pid, os.getpid()
         self.wire.close()
         self.sending = threading.RLock()  # another thread may have held it
         self.stdout.forked()
         self.stderr.forked()
         # The system counts from the thread that forked: where that one ends before the worker, so would the child.
         if threading.current_thread().name.startswith(_LASTING):
-            zygote.end_with_parent(os.getppid())
+            zygote.end_with_parent(parent)
 
     def flush(self) -> None:
         """Sends the answers of this batch. `out` belongs to the main thread."""
