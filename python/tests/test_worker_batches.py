@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import socket
 import subprocess
 import sys
+import time
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from runpod_flash._worker import frames
+from runpod_flash._worker.serve import INLINE_CELL
 
 PATIENCE = 20.0
 SOURCES = str(Path(frames.__file__).parents[2])
@@ -76,14 +79,15 @@ class Host:
             }
             for qualname, path in ROUTES
         ]
-        order = {"role": "worker", "config": {"endpoint": "batches", "functions": functions, "inline": True, "host": None}}
+        order = {"role": "worker", "config": {"endpoint": "batches", "functions": functions, "inline": True, "reload": False, "host": None}}
         self.wire, channel = socket.socketpair()
         self.wire.settimeout(PATIENCE)
         page = os.memfd_create("page")
         os.ftruncate(page, 4096)
-        descriptors = array("i", [channel.fileno(), 2, page])
+        descriptors = array("i", [channel.fileno(), 1, 2, page])
         control.sendmsg([frames.encode_json(frames.FORK, order)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
         channel.close()
+        self.page = memoryview(mmap.mmap(page, 0)).cast("I")
         os.close(page)
         self.decoder = frames.Decoder()
         self.received: list[tuple[int, int, bytes]] = []
@@ -107,6 +111,7 @@ class Host:
         return json.loads(payload[7:])
 
     def close(self) -> None:
+        self.page.release()
         self.wire.close()
         self.control.close()
         self.zygote.wait(PATIENCE)
@@ -135,3 +140,20 @@ def test_an_answer_does_not_wait_for_the_rest_of_a_long_batch(host: Host, tmp_pa
     assert host.answer() == ""
     os.close(os.open(gate, os.O_WRONLY))
     assert str(gate) in [host.answer() for _ in range(10)]
+
+
+@pytest.mark.parametrize("blocks", [BLOCKS, BLOCKS_ASYNC], ids=["def", "async def"])
+def test_the_host_sees_what_holds_the_main_thread(host: Host, tmp_path: Path, blocks: int) -> None:
+    for _ in range(25):
+        host.wire.sendall(host.request(blocks))
+        assert host.answer() == ""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    host.wire.sendall(host.request(blocks, str(gate)))
+    deadline = time.monotonic() + PATIENCE
+    while host.page[INLINE_CELL] != 1 << 16 | host.number:
+        assert time.monotonic() < deadline, f"the cell holds {host.page[INLINE_CELL]}"
+    os.close(os.open(gate, os.O_WRONLY))
+    assert host.answer() == str(gate)
+    while host.page[INLINE_CELL]:
+        assert time.monotonic() < deadline, f"the cell holds {host.page[INLINE_CELL]}"

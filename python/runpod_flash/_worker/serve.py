@@ -435,6 +435,7 @@ class Worker:
     def start_tasks(self) -> None:
         for request, coroutine in self.starting.items():
             output.running.set(request)
+            self.page[INLINE_CELL] = request  # a first step may block, as a `def` may
             task = self.loop.start(coroutine)
             if not task.done():
                 self.tasks[request] = task
@@ -442,6 +443,7 @@ class Worker:
             if now > self.due:
                 self.flush()
                 self.due = now + QUICK
+        self.page[INLINE_CELL] = 0
         output.running.set(0)
         self.starting.clear()
         # A first step may have left something to do, whether its task is done or not.
