@@ -62,7 +62,7 @@ class Host:
 
     def __init__(self, module: Path) -> None:
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        options = json.dumps({"routes": True, "parent": os.getpid()})
+        options = json.dumps({"routes": True, "parent": os.getpid(), "open_files": None})
         code = "import runpod_flash._worker.__main__"
         self.zygote = subprocess.Popen([sys.executable, "-c", code, options], stdin=theirs, env={**os.environ, "PYTHONPATH": SOURCES})
         theirs.close()
