@@ -17,7 +17,9 @@ def main() -> None:
     os.close(nothing)
     control = socket.socket(fileno=channel)
 
-    from . import frames, zygote
+    from . import frames, output, zygote
+
+    output.install()
 
     options = json.loads(sys.argv[1])
     zygote.end_with_parent(options["parent"])

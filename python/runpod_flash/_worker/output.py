@@ -1,12 +1,13 @@
 """What functions print: tagged with the request that printed it, and sent at once.
 
 `sys.stdout` and `sys.stderr` become writers that know, by a context variable, which request is running. A line goes to the host as
-an OUTPUT frame before that request's answer, or without a request's number. Processes that a function forks write to the descriptors,
-which the host reads as well.
+an OUTPUT frame before that request's answer, or without a request's number. Zygotes, and processes that a function forks, write to the
+descriptors, which the host reads as well. A worker has its zygote's writers: modules may have kept them as they were imported.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextvars
 import io
 import os
@@ -30,24 +31,56 @@ _PIECE = 64 * 1024
 class Writer(io.TextIOBase):
     """Stands in for `sys.stdout` (descriptor 1) or `sys.stderr` (descriptor 2)."""
 
-    def __init__(self, descriptor: int, send: Callable[[bytes], None]) -> None:
+    encoding: str = "utf-8"
+    errors: str = "backslashreplace"
+    newlines = None
+    line_buffering = True
+    write_through = False
+
+    def __init__(self, descriptor: int, send: Callable[[bytes], None] | None = None) -> None:
         self._descriptor = descriptor
-        self._send: Callable[[bytes], None] | None = send
+        self._send = send
         self._lines: dict[int, str] = {}
         self._lock = threading.RLock()  # a `__del__` may print while its thread does
         self.mode = "w"
-
-    encoding = "utf-8"
-    errors = "backslashreplace"
+        #: For those who write bytes: `sys.stdout.buffer.write(...)`.
+        self.buffer = _Bytes(self)
 
     @property
     def name(self) -> str:
         return "<stdout>" if self._descriptor == 1 else "<stderr>"
 
-    @property
-    def buffer(self) -> _Bytes:
-        """For those who write bytes: `sys.stdout.buffer.write(...)`."""
-        return _Bytes(self)
+    def reconfigure(
+        self,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        line_buffering: bool | None = None,
+        write_through: bool | None = None,
+    ) -> None:
+        """As `io.TextIOWrapper` has it. Text goes to the host as text: `encoding` is that of the bytes which `buffer` takes."""
+        self.flush()
+        if encoding is not None:
+            codecs.lookup(encoding)
+            self.encoding = encoding
+        if errors is not None:
+            codecs.lookup_error(errors)
+            self.errors = errors
+        if line_buffering is not None:
+            self.line_buffering = line_buffering
+        if write_through is not None:
+            self.write_through = write_through
+
+    def detach(self) -> _Bytes:  # type: ignore[override]
+        """What takes bytes, for who makes another stream of it. This one goes on all the same."""
+        self.flush()
+        return self.buffer
+
+    def connect(self, send: Callable[[bytes], None]) -> None:
+        """From here on what is written goes to `send`, which takes whole frames, from any thread."""
+        self.flush()
+        self._send = send
 
     def fileno(self) -> int:
         return self._descriptor
@@ -65,7 +98,7 @@ class Writer(io.TextIOBase):
         with self._lock:
             line = self._lines.pop(request, "") + text
             whole = line.rfind("\n") + 1
-            if len(line) - whole > _PIECE:
+            if self.write_through or len(line) - whole > _PIECE:
                 whole = len(line)
             if whole < len(line):
                 self._lines[request] = line[whole:] + self._lines.get(request, "")
@@ -114,15 +147,29 @@ class _Bytes(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         view = bytes(data)
-        self._writer.write(view.decode("utf-8", "backslashreplace"))
+        self._writer.write(view.decode(self._writer.encoding, "backslashreplace"))
         return len(view)
 
     def flush(self) -> None:
         self._writer.flush()
 
 
-def install(send: Callable[[bytes], None]) -> tuple[Writer, Writer]:
-    """Replaces `sys.stdout` and `sys.stderr`; `send` takes whole frames, from any thread."""
-    out, err = Writer(1, send), Writer(2, send)
-    sys.stdout, sys.stderr = out, err
-    return out, err
+#: The writers of this process.
+stdout, stderr = Writer(1), Writer(2)
+
+
+def install() -> None:
+    """Puts the writers in the place of Python's own streams. In the base zygote, before anything of the user's may keep those."""
+    sys.stdout = sys.__stdout__ = stdout  # type: ignore[assignment, misc]
+    sys.stderr = sys.__stderr__ = stderr  # type: ignore[assignment, misc]
+
+
+def flush() -> None:
+    """Has what the user's modules put in the writers' place give on what it holds, then the writers."""
+    for stream, own in ((sys.stdout, stdout), (sys.stderr, stderr)):
+        if stream is not own:
+            try:
+                stream.flush()
+            except BaseException:  # noqa: S110 - it may be anything
+                pass
+        own.flush()

@@ -147,7 +147,9 @@ class Worker:
         #: Requests that wait for a thread or run in one, and those of them that nobody waits for any more.
         self.threaded: set[int] = set()
         self.dropped: set[int] = set()
-        self.stdout, self.stderr = output.install(self.send)
+        self.stdout, self.stderr = output.stdout, output.stderr
+        self.stdout.connect(self.send)
+        self.stderr.connect(self.send)
         # Made last: it registers nothing of its own but the wire, and asyncio's self-pipe.
         self.loop = _Loop(_Selector(self))
         self.loop.set_debug(False)
@@ -348,9 +350,8 @@ class Worker:
 
     def answered(self, request: int, payload: bytes) -> bytes:
         """The answer's frame; what the request printed is sent before."""
-        if self.stdout._lines or self.stderr._lines:
-            self.stdout.finish(request)
-            self.stderr.finish(request)
+        if self.stdout._lines or self.stderr._lines or sys.stdout is not self.stdout or sys.stderr is not self.stderr:
+            self.finish_output(request)
         length = len(payload)
         if length > frames.CHUNK_SIZE:
             return frames.encode_answer(request, 200, None, payload)
@@ -376,9 +377,15 @@ class Worker:
             text = failures.trimmed(error)
         if text:
             self.stderr._emit(request, text)
+        self.finish_output(request)
+        return answer or frames.encode_answer(request, 500, None, b"")  # the host fills in the request id
+
+    def finish_output(self, request: int) -> None:
+        """Sends what `request`, which runs in this context, has printed so far."""
+        if sys.stdout is not self.stdout or sys.stderr is not self.stderr:
+            output.flush()
         self.stdout.finish(request)
         self.stderr.finish(request)
-        return answer or frames.encode_answer(request, 500, None, b"")  # the host fills in the request id
 
     # -- live calls ------------------------------------------------------------------------------------------------------
 
@@ -413,9 +420,9 @@ class Worker:
         except BaseException as error:
             elapsed = perf_counter() - started
             status, payload = prepared.raised(error)
-        output.running.set(0)
         pace.note(elapsed)
         self.finish_call(request, status, payload)
+        output.running.set(0)
 
     async def call_async(self, request: int, prepared: Prepared) -> None:
         try:
@@ -426,8 +433,7 @@ class Worker:
         self.finish_call(request, status, payload)
 
     def finish_call(self, request: int, status: int, payload: bytes) -> None:
-        self.stdout.finish(request)
-        self.stderr.finish(request)
+        self.finish_output(request)
         self.send(frames.encode_answer(request, status, None, payload))
 
     # -- tasks and threads -----------------------------------------------------------------------------------------------
@@ -523,11 +529,11 @@ def _gone() -> NoReturn:
 
 def _leave() -> None:
     """Ends this process as Python would, but without unwinding the zygote's frames below us."""
-    for step in (atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):
+    for step in (atexit._run_exitfuncs, output.flush):
         try:
             step()
         except BaseException:
-            traceback.print_exc(file=sys.__stderr__)
+            traceback.print_exc(file=output.stderr)
     os._exit(0)
 
 

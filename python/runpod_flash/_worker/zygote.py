@@ -21,7 +21,7 @@ import struct
 import sys
 from array import array
 
-from . import failures, frames, generators, imports
+from . import failures, frames, generators, imports, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def _work(wire: socket.socket, page: memoryview, config: Config | None, held: He
         try:
             routes = load.routes(config)
         except load.CannotLoad as error:
+            output.flush()
             wire.sendall(frames.encode_json(frames.FAILED, error.report))
             os._exit(0)
     worker.run(wire, page, config, routes, held.imports)
@@ -158,8 +159,7 @@ def _describe(wire: socket.socket, config: Config, held: Held) -> None:
         said = frames.encode_chunks(openapi.describe(routes))
     except load.CannotLoad as error:
         said = frames.encode_json(frames.FAILED, error.report)
-    sys.stdout.flush()  # before: the host ends this process once it knows all
-    sys.stderr.flush()
+    output.flush()  # before: the host ends this process once it knows all
     wire.sendall(said)
 
 
@@ -172,6 +172,7 @@ def _import_project(control: socket.socket, config: Config, held: Held) -> None:
     try:
         held.loaded = config, load.routes(config)
     except load.CannotLoad as error:
+        output.flush()
         control.send(frames.encode_json(frames.FAILED, error.report))
         os._exit(0)
     _ready(control, before, {"libraries": held.imports and held.imports.libraries()})
@@ -199,8 +200,7 @@ def _import_libraries(control: socket.socket, names: list[str], held: Held) -> N
 
 
 def _ready(control: socket.socket, before: load.Surroundings, more: dict[str, object]) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    output.flush()
     control.send(frames.encode_json(frames.READY, {"unsafe": before.changes(), **more}))
 
 
