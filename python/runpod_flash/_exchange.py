@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 
@@ -19,6 +20,9 @@ _RECORD = struct.Struct("<IB")
 
 # Kinds of records: docs/wire.md.
 _STDOUT, _STDERR, _RESULT, _EXCEPTION, _NOTE, _FAILURE = range(1, 7)
+
+#: The status of a call that is longer than the server takes.
+_TOO_LONG = 413
 
 #: What a failure's kind is here.
 _FAILURES: dict[str, type[FlashError]] = {"lost": WorkerLost, "expired": ExecutionTimeout}
@@ -40,6 +44,7 @@ class Exchange:
         self._with_context = endpoint not in session.told
         self._received = bytearray()
         self._end: tuple[int, bytes] | None = None
+        self._status = 0
         self._detail = bytearray()
         self._trouble: Exception | None = None
         self._replaced = False
@@ -106,6 +111,12 @@ class Exchange:
             self.session = _session.replace(self.session)
             self._show(_NOTE, b"flash: the session's server was gone; a new one runs, and what functions kept in module globals is lost\n")
             return
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise SessionError(
+                f"`{self._function}` was not called: no connection to the session could be opened",
+                why=str(error),
+                remedy="make fewer calls at once, close files that are not needed, or raise the limit (`ulimit -n`)",
+            ) from error
         raise SessionError(
             f"the live session ended during the call of `{self._function}`, which may have run in part",
             why=str(error) or type(error).__name__,
@@ -118,13 +129,14 @@ class Exchange:
             self._with_context = True
             self._detail.clear()
             return False
+        self._status = status
         self.session.told.add(self._endpoint)
         return True
 
     def result(self) -> object:
         """What the function returned; raises what it raised, or why it did not run."""
         if self._end is None:
-            raise _refusal(self._function, self._detail)
+            raise _refusal(self._function, self._status, self._detail)
         kind, payload = self._end
         if kind == _EXCEPTION:
             raise _raised.unpack(payload)
@@ -148,13 +160,19 @@ class Exchange:
             ) from problem
 
 
-def _refusal(function: str, body: bytearray) -> SessionError:
+def _refusal(function: str, status: int, body: bytearray) -> SessionError:
     import json
 
     try:
         detail = json.loads(body)["detail"]
     except (ValueError, TypeError, KeyError):
         detail = "the answer ended without a result"
+    if status == _TOO_LONG:
+        return SessionError(
+            f"`{function}` was not called: its arguments are too long",
+            why=f"the session's server says: {detail}",
+            remedy="pass less at once, or the path of a file that the function reads",
+        )
     return SessionError(
         f"`{function}` was not called",
         why=f"the session's server says: {detail}",

@@ -187,3 +187,17 @@ def test_another_program_called_flash_is_recognised(tmp_path: Path) -> None:
 
 def test_an_exception_that_resists_being_packed_is_answered() -> None:
     assert output("resisting.py") == "all answered\n"
+
+
+def test_a_call_with_too_many_files_open_was_not_made() -> None:
+    done = run("out_of_files.py")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    what, why, remedy = done.stdout.splitlines()
+    assert what == "`count` was not called: no connection to the session could be opened"
+    assert "Too many open files" in why
+    assert "ulimit -n" in remedy
+
+
+def test_a_signals_handler_may_call_while_the_session_starts() -> None:
+    done = run("signalled.py")
+    assert (done.stdout, done.stderr) == ("['in the handler', 'first', 'second']\n", "")

@@ -124,3 +124,13 @@ def test_a_context_without_a_working_directory(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("os.getcwd", removed)
     assert json.loads(_exchange._context({}))["cwd"] is None
+
+
+def test_arguments_that_are_too_long_are_told_as_that() -> None:
+    one = exchange()
+    one.take(413, b'{"detail": "the body is longer than it may be"}')
+    assert one.settled(413)
+    with pytest.raises(SessionError, match="`f` was not called: its arguments are too long") as raised:
+        one.result()
+    assert "longer than it may be" in str(raised.value.why)
+    assert "release" not in str(raised.value)
