@@ -167,5 +167,5 @@ def test_what_fails_in_the_background_is_told_in_the_log(flash: Flash) -> None:
 
 def test_a_stream_without_an_end_is_a_failure_that_says_why(flash: Flash) -> None:
     assert flash.request("GET", "/lb/app/endless").status == 500
-    flash.wait_for_line("`endless` returned a `StreamingResponse` that sends more than 64 MiB")
+    flash.wait_for_line("`endless` returned a `starlette.responses.StreamingResponse` that sends more than 64 MiB")
     flash.wait_for_line("why: answers are not streamed")

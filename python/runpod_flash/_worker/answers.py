@@ -169,13 +169,13 @@ def _encode_any(function: str, result: object) -> bytes:
     try:
         return _dumps(_jsonable(result)).encode()
     except _Stranger as error:
-        why = f"a `{_type_name(error.args[0])}` has no form in JSON"
+        why = f"a `{responses.type_name(error.args[0])}` has no form in JSON"
     except RecursionError:
         why = "it is nested too deeply, or contains itself"
     except Exception as error:
         why = str(error)
     raise Unserialisable(
-        f"`{function}` returned a `{_type_name(result)}` that cannot be sent as JSON\n"
+        f"`{function}` returned a `{responses.type_name(result)}` that cannot be sent as JSON\n"
         f"  why: {why}\n"
         "  try: return dicts, lists, strings, finite numbers, dates, dataclasses or pydantic models"
     )
@@ -183,11 +183,6 @@ def _encode_any(function: str, result: object) -> bytes:
 
 def _dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _type_name(value: object) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _jsonable(value: Any, lenient: bool = False) -> Any:

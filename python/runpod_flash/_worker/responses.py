@@ -36,6 +36,12 @@ class Unsent(Exception):
     """The result makes its answer as it is sent. `args[0]` is the result, `args[1]` the function's name."""
 
 
+def type_name(value: object) -> str:
+    """The name of its type, for messages."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
 def pass_on(function: str, result: Any) -> None:
     """Raises `Answered` or `Unsent` if `result` is a response object; `function` is its maker's name."""
     raw = getattr(result, "raw_headers", None)
@@ -53,7 +59,7 @@ def pass_on(function: str, result: Any) -> None:
 
 async def sent(error: BaseException) -> BaseException:
     """`error`, but for `Unsent`: the `Answered` that it makes, or what it raises."""
-    if not isinstance(error, Unsent):
+    if type(error) is not Unsent:  # `isinstance` would ask a user's exception for its `__class__`
         return error
     try:
         return await _gather(*error.args)
@@ -63,12 +69,12 @@ async def sent(error: BaseException) -> BaseException:
 
 def sent_now(error: BaseException) -> BaseException:
     """As `sent`, where no event loop runs."""
-    return asyncio.run(sent(error)) if isinstance(error, Unsent) else error
+    return asyncio.run(sent(error)) if type(error) is Unsent else error
 
 
 def background(error: BaseException) -> Callable[[], Awaitable[object]] | None:
     """What is to run once the answer has gone."""
-    return error.background if isinstance(error, Answered) else None
+    return error.background if type(error) is Answered else None
 
 
 async def _gather(response: Any, function: str) -> Answered:
@@ -89,7 +95,7 @@ async def _gather(response: Any, function: str) -> Answered:
             body.extend(message.get("body", b""))
             if len(body) > LONGEST:
                 raise Unserialisable(
-                    f"`{function}` returned a `{type(response).__qualname__}` that sends more than {LONGEST >> 20} MiB\n"
+                    f"`{function}` returned a `{type_name(response)}` that sends more than {LONGEST >> 20} MiB\n"
                     "  why: answers are not streamed: each is gathered, and sent as a whole\n"
                     "  try: send less, or let the caller ask for it in pieces"
                 )
@@ -111,7 +117,7 @@ async def _gather(response: Any, function: str) -> Answered:
     await response(scope, receive, send)
     if not started:
         raise Unserialisable(
-            f"`{function}` returned a `{type(response).__qualname__}` that sends nothing\n"
+            f"`{function}` returned a `{type_name(response)}` that sends nothing\n"
             "  why: it was run as an ASGI application, and ended without a response\n"
             "  try: return data, or another response"
         )
@@ -122,7 +128,7 @@ async def _gather(response: Any, function: str) -> Answered:
 def _check_status(function: str, response: object, status: int) -> None:
     if not 200 <= status <= 999:
         raise Unserialisable(
-            f"`{function}` returned a `{type(response).__qualname__}` that cannot be sent\n"
+            f"`{function}` returned a `{type_name(response)}` that cannot be sent\n"
             f"  why: its status is {status}, and an answer's is from 200 to 999\n"
             "  try: give it a status of HTTP"
         )
