@@ -3,25 +3,22 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::rt::Executor;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::time::{Instant, Sleep};
 
 use crate::answer::{self, Payload};
 use crate::gateway::{Gateway, Settings};
 use crate::places::{Answer, Order, Phase, Place, Taken};
 use crate::socket::Socket;
+use crate::streams::{Answering, Streams};
 
 /// A head that is longer than its limit is read this much further, so that it gets an answer that explains: beyond, it is hyper's own.
 const PAST_THE_LIMIT: usize = 64 << 10;
@@ -31,12 +28,6 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// Requests in flight on an HTTP/2 connection. There is no more to gain from one: a worker has far fewer slots.
 const STREAMS: u32 = 1000;
-/// Requests that an HTTP/2 caller may have taken back before they were looked at; then the connection ends.
-const TAKEN_BACK: usize = 100;
-/// An answer is handed to HTTP/2 in pieces of at most this size, each when there is room for it: what is handed over is in memory until
-/// the caller takes it.
-const PIECE: usize = 64 << 10;
-
 /// Serves one connection, HTTP/1.1 or h2c. Its end, whatever it was, concerns nobody else.
 pub(crate) async fn serve<IO>(mut io: IO, local: IpAddr, gateway: Arc<Gateway>, place: Arc<Place>)
 where
@@ -79,7 +70,7 @@ where
     let mut builder = http1::Builder::new();
     // Limits on time are the place's: hyper's timer is an allocation a request.
     builder.header_read_timeout(None).max_buf_size(gateway.settings.head_bytes + PAST_THE_LIMIT);
-    let service = service(local, gateway.clone(), place.clone(), usize::MAX);
+    let service = service(local, gateway.clone(), place.clone(), Answering::http1);
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let told = loop {
         tokio::select! {
@@ -90,7 +81,7 @@ where
             },
             order = place.order() => match order {
                 Order::Drop => return,
-                Order::Finish if !place.is_waiting() || place.phase() == Phase::Head => Pin::new(&mut connection).graceful_shutdown(),
+                Order::Finish if !place.is_waiting() || place.phase() == Phase::Head => std::pin::Pin::new(&mut connection).graceful_shutdown(),
                 Order::Expire | Order::MakeWay if !place.is_waiting() => {}
                 Order::Finish | Order::Expire | Order::MakeWay => break Some(order),
             },
@@ -120,11 +111,10 @@ where
     IO: AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
 {
     let settings = &gateway.settings;
-    let mut builder = http2::Builder::new(Streams { patience: settings.timeout + settings.write_timeout });
+    let mut builder = http2::Builder::new(Streams { patience: settings.write_timeout });
     builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20)).keep_alive_timeout(settings.head_timeout);
-    builder.max_concurrent_streams(STREAMS).max_pending_accept_reset_streams(TAKEN_BACK);
-    builder.max_header_list_size(header_list(settings));
-    let service = service(local, gateway.clone(), place.clone(), PIECE);
+    builder.max_concurrent_streams(STREAMS).max_header_list_size(header_list(settings));
+    let service = service(local, gateway.clone(), place.clone(), Answering::http2);
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let mut ending = false;
     loop {
@@ -137,7 +127,7 @@ where
                 // Told twice: the caller does not play its part in an orderly end.
                 Order::Finish | Order::Expire | Order::MakeWay if ending && place.is_waiting() => return,
                 Order::Finish | Order::Expire | Order::MakeWay => {
-                    Pin::new(&mut connection).graceful_shutdown();
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
                     ending = true;
                 }
             },
@@ -149,90 +139,19 @@ fn header_list(settings: &Settings) -> u32 {
     u32::try_from(settings.head_bytes + PAST_THE_LIMIT).unwrap_or(u32::MAX)
 }
 
-/// Requests of one connection, whose place knows of them. Answers are given in pieces of at most `piece` bytes.
+/// Requests of one connection, whose place knows of them.
 fn service(
     local: IpAddr,
     gateway: Arc<Gateway>,
     place: Arc<Place>,
-    piece: usize,
+    answering: fn(Payload, Taken) -> Answering,
 ) -> impl HttpService<Incoming, ResBody = Answering, Error = Infallible, Future: Send + 'static> + Unpin {
     service_fn(move |request: Request<Incoming>| {
         let (gateway, mut taken) = (gateway.clone(), Taken::new(&place));
         async move {
             let response: Response<Payload> = gateway.handle(request, local).await;
             taken.answered(if matches!(response.body(), Payload::Whole(_)) { Answer::Whole } else { Answer::Streamed });
-            Ok(response.map(|payload| Answering { payload, piece, rest: Bytes::new(), _taken: taken }))
+            Ok(response.map(|payload| answering(payload, taken)))
         }
     })
-}
-
-/// A response's body; until its end the connection is not idle.
-struct Answering {
-    payload: Payload,
-    piece: usize,
-    rest: Bytes,
-    _taken: Taken,
-}
-
-impl Body for Answering {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let data = if self.rest.is_empty() {
-            match std::task::ready!(Pin::new(&mut self.payload).poll_frame(context)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => data,
-                    Err(other) => return Poll::Ready(Some(Ok(other))),
-                },
-                other => return Poll::Ready(other),
-            }
-        } else {
-            std::mem::take(&mut self.rest)
-        };
-        if data.len() <= self.piece {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        self.rest = data;
-        let piece = self.piece;
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.payload.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.rest.is_empty() { self.payload.size_hint() } else { SizeHint::default() }
-    }
-}
-
-/// Runs the requests of an HTTP/2 connection. One whose caller takes nothing of its answer for too long is given up.
-#[derive(Clone)]
-struct Streams {
-    patience: Duration,
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        let patience = self.patience;
-        tokio::spawn(async move {
-            let mut stream = std::pin::pin!(stream);
-            let mut sleep: Pin<&mut Sleep> = std::pin::pin!(tokio::time::sleep(patience));
-            let mut last = Instant::now();
-            std::future::poll_fn(|context| {
-                if stream.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(());
-                }
-                // The timer is set anew only when it fires, which is no sign of life.
-                if sleep.as_mut().poll(context).is_pending() {
-                    last = Instant::now();
-                    return Poll::Pending;
-                }
-                sleep.as_mut().reset(last + patience);
-                sleep.as_mut().poll(context)
-            })
-            .await;
-        });
-    }
 }

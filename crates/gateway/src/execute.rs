@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use crate::answer::{self, Payload, detail};
+use crate::body::Bodies;
 use crate::endpoint::Endpoint;
 use crate::gateway::Gateway;
 
@@ -61,7 +62,8 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
         Format::Records => gateway.settings.call_bytes,
         Format::Json => gateway.settings.body_bytes,
     };
-    let body = match gateway.read(body, limit).await {
+    let calls = Bodies::new(usize::MAX);
+    let body = match gateway.read(body, limit, &mut calls.room()).await {
         Ok(body) => body,
         Err(response) => return response,
     };

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use flash_wire::{Content, RequestHead, encode_form};
 use flash_workers::{Body as BodyPlan, Outcome, Pool, Request as Work, Status};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
 use crate::answer::{self, Payload};
+use crate::body::Bodies;
 use crate::endpoint::{Access, Endpoint, Retired};
 use crate::execute;
 use crate::form::{self, Announced, FormLimits};
@@ -33,6 +33,8 @@ pub struct Settings {
     pub form: FormLimits,
     /// Longest body of a live call, in bytes: arguments of a script on this machine, so it is only a guard.
     pub call_bytes: usize,
+    /// All bodies longer than 64 KiB together, as far as they have come and are not answered, in bytes; live calls do not count.
+    pub bodies_bytes: usize,
     /// Longest wait for a request's head, once its first byte is there, and for the first byte on a new connection.
     pub head_timeout: Duration,
     /// Longest wait for the next request on a connection.
@@ -54,6 +56,7 @@ impl Default for Settings {
             body_bytes: 32 << 20,
             form: FormLimits::default(),
             call_bytes: 1 << 30,
+            bodies_bytes: 512 << 20,
             head_timeout: Duration::from_secs(10),
             // More than the minute after which proxies give up their connections to us: the end must be theirs, or it meets a request.
             idle_timeout: Duration::from_secs(75),
@@ -103,12 +106,14 @@ pub struct Gateway {
     /// Distinguishes this process's request ids from those of the one before.
     epoch: u32,
     requests: AtomicU64,
+    bodies: Bodies,
 }
 
 impl Gateway {
     /// A gateway without endpoints. `epoch`: any number that differs from run to run.
     pub fn new(settings: Settings, epoch: u32) -> Self {
         Self {
+            bodies: Bodies::new(settings.bodies_bytes),
             settings,
             endpoints: RwLock::default(),
             open: None,
@@ -257,7 +262,8 @@ impl Gateway {
             Matched::Redirect => return redirect(&head.uri),
             Matched::Nothing => return answer::detail(StatusCode::NOT_FOUND, "Not Found"),
         };
-        let body = match self.read(body, self.settings.body_bytes).await {
+        let mut room = self.bodies.room(); // until it is answered: the pool keeps the body as long
+        let body = match self.read(body, self.settings.body_bytes, &mut room).await {
             Ok(body) => body,
             Err(response) => return response,
         };
@@ -284,36 +290,6 @@ impl Gateway {
             }
         }
         Ok((Content::Typed(Bytes::copy_from_slice(content_type)), body))
-    }
-
-    /// The whole body, within its limit and its time.
-    pub(crate) async fn read(&self, body: Incoming, limit: usize) -> Result<Bytes, Response<Payload>> {
-        if body.is_end_stream() {
-            return Ok(Bytes::new());
-        }
-        let too_large = || {
-            let text = format!("the body is longer than the {limit} bytes that are allowed");
-            closing(answer::detail(StatusCode::PAYLOAD_TOO_LARGE, &text))
-        };
-        if body.size_hint().lower() > limit as u64 {
-            return Err(too_large());
-        }
-        let collected = Limited::new(body, limit).collect();
-        // Small bodies are there with the head: no timer for them.
-        let mut collected = std::pin::pin!(collected);
-        let first = std::future::poll_fn(|context| std::task::Poll::Ready(collected.as_mut().poll(context))).await;
-        let done = match first {
-            std::task::Poll::Ready(done) => done,
-            std::task::Poll::Pending => match tokio::time::timeout(self.settings.timeout, collected).await {
-                Ok(done) => done,
-                Err(_) => return Err(answer::detail(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
-            },
-        };
-        match done {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-            Err(_) => Err(answer::detail(StatusCode::BAD_REQUEST, "the body could not be read")),
-        }
     }
 }
 
@@ -373,7 +349,7 @@ fn empty(status: StatusCode) -> Response<Payload> {
 }
 
 /// The last answer on its connection, where that is the request's alone.
-fn closing(mut response: Response<Payload>) -> Response<Payload> {
+pub(crate) fn closing(mut response: Response<Payload>) -> Response<Payload> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

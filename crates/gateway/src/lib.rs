@@ -4,6 +4,7 @@
 //! observer. It knows nothing of deployments, of Python, or of where endpoints come from.
 
 mod answer;
+mod body;
 mod connection;
 mod document;
 mod endpoint;
@@ -20,6 +21,7 @@ mod pages;
 mod places;
 mod server;
 mod socket;
+mod streams;
 
 pub use endpoint::{Access, Endpoint, Retired};
 pub use form::FormLimits;

@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{PING, Server, settings};
+use common::{Answer, Caller, PING, Server, settings};
 use flash_gateway::Settings;
+use tokio::io::AsyncWriteExt as _;
 
 fn get(target: &str, fields: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")
@@ -46,7 +47,7 @@ async fn what_is_refused_for_its_head_is_refused_before_its_body_is_sent() {
             let answer = caller.answer().await;
             assert_eq!(answer.status, status, "{target}");
             // Whether the body comes after all cannot be known: what comes next is taken for nothing.
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut caller.stream, PING).await;
+            let _ = caller.stream.write_all(PING).await;
             caller.end().await;
         }
     }
@@ -57,6 +58,36 @@ async fn what_is_refused_for_its_head_is_refused_before_its_body_is_sent() {
     assert_eq!((answer.status, answer.detail().as_str()), (413, "the body is longer than the 1000 bytes that are allowed"));
     caller.end().await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn large_bodies_have_a_limit_together() {
+    let server = Server::start(Settings { bodies_bytes: 900 << 10, ..settings() }).await;
+    /// A caller that ends its side after this many bytes: if they are taken it is asked whether it is there, for there is no worker.
+    async fn sent(server: &Server, length: usize) -> (Caller, Answer) {
+        let mut caller = server.call().await;
+        caller.send(format!("POST /lb/api/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")).await;
+        let _ = caller.stream.write_all(" ".repeat(length).as_bytes()).await; // it may be refused half-way
+        let _ = caller.stream.shutdown().await;
+        let answer = caller.answer().await;
+        (caller, answer)
+    }
+    const LARGE: usize = 500 << 10;
+    let (first, taken) = sent(&server, LARGE).await;
+    let (second, also_taken) = sent(&server, LARGE).await;
+    assert_eq!((taken.status, also_taken.status), (100, 100));
+
+    let (mut third, refused) = sent(&server, LARGE).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
+    assert_eq!(refused.detail(), "too many large bodies are being read or worked on");
+    third.end().await;
+    assert_eq!(sent(&server, 60 << 10).await.1.status, 100, "small ones are not counted");
+
+    for caller in [first, second] {
+        caller.stream.set_zero_linger().expect("it is a socket");
+    }
+    // It takes a moment until it is known that they have left.
+    common::within(async { while sent(&server, LARGE).await.1.status == 503 {} }).await;
 }
 
 #[tokio::test]
@@ -80,7 +111,7 @@ async fn heads_have_a_limit_in_bytes_and_in_fields() {
     ] {
         let mut caller = server.call().await;
         // It may be refused before all of it is sent.
-        let _ = tokio::io::AsyncWriteExt::write_all(&mut caller.stream, request.as_bytes()).await;
+        let _ = caller.stream.write_all(request.as_bytes()).await;
         assert_eq!(caller.answer().await.status, status, "{name}");
     }
     server.stop().await;
