@@ -87,14 +87,14 @@ impl Reloader {
             });
             let (back, looked) = looked.await.expect("looking at files does not panic");
             watch = back;
-            let Look { contents, elsewhere, narrow, .. } = match looked {
+            let (at_first, Look { contents, elsewhere, narrow, .. }) = match looked {
                 Ok(looked) => looked,
                 Err(trouble) => return warn(&trouble),
             };
             if narrow && !std::mem::replace(&mut self.narrow, true) {
                 warn(&self.place.too_large());
             }
-            self.known.adopt(&elsewhere, &contents);
+            self.known.adopt(&elsewhere, &at_first);
             let changed = contents.changed_since(&self.known);
             if changed.is_empty() {
                 self.known = contents;
@@ -207,20 +207,20 @@ impl Reloader {
     }
 }
 
-/// What the sources hold; watches their folders from before it looked.
+/// What the sources held at first, and what they hold now that all of their folders are watched.
 fn look(
     place: &Place,
     watch: &mut Watch,
     before: &Contents,
     written: &BTreeSet<PathBuf>,
     imported: &BTreeSet<PathBuf>,
-) -> Result<Look, Trouble> {
-    loop {
-        let look = place.look(before, written, imported);
-        if !watch.follow(&look.folders)? {
-            return Ok(look);
-        }
+) -> Result<(Contents, Look), Trouble> {
+    let mut look = place.look(before, written, imported);
+    let at_first = look.contents.clone();
+    while watch.follow(&look.folders)? {
+        look = place.look(before, written, imported);
     }
+    Ok((at_first, look))
 }
 
 /// Waits until the sources change once more, from when a start has taken long.
