@@ -71,7 +71,7 @@ def test_what_is_saved_answers(serve: Serve, tmp_path: Path, save: Callable[[Pat
     """Texts of one length, one after the other: their bytecode must not be taken for each other's."""
     app = tmp_path / "app.py"
     app.write_text(source("v0"))
-    flash = serve(app)
+    flash = serve(app, PYTHONDONTWRITEBYTECODE="")
     assert version(flash) == "v0"
     for number in range(1, 6):
         save(app, source(f"v{number}"))

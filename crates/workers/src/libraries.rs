@@ -86,7 +86,10 @@ impl Libraries {
                 tracing::debug!(count = names.len(), "the libraries are imported ahead");
                 self.lock().made = Some(made);
             }
-            Ok(None) => self.lock().refused = names,
+            Ok(None) => {
+                tracing::debug!("the libraries are not fit to be forked");
+                self.lock().refused = names;
+            }
             Err(error) => {
                 tracing::debug!(%error, "the libraries cannot be imported by themselves");
                 self.lock().refused = names;
