@@ -215,3 +215,23 @@ def test_an_endpoint_outlasts_the_libraries_that_it_was_forked_from(serve: Serve
     wait_for(lambda: len(flash.children()) == 7, "a base, two of libraries, and a zygote and a worker of each endpoint")
     assert flash.request("GET", "/lb/app/pid").json() == worker
     assert "died" not in flash.told()
+
+
+def test_a_program_that_sets_the_environment_leaves_the_others_theirs(serve: Serve, project: Project, tmp_path: Path) -> None:
+    journal = tmp_path / "journal of the program"
+    sets = f"os.environ['CHOICE'] = 'set'\nwith open({str(journal)!r}, 'a') as journal:\n    journal.write('x')\n"
+    (project.app.parent / "flash.toml").touch()
+    project.write("v0", before=sets)
+    other = project.app.with_name("other.py")
+    other.write_text(project.app.read_text().replace("'app'", "'other'").replace(sets, ""))
+    flash = serve(project.app.parent, PYTHONPATH=str(project.places), FLASH_LOG="flash_workers::libraries=debug")
+    wait_until_ahead(flash)
+    assert project.imports() == 3, "by both endpoints, and ahead"
+    # The other one comes from what was imported ahead; this one imports all of it, and itself once.
+    other.write_text(other.read_text().replace("v0", "v1"))
+    wait_for(lambda: flash.request("GET", "/lb/other/version").json() == ["v1", "first"], "the other's new version")
+    assert project.imports() == 3
+    before = len(journal.read_text())
+    project.write("v1", before=sets)
+    wait_for_answer(flash, "v1", "first")
+    assert (project.imports(), len(journal.read_text())) == (4, before + 1)
