@@ -153,9 +153,11 @@ def test_routes_and_endpoints_come_and_go(serve: Serve, tmp_path: Path) -> None:
     flash.wait_for_line(r"reloaded app.py in \d+ ms; new: POST /extra$")
     flash.wait_for_line(r"^  app   http://\S+/lb/app   3 routes$")
     assert flash.request("POST", "/lb/app/extra", {}).json() == 1
+    assert set(flash.request("GET", "/lb/app/openapi.json").json()["paths"]) == {"/pid", "/version", "/extra"}
     (tmp_path / "app.py").write_text(source("v2"))
     flash.wait_for_line(r"reloaded app.py in \d+ ms; gone: POST /extra$")
     assert flash.request("POST", "/lb/app/extra", {}).status == 404
+    assert set(flash.request("GET", "/lb/app/openapi.json").json()["paths"]) == {"/pid", "/version"}
 
     (tmp_path / "package").mkdir()
     (tmp_path / "package/second.py").write_text(source("v0", "second"))
