@@ -32,7 +32,7 @@ class Writer(io.TextIOBase):
     """Stands in for `sys.stdout` (descriptor 1) or `sys.stderr` (descriptor 2)."""
 
     encoding: str = "utf-8"
-    errors: str = "backslashreplace"
+    errors: str | None = "backslashreplace"
     newlines = None
     line_buffering = True
     write_through = False

@@ -45,14 +45,15 @@ def type_name(value: object) -> str:
 def pass_on(function: str, result: Any) -> None:
     """Raises `Answered` or `Unsent` if `result` is a response object; `function` is its maker's name."""
     raw = getattr(result, "raw_headers", None)
-    if raw is None or not isinstance(raw, list) or not isinstance(getattr(result, "status_code", None), int):
+    status = None if raw is None else getattr(result, "status_code", None)
+    if not isinstance(raw, list) or not isinstance(status, int):
         return
-    _check_status(function, result, result.status_code)
+    _check_status(function, result, status)
     body = getattr(result, "body", None)
     # A response of one's own may send something else: that is where it stands.
     sends_itself = callable(result) and type(result).__call__.__module__ != "starlette.responses"
     if isinstance(body, (bytes, memoryview)) and not sends_itself:
-        raise Answered(result.status_code, _headers(raw), bytes(body), getattr(result, "background", None))
+        raise Answered(status, _headers(raw), bytes(body), getattr(result, "background", None))
     if callable(result):
         raise Unsent(result, function)
 
