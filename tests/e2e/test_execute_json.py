@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]
 import pytest
 
-from flash_process import Answer, Flash, Result
+from flash_process import Answer, Flash, Result, wait_for
 
 FUNCTIONS = """
 visits = []
@@ -249,7 +249,7 @@ def test_the_token_is_in_its_file_and_nowhere_else(serve: Callable[..., Flash], 
     assert token != "0" * 64 + "\n"
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("token")] == ["token"]
-    assert f"Live calls take the token in {file}" in flash.told()
+    wait_for(lambda: f"Live calls take the token in {file}" in flash.told(), "where it is to be told")
     assert token.strip() not in flash.told()
     for process in [flash.process.pid, *flash.children()]:
         for place in ("cmdline", "environ"):
