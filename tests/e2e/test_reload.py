@@ -141,6 +141,7 @@ def test_a_touch_changes_nothing_and_who_is_not_concerned_keeps_its_state(serve:
     assert flash.request("GET", "/lb/other/pid").json() != first
     assert flash.request("GET", "/lb/app/pid").json() == kept
     flash.wait_for_line("reloaded")
+    wait_for(lambda: reloads(flash), "its line")
     assert set(reloads(flash)) == {"other.py"}
 
 
@@ -394,6 +395,7 @@ def test_what_is_broken_is_told_once_and_the_last_good_version_serves(
     wait_for(lambda: count(flash, error) == 2, f"the error again in\n{flash.told()}")
     app.write_text(source("v5"))
     flash.wait_for_line("what serves is up to date")
+    wait_for(lambda: reloads(flash), "its line")
     assert set(reloads(flash)) == {"app.py"}
 
 
@@ -554,6 +556,7 @@ def test_imported_files_count_that_a_search_leaves_out(serve: Serve, tmp_path: P
     app.write_text(source("v1", more=more.format(imports="", values="generated.value")))
     wait_for_version(flash, "v1")
     flash.wait_for_line("reloaded")
+    wait_for(lambda: reloads(flash), "its line")
     assert set(reloads(flash)) == {"app.py"}
 
     assert values() == ["old"]
@@ -599,4 +602,5 @@ def test_of_a_project_that_is_too_large_imported_files_are_watched(serve: Serve,
     worker = flash.request("GET", "/lb/app/pid").json()
     (tmp_path / "helper.py").write_text("x = 2\n")
     wait_for(lambda: flash.request("GET", "/lb/app/pid").json() != worker, f"the new helper\n{flash.told()}")
+    wait_for(lambda: reloads(flash), "its line")
     assert reloads(flash) == ["helper.py"]
