@@ -20,7 +20,7 @@ use crate::places::{Answer, Order, Phase, Place, Taken};
 use crate::socket::Socket;
 use crate::streams::{Answering, Streams};
 
-/// A head that is longer than its limit is read this much further, so that it gets an answer that explains: beyond, it is hyper's own.
+/// A head that is longer than its limit is read this much further, so that the connection can go on after the answer.
 const PAST_THE_LIMIT: usize = 64 << 10;
 
 /// Where an HTTP/2 connection begins.
@@ -72,28 +72,40 @@ where
     builder.header_read_timeout(None).max_buf_size(gateway.settings.head_bytes + PAST_THE_LIMIT);
     let service = service(local, gateway.clone(), place.clone(), Answering::http1);
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
-    let told = loop {
+    let end = loop {
         tokio::select! {
             biased; // a request that has come by now is served
             done = &mut connection => match done {
                 Ok(()) => return,
-                Err(_) => break None,
+                Err(error) => break Err(error),
             },
             order = place.order() => match order {
                 Order::Drop => return,
                 Order::Finish if !place.is_waiting() || place.phase() == Phase::Head => std::pin::Pin::new(&mut connection).graceful_shutdown(),
                 Order::Expire | Order::MakeWay if !place.is_waiting() => {}
-                Order::Finish | Order::Expire | Order::MakeWay => break Some(order),
+                Order::Finish | Order::Expire | Order::MakeWay => break Ok(order),
             },
         }
     };
     let socket = connection.into_parts().io.into_inner();
-    let answer = match (told, socket.doubt()) {
-        (Some(order), _) => last_words(order, &place, &gateway),
-        (None, Some(doubt)) => Some(answer::closing(doubt.status(), &doubt.to_string(), &gateway.next_id().1)),
-        (None, None) => return,
+    let answer = match end {
+        Ok(order) => last_words(order, &place, &gateway),
+        Err(error) => why_refused(&socket, &error).map(|(status, text)| answer::closing(status, &text, &gateway.next_id().1)),
     };
     socket.end(&answer.unwrap_or_default()).await;
+}
+
+/// What a caller is told whose head was not taken; nothing where it has left, or its answer cannot be written.
+fn why_refused<IO>(socket: &Socket<IO>, error: &hyper::Error) -> Option<(StatusCode, String)>
+where
+    IO: AsyncRead + AsyncWrite + AsFd + Unpin,
+{
+    if let Some(doubt) = socket.doubt() {
+        return Some((doubt.status(), doubt.to_string()));
+    }
+    // Without a status of its own it is the preface of HTTP/2, in the midst of HTTP/1.1.
+    let status = socket.refused().or(error.is_parse().then_some(StatusCode::BAD_REQUEST))?;
+    Some((status, format!("the request cannot be read: {error}")))
 }
 
 /// What a caller is told whose connection ends before its request was there; nothing where it had not begun one.

@@ -12,7 +12,7 @@
 //! limit, looks at all places and tells those that are overdue. Time is counted in sweeps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -77,6 +77,8 @@ pub(crate) struct Place {
     /// Requests whose answers are not written, in the lowest 16 bits; then those that have no answer yet ([`UNANSWERED`]), and those
     /// whose answers come in pieces ([`STREAMED`]).
     requests: AtomicU64,
+    /// An answer was given that may not be written yet.
+    owed: AtomicBool,
     /// The sweep in which its caller ceased to take what is written, and one; 0 where it takes it.
     blocked: AtomicU32,
     order: AtomicU8,
@@ -94,6 +96,7 @@ impl Place {
             phase: AtomicU8::new(Phase::New as u8),
             since: AtomicU32::new(now),
             requests: AtomicU64::new(0),
+            owed: AtomicBool::new(false),
             blocked: AtomicU32::new(0),
             order: AtomicU8::new(0),
             told: Notify::new(),
@@ -125,6 +128,18 @@ impl Place {
     /// Nothing of it is being answered, or written.
     pub(crate) fn is_waiting(&self) -> bool {
         self.requests.load(Relaxed) == 0 && self.blocked.load(Relaxed) == 0
+    }
+
+    /// No answer of ours is being written.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.requests.load(Relaxed) == 0 && !self.owed.load(Relaxed)
+    }
+
+    /// Notes that all is written.
+    pub(crate) fn settle(&self) {
+        if self.owed.load(Relaxed) {
+            self.owed.store(false, Relaxed);
+        }
     }
 
     /// The only request has no answer yet.
@@ -213,6 +228,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         let Self { place, share } = self;
+        place.owed.store(true, Relaxed);
         if place.requests.fetch_sub(*share, Relaxed) == *share {
             place.since.store(place.sweeps.load(Relaxed), Relaxed);
         }
@@ -285,7 +301,9 @@ mod tests {
         assert_eq!(trial.overdue_after(100), None);
         assert!(!trial.place.is_waiting());
         drop(first);
-        assert!(trial.place.is_waiting());
+        assert!(trial.place.is_waiting() && !trial.place.owes_nothing());
+        trial.place.settle();
+        assert!(trial.place.owes_nothing());
         assert_eq!(trial.overdue_after(10), None);
         assert_eq!(trial.overdue_after(1), Some(Order::Expire));
     }

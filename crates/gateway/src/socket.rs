@@ -4,6 +4,7 @@
 //! - hyper takes the end of what a caller sends for the caller's departure. A caller that ends its side after a whole request and
 //!   waits for the answer would get none, so hyper hears of that end only when all is answered. Whether the caller is still there is
 //!   found out in another way ([`Departure`]).
+//! - hyper's own refusals have no body. They are not written: ours comes in their place.
 //! - Its last words arrive. Closing a socket that holds unread bytes resets the connection, and the reset may overtake what was written
 //!   last: the refusal of a request that is too long to be read would be lost. So the end takes its time: our side is shut, and what
 //!   still comes is read and dropped.
@@ -16,6 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use http::StatusCode;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
@@ -43,6 +45,8 @@ pub(crate) struct Socket<IO> {
     /// Something was written whose rest is not.
     unflushed: bool,
     held: Option<Held>,
+    /// The status of hyper's own refusal.
+    refused: Option<StatusCode>,
     /// hyper was told to wait for what is held.
     holding: bool,
     end: Option<Pin<Box<Sleep>>>,
@@ -85,7 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> Socket<IO> {
     }
 
     fn new(io: IO, place: Arc<Place>, first: Bytes, protocol: Protocol) -> Self {
-        Self { io, place, first, protocol, unread: false, unflushed: false, held: None, holding: false, end: None }
+        Self { io, place, first, protocol, unread: false, unflushed: false, held: None, refused: None, holding: false, end: None }
     }
 
     /// Why no further head was read. A body that was not read any further is the affair of who was to answer.
@@ -100,8 +104,14 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> Socket<IO> {
         matches!(&self.protocol, Protocol::Http1(framing) if framing.in_body())
     }
 
+    /// What hyper has refused a request with.
+    pub(crate) fn refused(&self) -> Option<StatusCode> {
+        self.refused
+    }
+
     /// Ends it with an answer of ours. Where an answer of hyper's is half written the caller could make nothing of it: then without.
     pub(crate) async fn end(mut self, answer: &[u8]) {
+        self.refused = None;
         if !self.unflushed && self.place.is_waiting() {
             // It is short, and goes into the system's buffer; whoever has filled that reads nothing.
             let _ = tokio::time::timeout(LINGER, self.io.write_all(answer)).await;
@@ -173,6 +183,14 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> Socket<IO> {
         Poll::Ready(Ok(()))
     }
 
+    /// Takes what hyper writes by itself, between answers: its refusal of a head.
+    fn silence(&mut self, bytes: &[u8]) -> bool {
+        if matches!(self.protocol, Protocol::Http1(_)) && self.place.owes_nothing() && self.refused.is_none() {
+            self.refused = bytes.get("HTTP/1.1 ".len()..).and_then(|rest| StatusCode::from_bytes(rest.get(..3)?).ok());
+        }
+        self.refused.is_some()
+    }
+
     fn wrote(&mut self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
         self.unflushed = true;
         self.place.block(written.is_pending());
@@ -203,11 +221,17 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncRead for Socket<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Socket<IO> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        if self.silence(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
         self.wrote(written)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        if self.silence(slices.first().map_or(&[], |slice| slice)) {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
         self.wrote(written)
     }
@@ -219,6 +243,7 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Socket<IO> {
     /// hyper calls it when it has written all that it had.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         self.unflushed = false;
+        self.place.settle();
         if self.holding && self.place.is_waiting() {
             self.holding = false;
             context.waker().wake_by_ref(); // it would not look again by itself
@@ -227,6 +252,9 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Socket<IO> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.refused.is_some() {
+            return Poll::Ready(Ok(())); // not before it is said why
+        }
         if self.end.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(context))?;
         }

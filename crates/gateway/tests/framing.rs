@@ -31,9 +31,10 @@ async fn check_in_pieces(server: &Server, name: &str, request: &[u8], status: u1
         }
         let Some(answer) = within(caller.maybe_answer()).await else { panic!("{name}, in pieces of {pieces}: no answer") };
         assert_eq!(answer.status, status, "{name}, in pieces of {pieces}: {answer:?}");
-        if !answer.body.is_empty() {
+        if status >= 400 {
             assert!(!answer.detail().is_empty(), "{name}");
         }
+        assert_eq!(answer.header("x-request-id").map(str::len), Some(16), "{name}");
         match then {
             Open => assert!(caller.goes_on().await, "{name}, in pieces of {pieces}: the connection was closed"),
             Closed => caller.end().await,
@@ -103,10 +104,14 @@ async fn a_head_with_doubtful_lines_is_refused() {
         ("no version", "GET /lb/api/ping\r\nHost: localhost\r\n\r\n"),
         ("another version", "GET /lb/api/ping HTTP/1.2\r\nHost: localhost\r\n\r\n"),
         ("a version in small letters", "GET /lb/api/ping http/1.1\r\nHost: localhost\r\n\r\n"),
-        ("the preface of HTTP/2, later", "GET /lb/api/ping HTTP/2.0\r\nHost: localhost\r\n\r\n"),
+        ("the version of HTTP/2", "GET /lb/api/ping HTTP/2.0\r\nHost: localhost\r\n\r\n"),
     ] {
         check(&server, name, request.as_bytes(), 400, Closed).await;
     }
+    let mut caller = server.call().await;
+    caller.send([PING, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"].concat()).await;
+    assert_eq!((caller.answer().await.status, caller.answer().await.status), (204, 400), "the preface of HTTP/2, later");
+    caller.end().await;
     server.stop().await;
 }
 
@@ -249,11 +254,18 @@ async fn of_http_1_0_a_connection_serves_one_request_unless_asked_for_more() {
 #[tokio::test]
 async fn a_doubtful_request_does_not_cost_those_before_it_their_answers() {
     let server = Server::start(settings()).await;
-    for doubtful in ["GET / HTTP/1.1\r\nA: b\n", "GET / HTTP/1.1\nHost: localhost\r\n\r\n", "BAD / HTTP/1.1\r\nContent-Length: x\r\n\r\n"] {
+    for doubtful in [
+        "GET / HTTP/1.1\r\nA: b\n",
+        "GET / HTTP/1.1\nHost: localhost\r\n\r\n",
+        "BAD / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        "GET  / HTTP/1.1\r\n\r\n",
+    ] {
         let mut caller = server.call().await;
         caller.send([PING, PING, doubtful.as_bytes(), PING].concat()).await;
-        let answers = [caller.answer().await.status, caller.answer().await.status, caller.answer().await.status];
-        assert_eq!(answers, [204, 204, 400]);
+        assert_eq!((caller.answer().await.status, caller.answer().await.status), (204, 204));
+        let refusal = caller.answer().await;
+        assert_eq!(refusal.status, 400);
+        assert!(!refusal.detail().is_empty());
         caller.end().await;
     }
     server.stop().await;
