@@ -83,6 +83,7 @@ async fn a_head_with_doubtful_lines_is_refused() {
     for (name, request) in [
         ("bare LF after the first line", "GET /lb/api/ping HTTP/1.1\nHost: localhost\r\n\r\n"),
         ("bare LF after a field", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n"),
+        ("bare LF after what is no request either", "\x19GET / HTTP/1.1\nHost: localhost\r\n\r\n"),
         ("bare LF at the end", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost\r\n\n"),
         ("bare CR in a value", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n"),
         ("bare CR between lines", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost\rX: y\r\n\r\n"),
