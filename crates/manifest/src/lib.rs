@@ -7,6 +7,7 @@ mod endpoint;
 mod method;
 mod name;
 mod nearest;
+mod overrides;
 mod path;
 mod project;
 mod text;
@@ -16,5 +17,6 @@ pub use endpoint::{Endpoint, Function, Kind, Module, Nature, ResourceClass, Rout
 pub use method::Method;
 pub use name::{AppName, EndpointName};
 pub use nearest::nearest;
+pub use overrides::Overrides;
 pub use path::{Part, PathPattern, RESERVED_PATHS};
 pub use project::{App, AppOrigin, Project};

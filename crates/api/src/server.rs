@@ -1,0 +1,20 @@
+//! The server as a whole.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /server`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its release, as `flash --version` says it.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Where it listens, as URLs.
+    pub addresses: Vec<String>,
+    /// When it started: RFC 3339, UTC.
+    pub started: String,
+    /// Its interpreter's version, as `3.12.1`.
+    pub python: String,
+    /// What keeps deployed workers from the rest of the machine: `none`, `user` or `landlock`, the strongest that is in force.
+    pub isolation: String,
+}
