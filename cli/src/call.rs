@@ -21,7 +21,7 @@ pub struct Arguments {
     function: String,
     /// Its arguments, in order or by name: `5`, `name=Eve`, `tags='["a"]'`. What begins as JSON does, with one of { [ " is JSON, everything
     /// else is text, which the function's annotation makes a number, a date; `name:=5` is JSON in any case
-    #[arg(value_name = "ARGUMENT", allow_hyphen_values = true)]
+    #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// All arguments as one JSON object, by name
     #[arg(long, value_name = "OBJECT", conflicts_with = "arguments")]
