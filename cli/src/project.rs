@@ -11,5 +11,6 @@ pub fn app(named: Option<String>, place: &Path) -> Result<String, Failure> {
     }
     let given = std::env::var("FLASH_APP").ok();
     let app = flash_scan::app(place, given.as_deref());
-    app.map(|app| app.name.as_str().to_owned()).map_err(|problem| Failure::new(Fault::Request, Trouble::from(problem)))
+    app.map(|app| app.name.as_str().to_owned())
+        .map_err(|problems| Failure::all(Fault::Request, problems.into_iter().map(Trouble::from).collect()))
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use flash_manifest::{App, Diagnostic, Project, Severity};
+use flash_manifest::{App, Diagnostic, FlashToml, Project, Severity};
 
 pub use crate::files::{Sources, sources};
 
@@ -55,7 +55,14 @@ pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagn
     let (mut errors, unread): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
     warnings.extend(unread);
     let root = root::root_of(&folder);
-    let app = root::app_of(&root, flash_app).map_err(|problem| errors.push(problem));
+    let settings = root::settings_of(&root, |file| spell(file, &spelled)).map_err(|mut problems| errors.append(&mut problems));
+    let app = settings.and_then(|settings| match root::app_of(&root, flash_app, &settings) {
+        Ok(app) => Ok((app, settings)),
+        Err(problem) => {
+            errors.push(problem);
+            Err(())
+        }
+    });
 
     let library = Library::new(root.clone(), spelled, modules.clone());
     let mut declarations = Declarations::new(Resolver::new(library));
@@ -70,8 +77,15 @@ pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagn
         warnings.push(nothing_found(target, asked, searched, declarations.decorated));
         return Err(warnings);
     }
+    // What is set for an endpoint of another file is no mistake, unless all files were searched.
+    if let Ok((_, settings)) = &app
+        && absolute == root
+        && errors.is_empty()
+    {
+        errors.extend(settings.strangers(endpoints.iter()));
+    }
     match app {
-        Ok(app) if errors.is_empty() => Project::new(root, app, endpoints, warnings),
+        Ok((app, settings)) if errors.is_empty() => Ok(Project::new(root, app, endpoints, warnings)?.with_settings(settings)),
         _ => Err(errors),
     }
 }
@@ -87,9 +101,22 @@ pub fn root(target: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When a name that was given cannot be an app's, or a file that may hold one cannot be read.
-pub fn app(target: &Path, flash_app: Option<&str>) -> Result<App, Diagnostic> {
-    let root = root(target).ok_or_else(|| missing(target, &std::io::ErrorKind::NotFound.into()))?;
-    root::app_of(&root, flash_app)
+pub fn app(target: &Path, flash_app: Option<&str>) -> Result<App, Vec<Diagnostic>> {
+    let (root, settings) = settings(target)?;
+    root::app_of(&root, flash_app, &settings).map_err(|problem| vec![problem])
+}
+
+/// The root of the project that a file or folder belongs to, and what `flash.toml` there says.
+///
+/// # Errors
+/// When there is no such file or folder, or with everything that is wrong with `flash.toml`.
+pub fn settings(target: &Path) -> Result<(PathBuf, FlashToml), Vec<Diagnostic>> {
+    let absolute = target.canonicalize().map_err(|error| vec![missing(target, &error)])?;
+    let (folder, spelling) = if absolute.is_dir() { (absolute, target.to_owned()) } else { (parent(&absolute), parent(target)) };
+    let spelling = spelling.components().filter(|part| *part != Component::CurDir).collect();
+    let root = root::root_of(&folder);
+    let settings = root::settings_of(&root, |file| spell(file, &(folder, spelling)))?;
+    Ok((root, settings))
 }
 
 /// What `scan` was pointed at.
