@@ -50,6 +50,9 @@ pub struct Arguments {
     /// The interpreter; without it that of VIRTUAL_ENV, the nearest .venv, or the one beside flash
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
+    /// The environment whose settings in flash.toml hold; without it those for all environments
+    #[arg(long, env = "FLASH_ENV", value_name = "NAME")]
+    env: Option<String>,
     /// How many workers each endpoint has; each keeps its own state in module globals
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=WORKERS))]
     workers: u16,
@@ -85,7 +88,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Looked at before it is read: what changes from here on is seen later.
     let sight = if arguments.no_reload { None } else { Sight::new(&arguments.path) };
-    let mut target = Target::new(&arguments.path);
+    let mut target = Target::new(&arguments.path, crate::project::environment(arguments.env.as_deref())?);
     let project = target.scan()?;
     target.warn(&project);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

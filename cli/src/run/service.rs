@@ -77,7 +77,7 @@ impl Service {
                 id: endpoint.name.as_str().to_owned(),
                 endpoint: endpoint.clone(),
                 config: self.config(endpoint),
-                settings: self.pool_settings(endpoint.timeout.unwrap_or(self.setting.limits.timeout)),
+                settings: self.pool_settings(endpoint),
                 base: self.setting.base.clone(),
                 access: if self.setting.host.is_some() { Access::Live } else { Access::Routes },
                 public: true,
@@ -117,9 +117,11 @@ impl Service {
         self.service.close().await;
     }
 
-    fn pool_settings(&self, timeout: Duration) -> flash_workers::Settings {
+    fn pool_settings(&self, endpoint: &Endpoint) -> flash_workers::Settings {
+        let slots = endpoint.max_concurrency.map_or(MAX_SLOTS, usize::from);
+        let timeout = endpoint.timeout.unwrap_or(self.setting.limits.timeout);
         flash_workers::Settings {
-            limits: Limits { slots: MAX_SLOTS, waiting: WAITING, grace: GRACE },
+            limits: Limits { slots, waiting: WAITING, grace: GRACE },
             workers: self.setting.workers.into(),
             timeout,
             start_timeout: START_TIMEOUT,

@@ -53,6 +53,7 @@ fn endpoint(name: &str) -> Endpoint {
         class: ResourceClass::LoadBalancerSlsResource,
         workers: Workers::new(1, 2).ok(),
         idle_timeout: None,
+        max_concurrency: None,
         scaler_value: None,
         timeout: Some(Duration::from_secs(10)),
         env: [("MODE", "code"), ("OWN", "code")].map(|(name, value)| (name.to_owned(), value.to_owned())).into(),

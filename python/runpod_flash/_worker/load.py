@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, TypedDict
 
+    from typing_extensions import NotRequired
+
     from .routes import Route
 
     class Module(TypedDict):
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
         endpoint: str
         functions: list[Declared]
         inline: bool
+        #: Environment variables, for the modules to find when they are imported; none where it is left out.
+        env: NotRequired[dict[str, str]]
         #: Whether the sources are reloaded when they change, for which the host must know what is imported.
         reload: bool
         host: Host | None
@@ -65,6 +69,8 @@ def routes(config: Config) -> list[Route]:
         return []
     from .routes import Route
 
+    state.variables = config.get("env", {})
+    os.environ.update(state.variables)
     found = []
     for declared in config["functions"]:
         module = _import(declared["module"])
