@@ -19,6 +19,9 @@ variables: Mapping[str, str] = {}
 #: Loopback port and token of the host, for calls to functions of other endpoints.
 host: tuple[int, str] | None = None
 
+#: Whether this is a worker of a deployment: calls of other endpoints' functions then go to their deployments.
+is_deployed: bool = False
+
 #: True while the worker imports the project's modules: no function can be called then.
 importing: bool = False
 
