@@ -10,7 +10,9 @@ mod nearest;
 mod overrides;
 mod path;
 mod project;
+mod python;
 mod text;
+mod variable;
 
 pub use diagnostic::{Diagnostic, Location, Severity};
 pub use endpoint::{Endpoint, Function, Kind, Module, Nature, ResourceClass, Route, Workers};
@@ -20,3 +22,5 @@ pub use nearest::nearest;
 pub use overrides::Overrides;
 pub use path::{Part, PathPattern, RESERVED_PATHS};
 pub use project::{App, AppOrigin, Project};
+pub use python::PythonVersion;
+pub use variable::check_variable;
