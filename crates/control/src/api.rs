@@ -11,6 +11,8 @@ mod endpoints;
 mod keys;
 mod server;
 
+pub use keys::scope;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use flash_gateway::Gateway;
 use flash_manifest::{Endpoint, Overrides};
@@ -11,11 +10,16 @@ use flash_workers::Interpreter;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::builds::Builds;
+use crate::builds::{Builds, Incoming};
 use crate::keyring::Keyring;
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::{clock, secret};
+
+/// So many deployments of an environment keep their builds, to go back to.
+const KEPT: u32 = 10;
+/// A build that came within this time may be about to be deployed.
+const FRESH_MS: i64 = 60 * 60 * 1000;
 
 /// What the server says of itself.
 #[derive(Clone, Debug)]
@@ -40,8 +44,6 @@ pub struct Parts {
     pub gateway: Arc<Gateway>,
     /// What runs functions that ask for nothing else.
     pub interpreter: Interpreter,
-    /// How long a request may take where its endpoint says nothing else.
-    pub timeout: Duration,
     /// The folder of builds.
     pub builds: Builds,
 }
@@ -51,7 +53,6 @@ pub struct Control {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) interpreter: Interpreter,
-    pub(crate) timeout: Duration,
     pub(crate) builds: Builds,
     pub(crate) about: About,
     serving: Mutex<Serving>,
@@ -60,6 +61,8 @@ pub struct Control {
     pub(crate) rollouts: Mutex<JoinSet<()>>,
     /// Changes whenever a deployment may have.
     pub(crate) progress: watch::Sender<()>,
+    /// Builds come and go one at a time.
+    placing: Mutex<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -100,19 +103,19 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, timeout, builds } = parts;
+        let Parts { store, keyring, gateway, interpreter, builds } = parts;
         let service = Service::new(gateway, Arc::new(|id, error| tracing::warn!(endpoint = id, %error, "no worker can be started")));
         Arc::new(Self {
             store,
             keyring,
             interpreter,
-            timeout,
             builds,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),
             rollouts: Mutex::new(JoinSet::new()),
             progress: watch::Sender::new(()),
+            placing: Mutex::default(),
             stop: watch::Sender::new(false),
         })
     }
@@ -187,6 +190,32 @@ impl Control {
         blocking(move || work(&control)).await
     }
 
+    /// Keeps an upload as a build; one that is there already is left as it is.
+    pub(crate) fn keep(&self, incoming: Incoming, digest: String) -> Result<flash_store::Build, Refusal> {
+        let _alone = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(build) = self.store.build(&digest)?.filter(|build| self.builds.has(&build.digest)) {
+            return Ok(build);
+        }
+        let (manifest, bytes) = self.builds.place(incoming, &digest)?;
+        let endpoints = manifest.endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect();
+        let build = flash_store::Build { digest, bytes, app: manifest.app.to_string(), endpoints, created: clock::now() };
+        self.store.add_build(&build)?;
+        Ok(build)
+    }
+
+    /// Removes builds that nobody will go back to.
+    pub(crate) fn collect_builds(&self) -> Result<(), Refusal> {
+        let _alone = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Timestamp(now) = clock::now();
+        for digest in self.store.collect_builds(KEPT, Timestamp(now - FRESH_MS))? {
+            // What is left goes at the next start.
+            if let Err(error) = self.builds.remove(&digest) {
+                tracing::warn!(digest, %error, "a build that nobody needs could not be removed");
+            }
+        }
+        Ok(())
+    }
+
     /// Remembers a new key. Gives its secret, which nobody can tell again.
     pub(crate) async fn make_key(self: &Arc<Self>, name: String, scope: flash_api::Scope) -> Result<flash_api::NewKey, Refusal> {
         /// All of them are compared with at each request.
@@ -212,6 +241,7 @@ impl Control {
 impl Changing {
     /// Begins a deployment there.
     pub(crate) async fn begin(&self, new: NewDeployment) -> Result<(u64, Vec<flash_store::Endpoint>), Refusal> {
+        let build = new.build.clone();
         let begun = self.control.ask(move |store| match store.begin(&new)? {
             // Nobody rolls it out, for the environment is in our hands: its end could not be written then, as on a full disk.
             Begun::Busy(id) => {
@@ -226,6 +256,7 @@ impl Changing {
                 self.control.changing().insert(self.place.clone(), Some(id));
                 Ok((id, endpoints))
             }
+            Begun::NoBuild => Err(Refusal::Unknown { what: "build", name: build }),
             Begun::Busy(_) => Err(Refusal::Busy { app: self.place.app.clone(), environment: self.place.environment.clone() }),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flash_gateway::Access;
-use flash_manifest::{Endpoint, Kind, Overrides};
+use flash_manifest::{Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
 use flash_workers::{Base, Interpreter, Status};
 
@@ -124,14 +124,15 @@ impl Control {
     }
 
     fn wanted(&self, id: &str, endpoint: &Endpoint, overrides: &Overrides, base: &Arc<Base>) -> Wanted {
+        let settings = Settings::of(endpoint, overrides);
         Wanted {
             id: id.to_owned(),
             config: service::config(endpoint, false, None),
-            settings: resolve::settings(endpoint, overrides, self.timeout),
+            settings: resolve::pool(&settings),
             base: base.clone(),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
-            public: overrides.public.unwrap_or_default(),
+            public: settings.public,
             endpoint: endpoint.clone(),
         }
     }
@@ -269,8 +270,13 @@ pub(crate) fn served(tree: &Tree) -> impl Iterator<Item = &Endpoint> {
 }
 
 /// Settings for what the build does not have are a slip.
-fn check(tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<(), Refusal> {
+pub(crate) fn check(tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<(), Refusal> {
     let names = || tree.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+    let wrong: Vec<_> = settings.values().flat_map(|overrides| overrides.check()).map(|(_, problem)| problem).collect();
+    if !wrong.is_empty() {
+        let (what, why, remedy) = crate::builds::told(&wrong);
+        return Err(Refusal::BadSettings { what, why, remedy });
+    }
     let Some(unknown) = settings.keys().find(|name| !names().any(|known| known == *name)) else { return Ok(()) };
     let remedy = flash_manifest::nearest(unknown, names()).map_or_else(
         || format!("those that it has: {}", list(names())),

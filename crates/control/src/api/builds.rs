@@ -53,15 +53,7 @@ pub(super) async fn upload(control: Shared, Names(named): Names<Named>, body: Bo
     }
     drop(sender);
     let incoming = written.await.expect("writing does not panic").map_err(|cause| system(&cause))?;
-    let build = control
-        .work(move |control| {
-            let (manifest, bytes) = control.place(incoming, &digest)?;
-            let endpoints = manifest.endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect();
-            let build = flash_store::Build { digest, bytes, app: manifest.app.to_string(), endpoints, created: clock::now() };
-            control.store.add_build(&build)?;
-            Ok(build)
-        })
-        .await?;
+    let build = control.work(move |control| control.keep(incoming, digest)).await?;
     Ok((StatusCode::CREATED, Json(shown(build))).into_response())
 }
 

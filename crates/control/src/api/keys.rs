@@ -44,6 +44,6 @@ pub(super) async fn revoke(control: Shared, Names(named): Names<Named>) -> Resul
 }
 
 /// The scope of this name.
-pub(crate) fn scope(text: &str) -> Option<Scope> {
+pub fn scope(text: &str) -> Option<Scope> {
     [Scope::Admin, Scope::Deploy, Scope::Invoke].into_iter().find(|scope| name(*scope) == text)
 }
