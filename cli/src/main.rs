@@ -3,6 +3,7 @@
 //! It puts the parts together: scans a project, starts its workers, opens the gateway. It decides nothing by itself.
 
 mod apps;
+mod build;
 mod call;
 mod client;
 mod completions;
@@ -62,6 +63,8 @@ enum Command {
     Stop(stop::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
+    /// Pack a project for deploying.
+    Build(build::Arguments),
     /// The server behind a script's live calls; the script starts it, and it ends with the script.
     #[command(hide = true)]
     Session(session::Arguments),
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
     flash_workers::raise_open_files();
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Build(arguments) => build::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),

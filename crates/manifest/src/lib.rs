@@ -5,6 +5,8 @@
 mod diagnostic;
 mod endpoint;
 mod flash_toml;
+mod json;
+mod manifest;
 mod method;
 mod name;
 mod nearest;
@@ -21,6 +23,7 @@ mod variable;
 pub use diagnostic::{Diagnostic, Location, Severity};
 pub use endpoint::{Endpoint, Function, Kind, Module, Nature, ResourceClass, Route, Workers};
 pub use flash_toml::{FlashToml, Given};
+pub use manifest::{MANIFEST_FILE, Manifest, inner_path};
 pub use method::Method;
 pub use name::{AppName, EndpointName, EnvironmentName};
 pub use nearest::nearest;
