@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, OriginalUri, State};
+use axum::extract::{FromRequestParts, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use flash_api::{PROBLEM, ROOT, Scope};
 use flash_gateway::{MountedBody, RequestId};
-use http::{HeaderValue, Method, Request, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
 use http_body_util::BodyExt as _;
 use tower_service::Service as _;
 
@@ -43,27 +43,26 @@ pub fn service(control: &Arc<Control>) -> flash_gateway::Service {
 
 fn router(control: Arc<Control>) -> Router {
     let environment = "/apps/{app}/environments/{environment}";
-    let routes = Router::new()
-        .route("/server", invoke(get(server::about)))
-        .route("/server/stop", admin(post(server::stop)))
-        .route("/builds", deploy(get(builds::list)))
-        .route("/builds/{digest}", deploy(get(builds::find).put(builds::upload)))
-        .route("/apps", deploy(get(apps::list)))
-        .route("/apps/{app}", deploy(get(apps::find).delete(apps::remove)))
-        .route("/apps/{app}/environments", deploy(get(apps::environments)))
-        .route(environment, deploy(get(apps::environment).put(apps::make_environment).delete(apps::remove_environment)))
-        .route(&format!("{environment}/deployments"), deploy(get(deployments::list).post(deployments::deploy)))
-        .route(&format!("{environment}/rollback"), deploy(post(deployments::roll_back)))
-        .route("/deployments/{id}", deploy(get(deployments::find)))
-        .route(
-            &format!("{environment}/endpoints/{{name}}"),
-            invoke(get(endpoints::find)).merge(deploy(axum::routing::delete(endpoints::remove))),
-        )
-        .route("/endpoints", invoke(get(endpoints::list)))
-        .route("/keys", admin(get(keys::list).post(keys::make)))
-        .route("/keys/{id}", admin(axum::routing::delete(keys::revoke)));
-    let routes = routes.fallback(no_route).method_not_allowed_fallback(no_method);
-    Router::new().nest(ROOT, routes).fallback(no_route).with_state(control)
+    let within = |rest: &str| format!("{environment}{rest}");
+    let routes = [
+        ("/server".to_owned(), invoke(get(server::about))),
+        ("/server/stop".into(), admin(post(server::stop))),
+        ("/builds".into(), deploy(get(builds::list))),
+        ("/builds/{digest}".into(), deploy(get(builds::find).put(builds::upload))),
+        ("/apps".into(), deploy(get(apps::list))),
+        ("/apps/{app}".into(), deploy(get(apps::find).delete(apps::remove))),
+        ("/apps/{app}/environments".into(), deploy(get(apps::environments))),
+        (within(""), deploy(get(apps::environment).put(apps::make_environment).delete(apps::remove_environment))),
+        (within("/deployments"), deploy(get(deployments::list).post(deployments::deploy))),
+        (within("/rollback"), deploy(post(deployments::roll_back))),
+        ("/deployments/{id}".into(), deploy(get(deployments::find))),
+        (within("/endpoints/{name}"), invoke(get(endpoints::find)).merge(deploy(delete(endpoints::remove)))),
+        ("/endpoints".into(), invoke(get(endpoints::list))),
+        ("/keys".into(), admin(get(keys::list).post(keys::make))),
+        ("/keys/{id}".into(), admin(delete(keys::revoke))),
+    ];
+    let router = routes.into_iter().fold(Router::new(), |router, (path, handlers)| router.route(&format!("{ROOT}{path}"), handlers));
+    router.fallback(no_route).method_not_allowed_fallback(no_method).with_state(control)
 }
 
 /// Who sends a request.
@@ -116,11 +115,11 @@ fn takes(needed: Scope, routes: MethodRouter<Arc<Control>>) -> MethodRouter<Arc<
     }))
 }
 
-async fn no_route(OriginalUri(uri): OriginalUri) -> Refusal {
+async fn no_route(uri: Uri) -> Refusal {
     Refusal::NoRoute { path: uri.path().to_owned() }
 }
 
-async fn no_method(method: Method, OriginalUri(uri): OriginalUri) -> Refusal {
+async fn no_method(method: Method, uri: Uri) -> Refusal {
     Refusal::NoMethod { method: method.to_string(), path: uri.path().to_owned() }
 }
 

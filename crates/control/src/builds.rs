@@ -170,4 +170,3 @@ pub fn told(problems: &[Diagnostic]) -> (String, String, String) {
     let others: String = rest.iter().map(|problem| format!("\nalso: {}: {}", problem.what, problem.why)).collect();
     (format!("{}{at}", first.what), format!("{}{others}", first.why), first.remedy.clone())
 }
-

@@ -62,7 +62,9 @@ impl Error {
     pub fn remedy(&self) -> String {
         match self {
             Self::Taken { .. } => "use that one; or end it first: flash stop; or choose another directory with FLASH_HOME".into(),
-            Self::Unusable { .. } => "see who may write there, and that the disk has room; or choose another directory with FLASH_HOME".into(),
+            Self::Unusable { .. } => {
+                "see who may write there, and that the disk has room; or choose another directory with FLASH_HOME".into()
+            }
         }
     }
 }

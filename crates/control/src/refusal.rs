@@ -126,11 +126,13 @@ impl Refusal {
                     "deployment" => "deployments".to_owned(),
                     what => format!("{what}s"),
                 };
-                (format!("no {what} `{name}`"), "the server has none of that name".into(), format!("see which {list} there are: flash status"))
+                (
+                    format!("no {what} `{name}`"),
+                    "the server has none of that name".into(),
+                    format!("see which {list} there are: flash status"),
+                )
             }
-            Self::BadName { what, name, why } => {
-                (format!("`{name}` cannot be the {what}"), why.clone(), format!("send another {what}"))
-            }
+            Self::BadName { what, name, why } => (format!("`{name}` cannot be the {what}"), why.clone(), format!("send another {what}")),
             Self::NotJson => words(
                 "the body is not JSON",
                 "its `Content-Type` is missing, or another than `application/json`",
@@ -168,7 +170,9 @@ impl Refusal {
                 (format!("there are {limit} {what}s"), "there may be no more".into(), format!("remove some {what}s first"))
             }
             Self::Stopping => words("the server is about to end", "it was told to stop", "start it again, and repeat this"),
-            Self::NoRoom { why } => ("there is no room on the server's disk".into(), why.clone(), "make room on the disk of FLASH_HOME, and try again".into()),
+            Self::NoRoom { why } => {
+                ("there is no room on the server's disk".into(), why.clone(), "make room on the disk of FLASH_HOME, and try again".into())
+            }
             Self::Store(error) => (error.to_string(), error.why(), error.remedy()),
             Self::System { what, why } => {
                 (what.clone(), why.clone(), "see the server's log, and its limits on memory, open files and their size".into())

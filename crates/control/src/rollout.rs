@@ -141,8 +141,13 @@ impl Control {
 impl Rollout {
     /// `_changing` is given back when all is done.
     async fn run(self, _changing: Changing) {
-        let Err(Failed { problem, output }) = self.roll().await else { return };
         let id = self.id;
+        let Err(Failed { problem, output }) = self.roll().await else {
+            if let Err(refusal) = self.control.work(Control::collect_builds).await {
+                tracing::warn!(%refusal, "builds that nobody needs could not be collected");
+            }
+            return;
+        };
         let failed = self.control.ask(move |store| store.fail(id, &problem, &output, &event("failed: what served before serves on")));
         if let Err(refusal) = failed.await {
             // The next deployment there tries again, and so does the next start.
@@ -191,8 +196,9 @@ impl Rollout {
         let mut started = Vec::new();
         for endpoint in served(&self.tree) {
             let (id, overrides) = self.identity(endpoint);
-            let stays = serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
-                && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
+            let stays =
+                serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
+                    && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
             if !stays {
                 let base = base.get_or_insert_with(|| self.control.base(tail.clone()));
                 started.push(Started::new(self.control.wanted(id, endpoint, &overrides, base)));
@@ -253,7 +259,11 @@ impl Rollout {
             }
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let refusal = Refusal::NotReady { what: format!("{} did not come up", list(names.into_iter())), why: whys.join("\n"), remedy: remedies.join("\n") };
+        let refusal = Refusal::NotReady {
+            what: format!("{} did not come up", list(names.into_iter())),
+            why: whys.join("\n"),
+            remedy: remedies.join("\n"),
+        };
         json(&refusal)
     }
 }
@@ -278,10 +288,8 @@ pub(crate) fn check(tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Resu
         return Err(Refusal::BadSettings { what, why, remedy });
     }
     let Some(unknown) = settings.keys().find(|name| !names().any(|known| known == *name)) else { return Ok(()) };
-    let remedy = flash_manifest::nearest(unknown, names()).map_or_else(
-        || format!("those that it has: {}", list(names())),
-        |near| format!("did you mean `{near}`?"),
-    );
+    let remedy = flash_manifest::nearest(unknown, names())
+        .map_or_else(|| format!("those that it has: {}", list(names())), |near| format!("did you mean `{near}`?"));
     let why = "settings are for the endpoints of the build that is deployed".to_owned();
     Err(Refusal::BadSettings { what: format!("the build has no endpoint `{unknown}`"), why, remedy })
 }

@@ -74,9 +74,8 @@ async fn find_environment(control: &Shared, place: &Place) -> Result<Environment
 fn shown(control: &Shared, (apps, environments): (Vec<flash_store::App>, Vec<flash_store::Environment>)) -> Vec<App> {
     let serving = control.serving();
     let shown = |environment: &flash_store::Environment| {
-        let here = |deployed: &&crate::control::Deployed| {
-            deployed.place.app == environment.app && deployed.place.environment == environment.name
-        };
+        let here =
+            |deployed: &&crate::control::Deployed| deployed.place.app == environment.app && deployed.place.environment == environment.name;
         Environment {
             name: environment.name.clone(),
             app: environment.app.clone(),

@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use super::body::Pieces;
 use super::{Named, Names, Shared};
 use crate::builds::{is_digest, system};
+use crate::clock;
 use crate::control::blocking;
 use crate::refusal::Refusal;
-use crate::clock;
 
 /// The longest artifact.
 const ARTIFACT: u64 = 1 << 30;

@@ -12,17 +12,17 @@ pub(super) async fn list(control: Shared, uri: Uri) -> Result<Json<Vec<Endpoint>
     let query = query(&uri, &["app", "environment", "name"])?;
     let asked = |name: &str, value: &str| query.get(name).is_none_or(|asked| asked == value);
     let mut endpoints = control.endpoints();
-    endpoints.retain(|endpoint| {
-        asked("app", &endpoint.app) && asked("environment", &endpoint.environment) && asked("name", &endpoint.name)
-    });
+    endpoints
+        .retain(|endpoint| asked("app", &endpoint.app) && asked("environment", &endpoint.environment) && asked("name", &endpoint.name));
     Ok(Json(endpoints))
 }
 
 pub(super) async fn find(control: Shared, Names(named): Names<Named>) -> Result<Json<Endpoint>, Refusal> {
     let (app, environment, name) = (named.get("app")?, named.get("environment")?, named.get("name")?);
-    let found = control.endpoints().into_iter().find(|endpoint| {
-        endpoint.app == app && endpoint.environment == environment && endpoint.name == name
-    });
+    let found = control
+        .endpoints()
+        .into_iter()
+        .find(|endpoint| endpoint.app == app && endpoint.environment == environment && endpoint.name == name);
     found.map(Json).ok_or(Refusal::Unknown { what: "endpoint", name })
 }
 

@@ -6,17 +6,16 @@ use http::StatusCode;
 
 use super::body::Sent;
 use super::{Named, Names, Shared, no_content};
-use crate::refusal::{Refusal, name};
 use crate::clock;
+use crate::refusal::{Refusal, name};
 
 /// The longest name.
 const NAME: usize = 100;
 
 pub(super) async fn list(control: Shared) -> Result<Json<Vec<Key>>, Refusal> {
     let keys = control.ask(|store| store.keys()).await?;
-    let shown = |key: flash_store::Key| {
-        Some(Key { scope: scope(&key.scope)?, id: key.id, name: key.name, created: clock::text(key.created) })
-    };
+    let shown =
+        |key: flash_store::Key| Some(Key { scope: scope(&key.scope)?, id: key.id, name: key.name, created: clock::text(key.created) });
     Ok(Json(keys.into_iter().filter_map(shown).collect()))
 }
 
