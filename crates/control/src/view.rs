@@ -9,7 +9,7 @@ use flash_workers::{Ready, Status};
 
 use crate::control::{Control, Deployed, Serving};
 use crate::refusal::Refusal;
-use crate::rollout::{Order, check, served};
+use crate::rollout::{Order, served};
 
 impl Control {
     /// All endpoints, by id.
@@ -52,7 +52,7 @@ impl Control {
     /// What a deployment would change.
     pub(crate) async fn changes(self: &Arc<Self>, order: &Order) -> Result<Changes, Refusal> {
         let tree = self.tree(&order.build).await?;
-        check(&tree, &order.settings)?;
+        self.check(&tree, &order.settings)?;
         let serving = self.serving();
         let ours: BTreeMap<&str, &Deployed> = serving
             .deployed
