@@ -51,6 +51,8 @@ pub struct Asked<'a> {
     pub python: &'a Path,
     /// The requirements, as pip takes them.
     pub requirements: &'a [String],
+    /// Packages that must stay at the version that the interpreter has: they are imported already where the overlay comes in.
+    pub keep: &'a [&'a str],
     /// The directories in which the interpreter's modules are, where they are not its own.
     pub path: Option<&'a [String]>,
     /// From where relative paths go, and where `uv` reads its settings; without it, the current directory.
@@ -141,7 +143,8 @@ impl Environments {
         }
         let sorted = |texts: &[String]| texts.iter().map(|text| text.trim().to_owned()).collect::<BTreeSet<_>>();
         // What is there need not be on an index; it bounds the versions of what it has in common with the rest.
-        let wanted = Wanted { missing: sorted(&about.missing), bounds: sorted(&about.bounds) };
+        let mut wanted = Wanted { missing: sorted(&about.missing), bounds: sorted(&about.bounds) };
+        wanted.bounds.extend(asked.keep.iter().filter_map(|name| Some(format!("{name}=={}", about.installed.get(*name)?))));
         let identity = about.identity.iter().map(String::as_str);
         let (missing, bounds) = (wanted.missing.iter().map(String::as_str), wanted.bounds.iter().map(String::as_str));
         let id = digest(["overlay", FORM].into_iter().chain(identity).chain(missing).chain(["within"]).chain(bounds));
@@ -154,10 +157,12 @@ impl Environments {
         if let Some(found) = fitting(&place, &about) {
             return Ok(Some(Overlay { id, packages: found }));
         }
+        progress(&format!("installing {}", about.missing.join(", ")));
         let current = std::env::current_dir().unwrap_or_else(|_| place.clone()); // it was removed
         let directory = asked.directory.filter(|directory| directory.is_dir()).unwrap_or(&current);
         let uv = Uv::find(&self.variables, asked.python, &about.scripts, directory, progress, cancel)?;
-        let packages = make_overlay(&uv, asked.python, &about, &wanted, &place)?;
+        let made = make_overlay(&uv, asked.python, &about, &wanted, &place);
+        let packages = made.inspect_err(|_| drop(std::fs::remove_dir(&place)))?; // unless there are others in it
         Ok(Some(Overlay { id, packages }))
     }
 }

@@ -60,6 +60,10 @@ def apply_context(context: bytes) -> None:
     except (OSError, TypeError):  # it was removed; the caller has none either
         pass
     sys.path[:] = told["sys_path"]
+    if "overlay" in told:
+        from .. import _overlay
+
+        _overlay.stand_before(told["overlay"])
     sys.argv = told["argv"]
     os.environ.clear()
     os.environ.update(told["environ"])
