@@ -79,9 +79,10 @@ fn worth_telling(line: &str) -> Option<String> {
 
 /// `FLASH_HOME`, or `.flash` in the user's home.
 fn home(variables: &[(OsString, OsString)]) -> PathBuf {
-    let named = variables.iter().find(|(name, value)| name == "FLASH_HOME" && !value.is_empty());
-    match named {
-        Some((_, home)) => std::path::absolute(home).unwrap_or_else(|_| home.into()), // its own directory is gone
-        None => std::env::home_dir().unwrap_or_else(std::env::temp_dir).join(".flash"),
+    let of =
+        |wanted: &str| variables.iter().find(|(name, value)| name == wanted && !value.is_empty()).map(|(_, value)| PathBuf::from(value));
+    if let Some(home) = of("FLASH_HOME") {
+        return std::path::absolute(&home).unwrap_or(home); // its own directory is gone
     }
+    of("HOME").or_else(std::env::home_dir).unwrap_or_else(std::env::temp_dir).join(".flash")
 }

@@ -95,11 +95,11 @@ def _where(function: Function, config: RemoteConfig, url: str | None) -> Literal
 def _live(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, timeout: float | None) -> Exchange:
     """A live call, ready to be sent."""
     resource: Any = config["resource_config"]
-    needs = None
+    needs: Any = None
+    own: Any = config["dependencies"] or ()  # strings: `remote` saw to it
     if resource.name in _sites.dependencies:
         from . import _dependencies
 
-        own: Any = config["dependencies"] or []  # a list of strings: `remote` saw to it
         needs = _dependencies.needs(function, resource.name, own)
     key = function, _carry.main_file()
     head = _heads.get(key)

@@ -10,7 +10,7 @@ from ._errors import ConfigurationError, DependencyMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 #: Requirements that were found satisfied; what is installed is not expected to go.
 _satisfied: set[str] = set()
@@ -36,7 +36,7 @@ class Needs:
 _needs: dict[str, Needs] = {}
 
 
-def needs(function: Callable[..., object], endpoint: str, dependencies: list[str]) -> Needs | None:
+def needs(function: Callable[..., object], endpoint: str, dependencies: Sequence[str]) -> Needs | None:
     """What is to be told of the endpoint's dependencies, `dependencies` being those of `function`; None where all are installed here.
     Raises ConfigurationError for what names nothing."""
     if not _satisfied.issuperset(dependencies):
@@ -69,7 +69,7 @@ def check(function: Callable[..., object], dependencies: list[str]) -> None:
     """In a worker, where everything should be. Raises DependencyMissing, with the command that installs what is missing;
     ConfigurationError for what names nothing."""
     _check_names(function, dependencies)
-    missing = _missing(dependencies)
+    missing = _requirements.missing(dependencies)
     if missing:
         raise DependencyMissing(
             f"`{function.__qualname__}` needs {', '.join(missing)}",
@@ -78,7 +78,7 @@ def check(function: Callable[..., object], dependencies: list[str]) -> None:
         )
 
 
-def _check_names(function: Callable[..., object], dependencies: list[str]) -> None:
+def _check_names(function: Callable[..., object], dependencies: Sequence[str]) -> None:
     for one in dependencies:
         if _requirements.names_nothing(one):
             raise ConfigurationError(

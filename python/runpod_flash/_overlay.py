@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 import sys
 
+#: Where they are; None where there are none.
+directory: str | None = None
+
 #: What they have added to `sys.path`.
 _added: list[str] = []
 
 _INSTALLED = ("site-packages", "dist-packages")
 
 
-def stand_before(directory: str) -> None:
-    """Puts the packages in `directory` behind the standard library and before what else is installed."""
+def stand_before(overlay: str) -> None:
+    """Puts the packages in `overlay` behind the standard library and before what else is installed."""
     import site
 
+    global directory
+    directory = overlay
     before = list(sys.path)
-    site.addsitedir(directory)  # which minds its `.pth` files
+    site.addsitedir(overlay)  # which minds its `.pth` files
     added = [entry for entry in sys.path if entry not in before]
     places = (place for place, entry in enumerate(before) if os.path.basename(entry) in _INSTALLED)
     place = next(places, len(before))
     sys.path[:] = before[:place] + added + before[place:]
-    _added.extend(added)
+    _added[:] = added
 
 
 def path_beneath() -> list[str] | None:

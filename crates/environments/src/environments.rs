@@ -40,7 +40,7 @@ pub struct Environment {
 pub struct Overlay {
     /// Of the requirements and the kind of interpreter.
     pub id: String,
-    /// A directory for the import path, before those of the interpreter's own packages.
+    /// A directory for the import path, called `site-packages` as all that hold libraries, before those of the interpreter's own packages.
     pub packages: PathBuf,
 }
 
@@ -173,7 +173,7 @@ fn fitting(place: &Path, about: &About) -> Option<PathBuf> {
         let marker: Option<Marker> = place::used(directory);
         marker.is_some_and(|marker| marker.relies.iter().all(|(name, version)| about.installed.get(name) == Some(version)))
     };
-    place::within(place).into_iter().find(fits).map(|directory| directory.join("packages"))
+    place::within(place).into_iter().find(fits).map(|directory| directory.join("site-packages"))
 }
 
 /// Resolves, keeping to the versions that are there wherever that works, and installs the rest.
@@ -191,7 +191,7 @@ fn make_overlay(uv: &Uv<'_>, python: &Path, about: &About, wanted: &Wanted, plac
     let text = std::fs::read_to_string(&resolved).map_err(Error::writing(&resolved))?;
     let Plan { relies, installs } = plan(&text, &about.installed);
     let home = place.join(digest(relies.iter().flat_map(|(name, version)| [&**name, &**version]).chain(installs.iter().copied())));
-    let packages = home.join("packages");
+    let packages = home.join("site-packages");
     // Another interpreter's may be the same.
     if place::used::<Marker>(&home).is_some() {
         return Ok(packages);
