@@ -17,6 +17,7 @@ mod lines;
 mod log;
 mod logs;
 mod output;
+mod packages;
 mod project;
 mod prompt;
 mod report;
