@@ -1,3 +1,6 @@
 //! x
 
+mod machine;
 pub mod service;
+
+pub use machine::machine;
