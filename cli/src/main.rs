@@ -21,7 +21,9 @@ mod report;
 mod rollback;
 mod rollout;
 mod run;
+mod serve;
 mod session;
+mod signals;
 mod status;
 mod stop;
 mod token;
@@ -43,6 +45,8 @@ struct Arguments {
 enum Command {
     /// Serve the load-balanced endpoints of a file or a project on this machine.
     Run(run::Arguments),
+    /// Serve deployed endpoints, and the API that deploys them
+    Serve(serve::Arguments),
     /// Show how deployed endpoints do
     Status(status::Arguments),
     /// Show what endpoints printed, and the requests that they answered
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),

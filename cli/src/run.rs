@@ -9,7 +9,7 @@ mod plan;
 mod project;
 mod reload;
 mod service;
-mod signals;
+
 mod watch;
 
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ use crate::run::listen::listen;
 use crate::run::project::{Target, served};
 use crate::run::reload::{Reloader, Sight};
 use crate::run::service::{Service, Setting, ready};
-use crate::run::signals::Signals;
+use crate::signals::Signals;
 use crate::token::{self, TokenFile};
 
 /// What the user asked for.
@@ -77,7 +77,7 @@ const WORKERS: i64 = 1024;
 /// An end that takes longer than this is explained.
 const UNREMARKED: Duration = Duration::from_millis(300);
 
-fn address(text: &str) -> Result<IpAddr, String> {
+pub fn address(text: &str) -> Result<IpAddr, String> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
@@ -217,7 +217,7 @@ fn choose(arguments: &Arguments) -> Choice {
 }
 
 /// Differs from one run to the next, so that request ids do.
-fn epoch() -> u32 {
+pub fn epoch() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_secs() as u32 ^ now.subsec_nanos() ^ std::process::id().rotate_left(16)
 }
