@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flash_gateway::Access;
-use flash_manifest::{Endpoint, Kind, Overrides, Settings};
+use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
 use flash_workers::{Base, Interpreter, Status};
 
@@ -53,6 +53,9 @@ impl Control {
         let changing = self.change(&order.place)?;
         let tree = self.tree(&order.build).await?;
         check(&tree, &order.settings)?;
+        if let Some(lacking) = self.lacking(&tree, &order.settings).await?.into_iter().next() {
+            return Err(lacking);
+        }
         let new = NewDeployment {
             app: order.place.app.clone(),
             environment: order.place.environment.clone(),
@@ -68,6 +71,17 @@ impl Control {
         while rollouts.try_join_next().is_some() {} // those that are done
         rollouts.spawn(rollout.run(changing));
         Ok(id)
+    }
+
+    /// What this machine lacks of what the endpoints are set to have.
+    pub(crate) async fn lacking(self: &Arc<Self>, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<Vec<Refusal>, Refusal> {
+        let machine = self.work(|_| Ok(crate::machine())).await?;
+        let lacks = |endpoint: &Endpoint| {
+            let overrides = settings.get(endpoint.name.as_str()).cloned().unwrap_or_default();
+            machine.lacks(endpoint.name.as_str(), &Settings::of(endpoint, &overrides))
+        };
+        let refused = |(_, Diagnostic { what, why, remedy, .. })| Refusal::BadSettings { what, why, remedy };
+        Ok(served(tree).flat_map(lacks).map(refused).collect())
     }
 
     /// What a build declares, which must be there.
@@ -127,7 +141,7 @@ impl Control {
         let settings = Settings::of(endpoint, overrides);
         Wanted {
             id: id.to_owned(),
-            config: service::config(endpoint, false, None),
+            config: service::config(&endpoint.with(overrides), false, None),
             settings: resolve::pool(&settings),
             base: base.clone(),
             // Whatever class it was declared with: no deployment has `/execute`.
