@@ -7,6 +7,7 @@ mod build;
 mod call;
 mod client;
 mod completions;
+mod config;
 mod connection;
 mod environments;
 mod interpreter;
@@ -61,6 +62,8 @@ enum Command {
     Env(environments::Arguments),
     /// Apps of the server: list, get, delete
     App(apps::Arguments),
+    /// Show what is set for a project, and where each value comes from
+    Config(config::Arguments),
     /// Keys for other machines: create, list, revoke
     Key(keys::Arguments),
     /// End the server that runs on this machine
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Command::Undeploy(arguments) => undeploy::run(&arguments),
         Command::Env(arguments) => environments::run(arguments),
         Command::App(arguments) => apps::run(arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Key(arguments) => keys::run(arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
