@@ -8,6 +8,7 @@ mod build;
 mod call;
 mod client;
 mod completions;
+mod config;
 mod connection;
 mod deploy;
 mod environments;
@@ -66,6 +67,8 @@ enum Command {
     Env(environments::Arguments),
     /// Apps of the server: list, get, delete
     App(apps::Arguments),
+    /// Show what is set for a project, and where each value comes from
+    Config(config::Arguments),
     /// Keys for other machines: create, list, revoke
     Key(keys::Arguments),
     /// End the server that runs on this machine
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::Undeploy(arguments) => undeploy::run(&arguments),
         Command::Env(arguments) => environments::run(arguments),
         Command::App(arguments) => apps::run(arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Key(arguments) => keys::run(arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),

@@ -53,6 +53,7 @@ impl Control {
     pub(crate) async fn changes(self: &Arc<Self>, order: &Order) -> Result<Changes, Refusal> {
         let tree = self.tree(&order.build).await?;
         self.check(&tree, &order.settings)?;
+        let problems = self.lacking(&tree, &order.settings).await?.iter().map(|refusal| refusal.problem(None)).collect();
         let serving = self.serving();
         let ours: BTreeMap<&str, &Deployed> = serving
             .deployed
@@ -77,7 +78,7 @@ impl Control {
         }
         let gone = ours.keys().filter(|name| !kept.contains(**name));
         changes.extend(gone.map(|name| Change::Remove { endpoint: (*name).to_owned() }));
-        Ok(Changes { changes, problems: Vec::new() })
+        Ok(Changes { changes, problems })
     }
 
     /// Serves endpoints no longer that the store has forgotten.
