@@ -9,6 +9,8 @@ use flash_workers::{Answer, Event, Events, Outcome, how_it_ended};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 
+use crate::request_id::RequestId;
+
 /// A response's body: bytes that are there, or the records of a live call as they come.
 pub enum Payload {
     /// All of it.
@@ -126,10 +128,10 @@ pub(crate) fn detail(status: StatusCode, text: &str) -> Response<Payload> {
 }
 
 /// As [`detail`], as the bytes of the last answer on a connection of HTTP/1.1.
-pub(crate) fn closing(status: StatusCode, text: &str, id: &str) -> Vec<u8> {
+pub(crate) fn closing(status: StatusCode, text: &str, id: &RequestId) -> Vec<u8> {
     let body = serde_json::json!({ "detail": text }).to_string();
     let retry = if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
-    let length = body.len();
+    let (length, id) = (body.len(), id.as_str());
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n{retry}x-request-id: {id}\r\n\r\n"
     );
@@ -137,12 +139,12 @@ pub(crate) fn closing(status: StatusCode, text: &str, id: &str) -> Vec<u8> {
 }
 
 /// As [`detail`], for a failure that somebody may want to look up in the log.
-fn failure(status: StatusCode, text: &str, id: &str) -> Response<Payload> {
-    json(status, serde_json::json!({ "detail": text, "request_id": id }).to_string())
+fn failure(status: StatusCode, text: &str, id: &RequestId) -> Response<Payload> {
+    json(status, serde_json::json!({ "detail": text, "request_id": id.as_str() }).to_string())
 }
 
 /// The response for what became of a request.
-pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &str) -> Response<Payload> {
+pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &RequestId) -> Response<Payload> {
     match outcome {
         Outcome::Answered(answer) => answered(answer, id),
         Outcome::Expired => failure(StatusCode::GATEWAY_TIMEOUT, &expired(endpoint, timeout), id),
@@ -156,7 +158,7 @@ pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &
     }
 }
 
-fn answered(answer: Answer, id: &str) -> Response<Payload> {
+fn answered(answer: Answer, id: &RequestId) -> Response<Payload> {
     // An informational status ends nothing: the caller would wait on.
     let chosen = StatusCode::from_u16(answer.status).ok().filter(|status| !status.is_informational());
     let unexplained = answer.headers.is_empty() && answer.body.is_empty() && chosen == Some(StatusCode::INTERNAL_SERVER_ERROR);

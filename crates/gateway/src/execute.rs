@@ -16,6 +16,7 @@ use crate::answer::{self, Payload, detail};
 use crate::body::Bodies;
 use crate::endpoint::Endpoint;
 use crate::gateway::Gateway;
+use crate::request_id::RequestId;
 
 /// How long the call may take, in milliseconds.
 const TIMEOUT: &str = "x-flash-timeout-ms";
@@ -31,8 +32,8 @@ enum Format {
     Json,
 }
 
-/// The number of a request, for the log, and its name, for the caller.
-pub(crate) type Tag<'a> = (u64, &'a str);
+/// The number of a request, for the log, and its id, for the caller.
+pub(crate) type Tag<'a> = (u64, &'a RequestId);
 
 pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: Incoming, local: IpAddr, tag: Tag<'_>) -> Response<Payload> {
     let Some(token) = gateway.token().filter(|_| local.is_loopback()) else {

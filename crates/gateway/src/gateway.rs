@@ -1,6 +1,7 @@
 //! The life of a request.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,6 +12,7 @@ use flash_wire::{Content, RequestHead, encode_form};
 use flash_workers::{Body as BodyPlan, Outcome, Pool, Request as Work, Status};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use hyper::body::Incoming;
+use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
 use crate::answer::{self, Payload};
@@ -21,6 +23,7 @@ use crate::form::{self, Announced, FormLimits};
 use crate::host;
 use crate::matcher::Matched;
 use crate::overview;
+use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// Limits on what callers may send, and for how long.
 #[derive(Clone, Debug)]
@@ -95,7 +98,7 @@ pub type OpenEndpoint = Arc<dyn Fn(&str) -> Endpoint + Send + Sync>;
 /// Everything one listener serves.
 pub struct Gateway {
     pub(crate) settings: Settings,
-    endpoints: RwLock<HashMap<String, Arc<Endpoint>>>,
+    endpoints: RwLock<BTreeMap<String, Arc<Endpoint>>>,
     /// For a script's own session, whose endpoints are those it calls.
     open: Option<OpenEndpoint>,
     /// Whoever has it may make live calls; `None` where live calls are off.
@@ -175,9 +178,7 @@ impl Gateway {
     /// The title of the page for all endpoints, and their names in order; `None` where there is no such page.
     pub(crate) fn overview(&self) -> Option<(&str, Vec<String>)> {
         let title = self.overview.as_deref()?;
-        let mut names: Vec<String> = self.endpoints.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        names.sort_unstable();
-        Some((title, names))
+        Some((title, self.endpoints.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()))
     }
 
     pub(crate) fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
@@ -199,9 +200,9 @@ impl Gateway {
     }
 
     /// A request's number, and the id that its answer carries.
-    pub(crate) fn next_id(&self) -> (u64, String) {
+    pub(crate) fn next_id(&self) -> (u64, RequestId) {
         let tag = self.requests.fetch_add(1, Ordering::Relaxed);
-        (tag, format!("{:08x}{:08x}", self.epoch, tag as u32))
+        (tag, RequestId::new(self.epoch, tag))
     }
 
     /// Answers one request, in this order:
@@ -215,7 +216,7 @@ impl Gateway {
         if head.method == Method::HEAD {
             response = answer::without_body(response);
         }
-        response.headers_mut().insert("x-request-id", HeaderValue::try_from(id).expect("hexadecimal digits are allowed"));
+        response.headers_mut().insert(X_REQUEST_ID, id.header());
         self.observe(&head, response.status(), arrived, tag);
         response
     }
@@ -227,7 +228,7 @@ impl Gateway {
         }
     }
 
-    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &str) -> Response<Payload> {
+    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &RequestId) -> Response<Payload> {
         if head.method == Method::CONNECT {
             // Its caller may send what is meant for another server before it has read the answer: that must not be taken for requests.
             return closing(answer::detail(StatusCode::NOT_IMPLEMENTED, "this server opens no tunnels"));
@@ -249,7 +250,8 @@ impl Gateway {
         }
         let Some((name, path)) = split(&head.uri) else { return overview::answer(self, head) };
         if path == "/execute" {
-            return execute::answer(self, &name, head, body, local, (tag, id)).await;
+            // Boxed, as a document is: every request's future would be as large as the largest of them.
+            return Box::pin(execute::answer(self, &name, head, body, local, (tag, id))).await;
         }
         let Some(endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
         if path == "/ping" {
@@ -257,7 +259,7 @@ impl Gateway {
         }
         let (route, values) = match endpoint.routes.find(&head.method, &path) {
             Matched::Route(route, values) => (route, values),
-            Matched::Document(document) => return document.answer(&endpoint, &self.settings, head).await,
+            Matched::Document(document) => return Box::pin(document.answer(&endpoint, &self.settings, head)).await,
             Matched::OtherMethods(methods) => return method_not_allowed(&methods),
             Matched::Redirect => return redirect(&head.uri),
             Matched::Nothing => return answer::detail(StatusCode::NOT_FOUND, "Not Found"),
@@ -289,7 +291,9 @@ impl Gateway {
                 return Ok((Content::Form, encode_form(&parts)));
             }
         }
-        Ok((Content::Typed(Bytes::copy_from_slice(content_type)), body))
+        let json = b"application/json";
+        let content_type = if content_type == json { Bytes::from_static(json) } else { Bytes::copy_from_slice(content_type) };
+        Ok((Content::Typed(content_type), body))
     }
 }
 
@@ -317,11 +321,14 @@ impl Drop for Departure<'_> {
 }
 
 /// `/lb/{endpoint}/{rest}`, percent-decoded as a whole before it is matched, as Starlette's is.
-fn split(uri: &Uri) -> Option<(String, String)> {
+fn split(uri: &Uri) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let rest = uri.path().strip_prefix("/lb/")?;
-    let (name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    Some((decode(name), if path.is_empty() { "/".into() } else { decode(path) }))
+    let (name, path) = rest.split_at(memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
+    Some((decoded(name), if path.is_empty() { "/".into() } else { decoded(path) }))
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    if memchr(b'%', text.as_bytes()).is_some() { percent_decode_str(text).decode_utf8_lossy() } else { text.into() }
 }
 
 /// Bytes of a request's head, as HTTP/1.1 writes it.

@@ -19,6 +19,7 @@ mod openapi;
 mod overview;
 mod pages;
 mod places;
+mod request_id;
 mod server;
 mod socket;
 mod streams;
