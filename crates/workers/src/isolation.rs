@@ -1,7 +1,7 @@
 //! What keeps the processes of a deployed endpoint apart from the server, from other endpoints and from the machine.
 //!
 //! The host writes down what holds for them ([`Isolation`], told to the launcher as an `Order`). The launcher, `flash confine`, brings it
-//! about on itself and then becomes the base zygote ([`confine`]): all that it forks inherits it, and cannot undo it. What each level
+//! about on itself and then becomes the base zygote ([`confine()`]): all that it forks inherits it, and cannot undo it. What each level
 //! protects from, and what it does not, is in `docs/isolation.md`.
 
 mod confine;
