@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flash_control::{About, Builds, Control, Home, HomeError, Keyring, Parts, Running, api_service, now, scope};
+use flash_control::{About, Apart, Builds, Control, Home, HomeError, Keyring, Parts, Running, api_service, now, scope};
 use flash_environments::Environments;
 use flash_gateway::{Gateway, Settings};
 use flash_store::{Sqlite, Store};
@@ -15,7 +15,7 @@ use tokio::sync::watch::channel;
 
 use crate::interpreter;
 use crate::lines::{detach_errors, to_errors};
-use crate::report::{Failure, Fault, Trouble};
+use crate::report::{Failure, Fault, Trouble, warn};
 use crate::run::{address, epoch};
 use crate::signals::Signals;
 
@@ -91,13 +91,15 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         () = signals.next() => return Ok(()),
     };
     let about = About { version: env!("CARGO_PKG_VERSION").into(), addresses: vec![url.clone()], python: python.clone(), started: now() };
+    let interpreter = workers_of(&choice);
     let parts = Parts {
         store,
         keyring,
         gateway: gateway.clone(),
-        interpreter: workers_of(&choice),
         environments: Environments::new(home.path(), std::env::vars_os()),
         builds: Builds::new(home.builds()),
+        apart: apart(home, &interpreter)?,
+        interpreter,
     };
     let control = Control::new(parts, about);
     // Before anybody is accepted: what was deployed is there from the first request on.
@@ -182,6 +184,21 @@ fn keyring(token: &str, store: &dyn Store) -> Result<Keyring, Failure> {
 
 fn workers_of(choice: &interpreter::Choice) -> Interpreter {
     Interpreter { python: choice.python.clone(), package: interpreter::package(), routes: true }
+}
+
+/// What keeps workers apart. Where that is less than it could be, whoever starts the server is told.
+fn apart(home: &Home, interpreter: &Interpreter) -> Result<Apart, Failure> {
+    let needed: Vec<_> = [Some(&*interpreter.python), interpreter.package.as_deref()].into_iter().flatten().collect();
+    let apart = Apart::new(home, "/proc/self/exe".into(), &needed);
+    let apart = apart.map_err(|cause| Failure::system("cannot open its home for workers", &cause))?;
+    if let Some(closed) = apart.closed() {
+        warn(&Trouble::new(
+            "deployed workers run as root, without its privileges",
+            format!("each endpoint would have a user of its own, and `{}` lets none of them pass", closed.display()),
+            "set FLASH_HOME, and choose an interpreter, where others may pass, as below /var/lib and /usr; or run the server as a plain user",
+        ));
+    }
+    Ok(apart)
 }
 
 /// Whether workers can be started in this interpreter at all, told before anything is deployed. Gives its version.

@@ -11,6 +11,7 @@ use flash_workers::Interpreter;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::apart::Apart;
 use crate::builds::{Builds, Incoming};
 use crate::keyring::Keyring;
 use crate::refusal::Refusal;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub environments: Environments,
     /// The folder of builds.
     pub builds: Builds,
+    /// What keeps workers apart.
+    pub apart: Apart,
 }
 
 /// The server's state.
@@ -58,6 +61,7 @@ pub struct Control {
     pub(crate) interpreter: Interpreter,
     pub(crate) environments: Environments,
     pub(crate) builds: Builds,
+    pub(crate) apart: Apart,
     pub(crate) about: About,
     serving: Mutex<Serving>,
     /// Environments that are being changed, and by which deployment.
@@ -107,7 +111,7 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds } = parts;
+        let Parts { store, keyring, gateway, interpreter, environments, builds, apart } = parts;
         let service = Service::new(gateway, Arc::new(|id, error| tracing::warn!(endpoint = id, %error, "no worker can be started")));
         Arc::new(Self {
             store,
@@ -115,6 +119,7 @@ impl Control {
             interpreter,
             environments,
             builds,
+            apart,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),

@@ -16,7 +16,7 @@ use flash_environments::Cancel;
 use flash_gateway::Access;
 use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
-use flash_workers::{Base, Interpreter, Status};
+use flash_workers::{Base, Interpreter, Isolation, Status};
 
 use crate::builds::Tree;
 use crate::control::{Changing, Control, Deployed, Place, blocking};
@@ -32,6 +32,15 @@ pub(crate) struct Order {
     pub(crate) build: String,
     /// By endpoint.
     pub(crate) settings: BTreeMap<String, Overrides>,
+}
+
+/// A build whose endpoints are started.
+struct Build<'b> {
+    digest: &'b str,
+    /// What runs its functions.
+    python: &'b Path,
+    /// Where its last words go.
+    tail: &'b Arc<Tail>,
 }
 
 /// Why a rollout has failed.
@@ -106,6 +115,7 @@ impl Control {
         let ended = problem("the server ended while it was rolled out", "it was killed, or the machine was");
         self.store.fail_rolling(&ended, &event("failed: the server ended meanwhile"))?;
         let endpoints = self.store.endpoints()?;
+        self.apart.clean(&endpoints);
         for deployment in self.store.current()? {
             let place = Place { app: deployment.app, environment: deployment.environment };
             let settings: BTreeMap<String, Overrides> = serde_json::from_str(&deployment.settings).unwrap_or_default();
@@ -119,7 +129,7 @@ impl Control {
                 made.map_err(|error| format!("{error}: {}", error.why()))
             });
             let tree = interpreter.as_ref().map_err(Clone::clone).and_then(|_| tree);
-            let base = self.base(interpreter.unwrap_or_default(), Arc::default());
+            let (python, tail) = (interpreter.unwrap_or_default(), Arc::default());
             let mut started = Vec::new();
             for known in endpoints.iter().filter(|endpoint| endpoint.deployment == Some(deployment.id)) {
                 let overrides = settings.get(&known.name).cloned().unwrap_or_default();
@@ -128,7 +138,8 @@ impl Control {
                     found.cloned().ok_or_else(|| "its build does not have it".to_owned())
                 });
                 if let Ok(endpoint) = &endpoint {
-                    started.push(Started::new(self.wanted(&known.id, endpoint, &overrides, &base)));
+                    let build = Build { digest: &deployment.build, python: &python, tail: &tail };
+                    started.push(Started::new(self.wanted(&known.id, &place, endpoint, &overrides, &build)));
                 }
                 let (place, name, build) = (place.clone(), known.name.clone(), deployment.build.clone());
                 self.serving().deployed.insert(known.id.clone(), Deployed { place, name, build, overrides, endpoint });
@@ -138,11 +149,12 @@ impl Control {
         Ok(())
     }
 
-    /// What a deployment's workers are forked from. What they print goes to `tail` as well.
-    fn base(&self, python: PathBuf, tail: Arc<Tail>) -> Arc<Base> {
+    /// What an endpoint's workers are forked from.
+    fn base(&self, build: &Build<'_>, isolation: Isolation) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
-        let interpreter = Interpreter { python, package: package.clone(), routes: *routes };
-        Arc::new(Base::new(interpreter, Arc::new(move |printed| tail.add(&printed))))
+        let interpreter = Interpreter { python: build.python.to_owned(), package: package.clone(), routes: *routes };
+        let tail = build.tail.clone();
+        Arc::new(Base::new(interpreter, Arc::new(move |printed| tail.add(&printed))).isolated(isolation))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
@@ -180,14 +192,15 @@ impl Control {
         })
     }
 
-    fn wanted(&self, id: &str, endpoint: &Endpoint, overrides: &Overrides, base: &Arc<Base>) -> Wanted {
+    fn wanted(&self, id: &str, place: &Place, endpoint: &Endpoint, overrides: &Overrides, build: &Build<'_>) -> Wanted {
         let settings = Settings::of(endpoint, overrides);
+        let isolation = self.apart.isolation(place, endpoint.name.as_str(), self.builds.sources(build.digest), &settings);
         let endpoint = endpoint.with(overrides);
         Wanted {
             id: id.to_owned(),
             config: service::config(&endpoint, false, None),
             settings: resolve::pool(&settings),
-            base: base.clone(),
+            base: self.base(build, isolation),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,
@@ -250,7 +263,7 @@ impl Rollout {
 
     /// Starts the workers of all endpoints that differ from what serves, or do not serve as they should.
     fn start(&self, python: &Path, tail: &Arc<Tail>) -> Vec<Started> {
-        let mut base = None;
+        let build = Build { digest: &self.order.build, python, tail };
         let serving = self.control.serving();
         let mut started = Vec::new();
         for endpoint in served(&self.tree) {
@@ -259,8 +272,7 @@ impl Rollout {
                 serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
                     && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
             if !stays {
-                let base = base.get_or_insert_with(|| self.control.base(python.to_owned(), tail.clone()));
-                started.push(Started::new(self.control.wanted(id, endpoint, &overrides, base)));
+                started.push(Started::new(self.control.wanted(id, &self.order.place, endpoint, &overrides, &build)));
             }
         }
         started

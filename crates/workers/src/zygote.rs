@@ -109,7 +109,7 @@ impl Zygote {
                 (isolation.command(), Some(surroundings))
             }
         };
-        let mut lineage = isolation.map(|isolation| Lineage { base: 0, user: isolation.user });
+        let mut lineage = surroundings.as_ref().map(|surroundings| Lineage { base: 0, user: surroundings.user() });
         if let Some(lineage) = &lineage {
             lineage.own(&printed).map_err(Error::System)?;
         }
