@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -355,6 +356,48 @@ def test_without_uv_it_is_said_how_to_get_it(project: Path, tmp_path: Path) -> N
     assert done.returncode == 1
     assert "error: `uv` is not there" in done.stderr
     assert "try: pip install uv" in done.stderr
+
+
+def test_imports_that_nothing_brings_are_told_of(project: Path, wheels: Callable[..., None], tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False)
+    [packages] = environment.glob("lib/python3*/site-packages")
+    for name, distribution in (("here", "here"), ("yaml", "PyYAML"), ("other", "something")):
+        (packages / name).mkdir()
+        (packages / f"{distribution}-1.0.dist-info").mkdir()
+        (packages / f"{distribution}-1.0.dist-info/RECORD").write_text(f"{name}/__init__.py,,\n")
+    imports = """
+import json, os.path, here, yaml, other.deep
+import gone
+from numpy.linalg import norm
+import app
+import runpod_flash
+from cloudpickle import dumps
+try:
+    import perhaps
+except ImportError:
+    perhaps = None
+def later():
+    import at_run_time
+"""
+    (project / "app.py").write_text(imports + APP)
+
+    def unmet() -> list[tuple[str, str]]:
+        report = built(project, VIRTUAL_ENV=str(environment))
+        return [(warning["what"].split("`")[1], warning["at"]) for warning in report["warnings"]]
+
+    # Without requirements, functions run with what is installed here.
+    assert unmet() == [("cloudpickle", "app.py:7"), ("gone", "app.py:3"), ("numpy", "app.py:4")]
+    # With them, with those alone.
+    wheels("numpy", "2.0")
+    wheels("pyyaml", "1.0")
+    (project / "requirements.txt").write_text(f"{LOCAL}numpy\nPyYAML\n")
+    assert unmet() == [("gone", "app.py:3"), ("here", "app.py:2"), ("other", "app.py:2")]
+    told = built(project, VIRTUAL_ENV=str(environment))["warnings"][-1]
+    assert told["why"] == "`something` brings it here; functions with requirements run with those alone, and it is none of them"
+    # Where modules may be anywhere, nothing is guessed.
+    (packages / "more.pth").write_text("/somewhere\n")
+    assert unmet() == []
 
 
 def test_an_artifact_unpacks_with_the_tools_of_others(project: Path) -> None:

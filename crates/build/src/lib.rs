@@ -4,6 +4,7 @@
 //! gives the same bytes, wherever and whenever it is built, so the SHA-256 of the file names it.
 //! Nothing here knows HTTP, servers or settings: what an endpoint is set to beside its code is no part of a build.
 
+mod foreign;
 mod layout;
 mod limits;
 mod links;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flash_manifest::{Diagnostic, Endpoint, Location, Manifest, PythonVersion};
 use flash_scan::Survey;
 
+use crate::foreign;
 use crate::lock::{self, For};
 use crate::pack::{Failure, pack};
 use crate::requirements;
@@ -42,6 +43,7 @@ pub fn build(request: &Request<'_>) -> Result<Artifact, Vec<Diagnostic>> {
     let mut warnings = survey.project.warnings;
     warnings.extend(survey.reached.warnings);
     warnings.extend(tree.warnings);
+    warnings.extend(foreign::unmet(&survey.reached.elsewhere, lock.as_ref(), manifest.python_version, request.python));
     if lock.is_some() {
         warnings.extend(lock::left_behind(&required));
     }
