@@ -51,13 +51,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let start = Instant::now();
     let artifact = build(&arguments.path, &arguments.options, arguments.output.as_deref())?;
     let took = start.elapsed();
-    for warning in &artifact.warnings {
-        warn(&Trouble::from(warning.clone()));
-    }
     if arguments.json { print_json(&Report::new(&artifact, took)) } else { print(&summary(&artifact, took)) }
 }
 
-/// Builds what is at `path`.
+/// Builds what is at `path`, and tells what will surprise.
 pub fn build(path: &Path, options: &Options, output: Option<&Path>) -> Result<Artifact, Failure> {
     let flash_app = std::env::var("FLASH_APP").ok();
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -75,7 +72,11 @@ pub fn build(path: &Path, options: &Options, output: Option<&Path>) -> Result<Ar
         ..Request::new(path)
     };
     let told = |problems: Vec<Diagnostic>| Failure::all(Fault::Request, problems.into_iter().map(Trouble::from).collect());
-    flash_build::build(&request).map_err(told)
+    let artifact = flash_build::build(&request).map_err(told)?;
+    for warning in &artifact.warnings {
+        warn(&Trouble::from(warning.clone()));
+    }
+    Ok(artifact)
 }
 
 fn summary(artifact: &Artifact, took: Duration) -> String {
