@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from flash_process import PATIENCE, ROOT, Result, environment_of, find_flash
@@ -398,6 +399,54 @@ def later():
     # Where modules may be anywhere, nothing is guessed.
     (packages / "more.pth").write_text("/somewhere\n")
     assert unmet() == []
+
+
+EVERYTHING = """
+from runpod_flash import CpuServerlessEndpoint, GpuGroup, LoadBalancerSlsResource, remote
+
+api = LoadBalancerSlsResource(
+    name="api", imageName="some/image:1", env={"MODE": "fast"}, workersMin=1, workersMax=3, idleTimeout=60, executionTimeoutMs=5000,
+    scalerValue=8, gpus=[GpuGroup.ANY], gpuCount=1, python_version="3.12", cancel_on_disconnect=True,
+)
+jobs = CpuServerlessEndpoint(name="jobs", imageName="some/image:1")
+
+@remote(api, method="GET", path="/a/{b:path}", system_dependencies=["ffmpeg"])
+async def hello(b): ...
+
+@remote(jobs)
+class Job: ...
+"""
+
+
+def test_manifests_are_as_the_schema_says(project: Path) -> None:
+    schema = json.loads((ROOT / "docs/flash_manifest.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    is_valid = jsonschema.Draft202012Validator(schema).is_valid
+    (project / "app.py").write_text(EVERYTHING)
+    manifest = json.loads(unpacked(Path(built(project)["artifact"]))["flash_manifest.json"])
+    jsonschema.validate(manifest, schema)
+    api = next(endpoint for endpoint in manifest["endpoints"] if endpoint["name"] == "api")
+    for field in ("image", "env", "workers", "idle_timeout_s", "timeout_ms", "scaler_value", "gpus", "gpu_count", "python"):
+        assert field in api, field
+    for pointer, value in (
+        (("version",), 2),
+        (("app",), "a b"),
+        (("more",), 1),
+        (("endpoints",), []),
+        (("endpoints", 0, "class"), "Endpoint"),
+        (("endpoints", 0, "workers"), [1]),
+        (("endpoints", 0, "functions", 0, "file"), "/etc/x.py"),
+        (("endpoints", 0, "functions", 0, "file"), "a/../x.py"),
+        (("endpoints", 0, "functions", 0, "method"), "PTACH"),
+        (("endpoints", 0, "functions", 0, "more"), 1),
+    ):
+        wrong = json.loads(json.dumps(manifest))
+        *way, last = pointer
+        place = wrong
+        for key in way:
+            place = place[key]
+        place[last] = value
+        assert not is_valid(wrong), (pointer, value)
 
 
 def test_an_artifact_unpacks_with_the_tools_of_others(project: Path) -> None:
