@@ -91,6 +91,10 @@ impl Control {
     pub fn reconcile(&self) -> flash_store::Result<()> {
         let ended = problem("the server ended while it was rolled out", "it was killed, or the machine was");
         self.store.fail_rolling(&ended, &event("failed: the server ended meanwhile"))?;
+        let known = self.store.builds()?.into_iter().map(|build| build.digest).collect();
+        if let Err(error) = self.builds.clean(&known) {
+            tracing::warn!(%error, "what a server that was killed has left could not be removed");
+        }
         let endpoints = self.store.endpoints()?;
         for deployment in self.store.current()? {
             let place = Place { app: deployment.app, environment: deployment.environment };
