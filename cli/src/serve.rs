@@ -23,7 +23,7 @@ use crate::signals::Signals;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The port; 0 takes one that is free
-    #[arg(long, default_value_t = 8000)]
+    #[arg(long, env = "FLASH_PORT", default_value_t = 8000)]
     port: u16,
     /// The address to listen on; on any other than loopback's, endpoints take an API key unless they are public
     #[arg(long, default_value = "127.0.0.1", value_parser = address)]

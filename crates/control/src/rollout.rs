@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use flash_environments::Cancel;
 use flash_gateway::Access;
-use flash_manifest::{Endpoint, Kind, Overrides, Settings};
+use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
 use flash_workers::{Base, Interpreter, Status};
 
@@ -55,6 +55,9 @@ impl Control {
         let changing = self.change(&order.place)?;
         let tree = self.tree(&order.build).await?;
         self.check(&tree, &order.settings)?;
+        if let Some(lacking) = self.lacking(&tree, &order.settings).await?.into_iter().next() {
+            return Err(lacking);
+        }
         let new = NewDeployment {
             app: order.place.app.clone(),
             environment: order.place.environment.clone(),
@@ -70,6 +73,17 @@ impl Control {
         while rollouts.try_join_next().is_some() {} // those that are done
         rollouts.spawn(rollout.run(changing));
         Ok(id)
+    }
+
+    /// What this machine lacks of what the endpoints are set to have.
+    pub(crate) async fn lacking(self: &Arc<Self>, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<Vec<Refusal>, Refusal> {
+        let machine = self.work(|_| Ok(crate::machine())).await?;
+        let lacks = |endpoint: &Endpoint| {
+            let overrides = settings.get(endpoint.name.as_str()).cloned().unwrap_or_default();
+            machine.lacks(endpoint.name.as_str(), &Settings::of(endpoint, &overrides))
+        };
+        let refused = |(_, Diagnostic { what, why, remedy, .. })| Refusal::BadSettings { what, why, remedy };
+        Ok(served(tree).flat_map(lacks).map(refused).collect())
     }
 
     /// What a build declares, which must be there.
@@ -172,7 +186,7 @@ impl Control {
 
     fn wanted(&self, id: &str, endpoint: &Endpoint, overrides: &Overrides, base: &Arc<Base>) -> Wanted {
         let settings = Settings::of(endpoint, overrides);
-        let endpoint = Endpoint { env: settings.env.clone(), ..endpoint.clone() };
+        let endpoint = endpoint.with(overrides);
         Wanted {
             id: id.to_owned(),
             config: service::config(&endpoint, false, None),
