@@ -31,12 +31,14 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    options: build::Options,
+    #[command(flatten)]
     connection: Connection,
 }
 
 /// Builds, uploads, and waits until the new build serves.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let artifact = build::build(&arguments.path, &[], None, None)?;
+    let artifact = build::build(&arguments.path, &arguments.options, None)?;
     let client = background::client(&arguments.connection)?;
     client.server()?;
     let app = artifact.manifest.app.as_str();

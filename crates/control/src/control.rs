@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::apart::Apart;
 use crate::builds::{Builds, Incoming};
 use crate::keyring::Keyring;
+use crate::logs::Logs;
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::{clock, secret};
@@ -52,6 +53,8 @@ pub struct Parts {
     pub builds: Builds,
     /// What keeps workers apart.
     pub apart: Apart,
+    /// What endpoints print.
+    pub logs: Logs,
 }
 
 /// The server's state.
@@ -62,6 +65,7 @@ pub struct Control {
     pub(crate) environments: Environments,
     pub(crate) builds: Builds,
     pub(crate) apart: Apart,
+    pub(crate) logs: Logs,
     pub(crate) about: About,
     serving: Mutex<Serving>,
     /// Environments that are being changed, and by which deployment.
@@ -111,8 +115,12 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds, apart } = parts;
-        let service = Service::new(gateway, Arc::new(|id, error| tracing::warn!(endpoint = id, %error, "no worker can be started")));
+        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs } = parts;
+        let failing = logs.clone();
+        let service = Service::new(
+            gateway,
+            Arc::new(move |id, error| failing.note(id, &format!("no worker can be started: {error}: {}", error.why()))),
+        );
         Arc::new(Self {
             store,
             keyring,
@@ -120,6 +128,7 @@ impl Control {
             environments,
             builds,
             apart,
+            logs,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),
