@@ -163,6 +163,11 @@ impl Trial {
         }
     }
 
+    /// What was printed so far.
+    pub fn printed(&self) -> String {
+        self.printed.lock().unwrap().clone()
+    }
+
     /// Ends the workers; the server's home is left.
     pub async fn end(self) -> TempDir {
         self.pool.close(Duration::ZERO).await;

@@ -60,7 +60,8 @@ impl Apart {
 
     /// What holds for an endpoint.
     pub(crate) fn isolation(&self, place: &Place, name: &str, sources: PathBuf, settings: &Settings) -> Isolation {
-        let limits = ResourceLimits { processors: settings.cpu, ..ResourceLimits::of(settings.workers.most() as usize) };
+        let memory = settings.memory_mib.map(|mebibytes| u64::from(mebibytes) << 20);
+        let limits = ResourceLimits { processors: settings.cpu, memory, ..ResourceLimits::of(settings.workers.most() as usize) };
         Isolation {
             launcher: self.launcher.clone(),
             level: self.level,

@@ -7,6 +7,7 @@
 mod confine;
 mod level;
 mod lineage;
+mod memory;
 mod order;
 mod readable;
 mod surroundings;
@@ -65,6 +66,8 @@ pub struct ResourceLimits {
     pub processes: u64,
     /// Processors that a worker may keep busy.
     pub processors: Option<u32>,
+    /// Memory that a worker may use, with the processes that it has started, in bytes.
+    pub memory: Option<u64>,
 }
 
 impl ResourceLimits {
@@ -72,7 +75,7 @@ impl ResourceLimits {
     pub fn of(workers: usize) -> Self {
         // 40 threads for functions, as many again for libraries on each processor of a large machine, and some processes.
         const EACH: u64 = 512;
-        Self { open_files: 65_536, processes: EACH * (workers as u64 + 1), processors: None }
+        Self { open_files: 65_536, processes: EACH * (workers as u64 + 1), processors: None, memory: None }
     }
 }
 
