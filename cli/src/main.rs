@@ -3,12 +3,14 @@
 //! It puts the parts together: scans a project, starts its workers, opens the gateway. It decides nothing by itself.
 
 mod apps;
+mod background;
 mod build;
 mod call;
 mod client;
 mod completions;
 mod config;
 mod connection;
+mod deploy;
 mod environments;
 mod interpreter;
 mod keys;
@@ -16,6 +18,7 @@ mod lines;
 mod log;
 mod logs;
 mod output;
+mod packages;
 mod project;
 mod prompt;
 mod report;
@@ -48,6 +51,8 @@ enum Command {
     Run(run::Arguments),
     /// Serve deployed endpoints, and the API that deploys them
     Serve(serve::Arguments),
+    /// Build a project, and have a server serve it
+    Deploy(deploy::Arguments),
     /// Show how deployed endpoints do
     Status(status::Arguments),
     /// Show what endpoints printed, and the requests that they answered
@@ -91,6 +96,7 @@ fn main() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),
+        Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Call(arguments) => call::run(&arguments),

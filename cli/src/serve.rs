@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flash_control::{About, Builds, Control, Home, HomeError, Keyring, Parts, Running, api_service, now, scope};
+use flash_environments::Environments;
 use flash_gateway::{Gateway, Settings};
 use flash_store::{Sqlite, Store};
 use flash_workers::{Base, Interpreter, Orphans};
@@ -22,7 +23,7 @@ use crate::signals::Signals;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The port; 0 takes one that is free
-    #[arg(long, default_value_t = 8000)]
+    #[arg(long, env = "FLASH_PORT", default_value_t = 8000)]
     port: u16,
     /// The address to listen on; on any other than loopback's, endpoints take an API key unless they are public
     #[arg(long, default_value = "127.0.0.1", value_parser = address)]
@@ -90,7 +91,14 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         () = signals.next() => return Ok(()),
     };
     let about = About { version: env!("CARGO_PKG_VERSION").into(), addresses: vec![url.clone()], python: python.clone(), started: now() };
-    let parts = Parts { store, keyring, gateway: gateway.clone(), interpreter: workers_of(&choice), builds: Builds::new(home.builds()) };
+    let parts = Parts {
+        store,
+        keyring,
+        gateway: gateway.clone(),
+        interpreter: workers_of(&choice),
+        environments: Environments::new(home.path(), std::env::vars_os()),
+        builds: Builds::new(home.builds()),
+    };
     let control = Control::new(parts, about);
     // Before anybody is accepted: what was deployed is there from the first request on.
     control.reconcile().map_err(|error| store_failure(&error))?;

@@ -5,14 +5,16 @@
 //! both go at the next start.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use flash_build::{Limits, Refused};
-use flash_manifest::{Diagnostic, Endpoint, MANIFEST_FILE, Manifest};
+use flash_manifest::{Diagnostic, Endpoint, MANIFEST_FILE, Manifest, PythonVersion};
 use sha2::{Digest as _, Sha256};
 
 use crate::refusal::Refusal;
@@ -20,6 +22,7 @@ use crate::secret;
 
 const ARTIFACT: &str = "artifact.tar.gz";
 const TREE: &str = "tree";
+const INTERPRETER: &str = "interpreter";
 /// What an upload is called until it is a build.
 const INCOMING: &str = ".incoming-";
 
@@ -33,10 +36,12 @@ pub struct Builds {
 pub struct Tree {
     /// What it declares, with the paths that its files have here.
     pub endpoints: Vec<Endpoint>,
-    /// The app that it was built as.
-    pub app: String,
+    /// The Python that its requirements were locked for.
+    pub python: Option<PythonVersion>,
     /// The text of its lock, where it has requirements.
     pub lock: Option<String>,
+    /// The interpreter of the environment that was made for these, the last time.
+    pub interpreter: Option<PathBuf>,
 }
 
 impl Builds {
@@ -71,7 +76,14 @@ impl Builds {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(unreadable(digest, &error)),
         };
-        Ok(Tree { endpoints: manifest.endpoints_in(&tree.join("src")), app: manifest.app.to_string(), lock })
+        let interpreter = fs::read(self.folder.join(digest).join(INTERPRETER)).ok();
+        let interpreter = interpreter.map(|path| PathBuf::from(OsString::from_vec(path))).filter(|path| path.exists());
+        Ok(Tree { endpoints: manifest.endpoints_in(&tree.join("src")), python: manifest.python_version, lock, interpreter })
+    }
+
+    /// Notes the interpreter of the environment that was made for a build.
+    pub fn note_interpreter(&self, digest: &str, interpreter: &Path) -> io::Result<()> {
+        fs::write(self.folder.join(digest).join(INTERPRETER), interpreter.as_os_str().as_bytes())
     }
 
     /// Begins an upload.

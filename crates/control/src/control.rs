@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use flash_environments::Environments;
 use flash_gateway::Gateway;
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
@@ -44,6 +45,8 @@ pub struct Parts {
     pub gateway: Arc<Gateway>,
     /// What runs functions that ask for nothing else.
     pub interpreter: Interpreter,
+    /// Where functions' requirements are installed.
+    pub environments: Environments,
     /// The folder of builds.
     pub builds: Builds,
 }
@@ -53,6 +56,7 @@ pub struct Control {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) interpreter: Interpreter,
+    pub(crate) environments: Environments,
     pub(crate) builds: Builds,
     pub(crate) about: About,
     serving: Mutex<Serving>,
@@ -103,12 +107,13 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, builds } = parts;
+        let Parts { store, keyring, gateway, interpreter, environments, builds } = parts;
         let service = Service::new(gateway, Arc::new(|id, error| tracing::warn!(endpoint = id, %error, "no worker can be started")));
         Arc::new(Self {
             store,
             keyring,
             interpreter,
+            environments,
             builds,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),

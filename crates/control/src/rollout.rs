@@ -8,16 +8,18 @@
 //! Until the store says `current`, a server that is killed comes back with the old deployment, and from then on with the new one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use flash_environments::Cancel;
 use flash_gateway::Access;
 use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
 use flash_workers::{Base, Interpreter, Status};
 
 use crate::builds::Tree;
-use crate::control::{Changing, Control, Deployed, Place};
+use crate::control::{Changing, Control, Deployed, Place, blocking};
 use crate::refusal::Refusal;
 use crate::service::{self, Started, Wanted, give_up};
 use crate::tail::Tail;
@@ -52,7 +54,7 @@ impl Control {
     pub(crate) async fn deploy(self: &Arc<Self>, order: Order) -> Result<u64, Refusal> {
         let changing = self.change(&order.place)?;
         let tree = self.tree(&order.build).await?;
-        check(&tree, &order.settings)?;
+        self.check(&tree, &order.settings)?;
         if let Some(lacking) = self.lacking(&tree, &order.settings).await?.into_iter().next() {
             return Err(lacking);
         }
@@ -66,7 +68,7 @@ impl Control {
         };
         let (id, endpoints) = changing.begin(new).await?;
         let ids = endpoints.into_iter().map(|endpoint| (endpoint.name, endpoint.id)).collect();
-        let rollout = Rollout { control: self.clone(), id, order, tree, ids };
+        let rollout = Arc::new(Rollout { control: self.clone(), id, order, tree, ids });
         let mut rollouts = self.rollouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         while rollouts.try_join_next().is_some() {} // those that are done
         rollouts.spawn(rollout.run(changing));
@@ -111,7 +113,13 @@ impl Control {
             if let Err(why) = &tree {
                 tracing::error!(app = place.app, environment = place.environment, why, "a deployment cannot be served");
             }
-            let base = self.base(Arc::default());
+            // Made anew where it is gone.
+            let interpreter = tree.as_ref().map_err(Clone::clone).and_then(|tree| {
+                let made = self.interpreter_of(&deployment.build, tree, &|_| {}, &Cancel::default());
+                made.map_err(|error| format!("{error}: {}", error.why()))
+            });
+            let tree = interpreter.as_ref().map_err(Clone::clone).and_then(|_| tree);
+            let base = self.base(interpreter.unwrap_or_default(), Arc::default());
             let mut started = Vec::new();
             for known in endpoints.iter().filter(|endpoint| endpoint.deployment == Some(deployment.id)) {
                 let overrides = settings.get(&known.name).cloned().unwrap_or_default();
@@ -131,30 +139,66 @@ impl Control {
     }
 
     /// What a deployment's workers are forked from. What they print goes to `tail` as well.
-    fn base(&self, tail: Arc<Tail>) -> Arc<Base> {
-        let Interpreter { python, package, routes } = &self.interpreter;
-        let interpreter = Interpreter { python: python.clone(), package: package.clone(), routes: *routes };
+    fn base(&self, python: PathBuf, tail: Arc<Tail>) -> Arc<Base> {
+        let Interpreter { package, routes, .. } = &self.interpreter;
+        let interpreter = Interpreter { python, package: package.clone(), routes: *routes };
         Arc::new(Base::new(interpreter, Arc::new(move |printed| tail.add(&printed))))
+    }
+
+    /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
+    /// need be. Blocks.
+    fn interpreter_of(
+        &self,
+        build: &str,
+        tree: &Tree,
+        progress: &dyn Fn(&str),
+        cancel: &Cancel,
+    ) -> Result<PathBuf, flash_environments::Error> {
+        let Some(lock) = &tree.lock else { return Ok(self.interpreter.python.clone()) };
+        if let Some(known) = &tree.interpreter {
+            return Ok(known.clone());
+        }
+        let made = self.environments.get(lock, &self.interpreter.python, progress, cancel)?.python;
+        if let Err(error) = self.builds.note_interpreter(build, &made) {
+            tracing::debug!(%error, "the next start will look for the environment again");
+        }
+        Ok(made)
+    }
+
+    /// Whether a build can be deployed here with these settings.
+    pub(crate) fn check(&self, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<(), Refusal> {
+        check(tree, settings)?;
+        let Some(wanted) = &tree.python else { return Ok(()) };
+        let (wanted, ours) = (wanted.to_string(), &self.about.python);
+        if *ours == wanted || ours.starts_with(&format!("{wanted}.")) {
+            return Ok(());
+        }
+        Err(Refusal::BadArtifact {
+            what: format!("the build is for Python {wanted}, and the server runs {ours}"),
+            why: "its requirements were locked for that version: others may be other packages, or none".into(),
+            remedy: format!("flash build --python-version {}", ours.rsplit_once('.').map_or(&**ours, |(minor, _)| minor)),
+        })
     }
 
     fn wanted(&self, id: &str, endpoint: &Endpoint, overrides: &Overrides, base: &Arc<Base>) -> Wanted {
         let settings = Settings::of(endpoint, overrides);
+        let endpoint = Endpoint { env: settings.env.clone(), ..endpoint.clone() };
         Wanted {
             id: id.to_owned(),
-            config: service::config(&endpoint.with(overrides), false, None),
+            config: service::config(&endpoint, false, None),
             settings: resolve::pool(&settings),
             base: base.clone(),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,
-            endpoint: endpoint.clone(),
+            endpoint,
         }
     }
 }
 
 impl Rollout {
     /// `_changing` is given back when all is done.
-    async fn run(self, _changing: Changing) {
+    async fn run(self: Arc<Self>, _changing: Changing) {
         let id = self.id;
         let Err(Failed { problem, output }) = self.roll().await else {
             if let Err(refusal) = self.control.work(Control::collect_builds).await {
@@ -169,10 +213,11 @@ impl Rollout {
         }
     }
 
-    async fn roll(&self) -> Result<(), Failed> {
+    async fn roll(self: &Arc<Self>) -> Result<(), Failed> {
         let tail = Arc::new(Tail::default());
         let names: Vec<String> = self.ids.keys().cloned().collect();
-        let started = self.start(&tail);
+        let python = self.interpreter().await?;
+        let started = self.start(&python, &tail);
         self.note(&match started.len() {
             0 => "no endpoint differs from what serves".to_owned(),
             _ => format!("starting {}", list(started.iter().map(|started| started.wanted().endpoint.name.as_str()))),
@@ -204,7 +249,7 @@ impl Rollout {
     }
 
     /// Starts the workers of all endpoints that differ from what serves, or do not serve as they should.
-    fn start(&self, tail: &Arc<Tail>) -> Vec<Started> {
+    fn start(&self, python: &Path, tail: &Arc<Tail>) -> Vec<Started> {
         let mut base = None;
         let serving = self.control.serving();
         let mut started = Vec::new();
@@ -214,7 +259,7 @@ impl Rollout {
                 serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
                     && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
             if !stays {
-                let base = base.get_or_insert_with(|| self.control.base(tail.clone()));
+                let base = base.get_or_insert_with(|| self.control.base(python.to_owned(), tail.clone()));
                 started.push(Started::new(self.control.wanted(id, endpoint, &overrides, base)));
             }
         }
@@ -246,6 +291,33 @@ impl Rollout {
     fn identity(&self, endpoint: &Endpoint) -> (&str, Overrides) {
         let name = endpoint.name.as_str();
         (&self.ids[name], self.order.settings.get(name).cloned().unwrap_or_default())
+    }
+
+    /// The interpreter for the build, with its requirements; what is done for it is told.
+    async fn interpreter(self: &Arc<Self>) -> Result<PathBuf, Failed> {
+        let (rollout, cancel) = (self.clone(), Cancel::default());
+        let given_up = cancel.clone();
+        let made = blocking(move || {
+            let told = |text: &str| {
+                if let Err(error) = rollout.control.store.note(rollout.id, &event(text)) {
+                    tracing::warn!(%error, "a step of a deployment could not be noted");
+                }
+                rollout.control.progress.send_replace(());
+            };
+            rollout.control.interpreter_of(&rollout.order.build, &rollout.tree, &told, &cancel)
+        });
+        let mut made = std::pin::pin!(made);
+        let done = tokio::select! {
+            done = &mut made => done,
+            () = self.control.stopped() => {
+                given_up.cancel();
+                made.await
+            }
+        };
+        done.map_err(|error| {
+            let (what, why, remedy) = (error.to_string(), error.why(), error.remedy());
+            Failed::from(Refusal::NotReady { what, why, remedy })
+        })
     }
 
     async fn note(&self, text: &str) -> Result<(), Failed> {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flash_api::{Change, Changes, EndpointState, Function, WorkerCounts};
+use flash_api::{Change, Changes, EndpointState, Function, Parameter, Plan, WorkerCounts};
 use flash_manifest::{Endpoint, SettingKey, Settings};
-use flash_workers::Status;
+use flash_workers::{Ready, Status};
 
 use crate::control::{Control, Deployed, Serving};
 use crate::refusal::Refusal;
-use crate::rollout::{Order, check, served};
+use crate::rollout::{Order, served};
 
 impl Control {
     /// All endpoints, by id.
@@ -31,6 +31,7 @@ impl Control {
             },
         };
         let workers = settings.as_ref().map(|settings| settings.workers).unwrap_or_default();
+        let ready = serving.service.find(id).and_then(|started| started.pool().last_ready());
         flash_api::Endpoint {
             id: id.to_owned(),
             name: deployed.name.clone(),
@@ -43,7 +44,7 @@ impl Control {
             workers: WorkerCounts { min: workers.least(), max: workers.most(), ..WorkerCounts::default() },
             timeout_ms: settings.as_ref().map_or(0, |settings| settings.timeout.as_millis() as u64),
             public: settings.as_ref().is_some_and(|settings| settings.public),
-            functions: deployed.endpoint.iter().flat_map(functions).collect(),
+            functions: deployed.endpoint.iter().flat_map(|endpoint| functions(endpoint, ready.as_deref())).collect(),
             remarks: settings.iter().filter_map(remark).collect(),
         }
     }
@@ -51,7 +52,7 @@ impl Control {
     /// What a deployment would change.
     pub(crate) async fn changes(self: &Arc<Self>, order: &Order) -> Result<Changes, Refusal> {
         let tree = self.tree(&order.build).await?;
-        check(&tree, &order.settings)?;
+        self.check(&tree, &order.settings)?;
         let problems = self.lacking(&tree, &order.settings).await?.iter().map(|refusal| refusal.problem(None)).collect();
         let serving = self.serving();
         let ours: BTreeMap<&str, &Deployed> = serving
@@ -93,14 +94,27 @@ impl Control {
     }
 }
 
-fn functions(endpoint: &Endpoint) -> impl Iterator<Item = Function> {
-    endpoint.functions.iter().map(|function| Function {
+/// `ready` is what a worker says of them, in their order.
+fn functions(endpoint: &Endpoint, ready: Option<&Ready>) -> Vec<Function> {
+    let shown = |(place, function): (usize, &flash_manifest::Function)| Function {
         name: function.qualname.clone(),
         module: function.module.name.clone(),
         method: function.route.as_ref().map(|route| route.method.to_string()),
         path: function.route.as_ref().map(|route| route.path.to_string()),
-        plan: None,
-    })
+        plan: ready.and_then(|ready| ready.routes.get(place)).map(|route| plan(&route.plan)),
+    };
+    endpoint.functions.iter().enumerate().map(shown).collect()
+}
+
+fn plan(plan: &flash_workers::Plan) -> Plan {
+    let parameter = |parameter: &flash_workers::Parameter| Parameter {
+        name: parameter.name.clone(),
+        place: parameter.place.clone(),
+        key: parameter.key.clone(),
+        required: parameter.required,
+        many: parameter.many,
+    };
+    Plan { body: plan.body.map(|body| body.as_str().to_owned()), parameters: plan.parameters.iter().map(parameter).collect() }
 }
 
 /// What is recorded, and has no effect here.

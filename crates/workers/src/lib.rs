@@ -30,5 +30,5 @@ pub use open_files::raise_open_files;
 pub use orphans::Orphans;
 pub use pool::{Call, Event, Events, Outcome, Pool, Request, Settings, Status};
 pub use process::watched;
-pub use ready::{Body, Plan, Ready, Route};
+pub use ready::{Body, Parameter, Plan, Ready, Route};
 pub use zygote::Hello;
