@@ -80,10 +80,18 @@ enum Command {
     /// The server behind a script's live calls; the script starts it, and it ends with the script.
     #[command(hide = true)]
     Session(session::Arguments),
+    /// The first process of a deployed endpoint: it is told at standard input what keeps it apart, and becomes the interpreter.
+    #[command(hide = true)]
+    Confine,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::Confine) {
+        // Before anything that is the server's: threads, a log, limits.
+        flash_workers::confine();
+        return ExitCode::from(70);
+    }
     tracing_subscriber::fmt()
         .with_writer(|| lines::Errors)
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("FLASH_LOG").unwrap_or_else(|_| "warn".into()))
@@ -108,6 +116,7 @@ fn main() -> ExitCode {
         Command::Key(arguments) => keys::run(arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Confine => Ok(()),
     };
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -183,7 +183,7 @@ impl Control {
 
     fn wanted(&self, id: &str, endpoint: &Endpoint, overrides: &Overrides, base: &Arc<Base>) -> Wanted {
         let settings = Settings::of(endpoint, overrides);
-        let endpoint = Endpoint { env: settings.env.clone(), ..endpoint.clone() };
+        let endpoint = endpoint.with(overrides);
         Wanted {
             id: id.to_owned(),
             config: service::config(&endpoint, false, None),
