@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use flash_build::{Artifact, Limits, Request};
+use flash_build::{Artifact, Request};
 use flash_manifest::{Diagnostic, PythonVersion};
+use serde::Serialize;
 
-use crate::output::print;
+use crate::interpreter;
+use crate::lines::to_errors;
+use crate::output::{count, print, print_json};
 use crate::report::{Failure, Fault, Trouble, warn};
 
 /// What the user asked for.
@@ -15,35 +18,61 @@ pub struct Arguments {
     /// A Python file, or a project's directory
     #[arg(default_value = ".")]
     path: PathBuf,
+    #[command(flatten)]
+    options: Options,
+    /// Where the artifact goes; without it .flash/artifact.tar.gz in the project's root
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print what was built as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How to build.
+#[derive(clap::Args)]
+pub struct Options {
     /// Leave out what matches, as in .gitignore; may be given several times, or with commas between
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     exclude: Vec<String>,
     /// The Python that requirements are locked for, such as 3.12; without it that of the interpreter that `flash run` would use
     #[arg(long, value_name = "VERSION", value_parser = version)]
     python_version: Option<PythonVersion>,
-    /// Where the artifact goes; without it .flash/artifact.tar.gz in the project's root
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Lock requirements anew, to the newest versions that fit
+    #[arg(long)]
+    upgrade: bool,
 }
 
 fn version(text: &str) -> Result<PythonVersion, String> {
-    text.parse().map_err(|problem: Diagnostic| format!("{}: {}", problem.why, problem.remedy))
+    text.parse().map_err(|problem: Diagnostic| problem.what)
 }
 
 /// Builds, and says what was built.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let start = Instant::now();
-    let Arguments { path, exclude, python_version, output } = arguments;
-    let artifact = build(path, exclude, *python_version, output.as_deref())?;
-    print(&summary(&artifact, start.elapsed()))
+    let artifact = build(&arguments.path, &arguments.options, arguments.output.as_deref())?;
+    let took = start.elapsed();
+    if arguments.json { print_json(&Report::new(&artifact, took)) } else { print(&summary(&artifact, took)) }
 }
 
-/// Builds, and tells what will surprise.
-pub fn build(target: &Path, exclude: &[String], python_version: Option<PythonVersion>, output: Option<&Path>) -> Result<Artifact, Failure> {
+/// Builds what is at `path`, and tells what will surprise.
+pub fn build(path: &Path, options: &Options, output: Option<&Path>) -> Result<Artifact, Failure> {
     let flash_app = std::env::var("FLASH_APP").ok();
-    let request = Request { target, flash_app: flash_app.as_deref(), exclude, python_version, output, limits: Limits::default() };
-    let artifact =
-        flash_build::build(&request).map_err(|problems| Failure::all(Fault::Request, problems.into_iter().map(Trouble::from).collect()))?;
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let directory = if absolute.is_dir() { absolute.as_path() } else { absolute.parent().unwrap_or(&absolute) };
+    let flash = std::env::current_exe().ok();
+    let choice = interpreter::choose(None, std::env::var_os("VIRTUAL_ENV"), directory, flash.as_deref());
+    let request = Request {
+        flash_app: flash_app.as_deref(),
+        exclude: &options.exclude,
+        python_version: options.python_version,
+        python: Some(&choice.python),
+        upgrade: options.upgrade,
+        progress: &|text| to_errors(&format!("{text}\n")),
+        output,
+        ..Request::new(path)
+    };
+    let told = |problems: Vec<Diagnostic>| Failure::all(Fault::Request, problems.into_iter().map(Trouble::from).collect());
+    let artifact = flash_build::build(&request).map_err(told)?;
     for warning in &artifact.warnings {
         warn(&Trouble::from(warning.clone()));
     }
@@ -53,16 +82,16 @@ pub fn build(target: &Path, exclude: &[String], python_version: Option<PythonVer
 fn summary(artifact: &Artifact, took: Duration) -> String {
     let endpoints = &artifact.manifest.endpoints;
     let routes = endpoints.iter().flat_map(|endpoint| &endpoint.functions).filter(|function| function.route.is_some()).count();
-    let parts = [
-        counted(endpoints.len(), "endpoint", "endpoints"),
-        counted(routes, "route", "routes"),
-        counted(artifact.files.len(), "file", "files"),
-        counted(0, "dependency", "dependencies"),
-    ];
+    let dependencies = match artifact.lock.as_ref().map_or(0, |lock| lock.packages.len()) {
+        1 => "1 dependency".into(),
+        number => format!("{number} dependencies"),
+    };
     format!(
-        "Built {} {} in {} ms\n  artifact  {}  {}  sha256 {}\n",
+        "Built {} {}, {}, {}, {dependencies} in {} ms\n  artifact  {}  {}  sha256 {}\n",
         artifact.manifest.app,
-        parts.join(", "),
+        count(endpoints.len(), "endpoint"),
+        count(routes, "route"),
+        count(artifact.files.len(), "file"),
         took.as_millis(),
         shown(&artifact.path).display(),
         flash_build::size(artifact.bytes),
@@ -70,12 +99,68 @@ fn summary(artifact: &Artifact, took: Duration) -> String {
     )
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
 /// A path as one would type it here.
 fn shown(path: &Path) -> &Path {
     let here = std::env::current_dir().ok();
     here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    app: &'a str,
+    artifact: &'a Path,
+    digest: &'a str,
+    bytes: u64,
+    python_version: Option<String>,
+    endpoints: Vec<Built<'a>>,
+    files: &'a [String],
+    dependencies: &'a [String],
+    warnings: Vec<Warned<'a>>,
+    milliseconds: u128,
+}
+
+#[derive(Serialize)]
+struct Built<'a> {
+    name: &'a str,
+    class: &'a str,
+    functions: Vec<&'a str>,
+    routes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Warned<'a> {
+    what: &'a str,
+    why: &'a str,
+    remedy: &'a str,
+    at: Option<String>,
+}
+
+impl<'a> Report<'a> {
+    fn new(artifact: &'a Artifact, took: Duration) -> Self {
+        let endpoints = artifact.manifest.endpoints.iter().map(|endpoint| Built {
+            name: endpoint.name.as_str(),
+            class: endpoint.class.as_str(),
+            functions: endpoint.functions.iter().map(|function| &*function.qualname).collect(),
+            routes: endpoint.functions.iter().filter_map(|function| function.route.as_ref()).map(ToString::to_string).collect(),
+        });
+        let warnings = artifact.warnings.iter().map(|warning| Warned {
+            what: &warning.what,
+            why: &warning.why,
+            remedy: &warning.remedy,
+            at: warning.location.as_ref().map(ToString::to_string),
+        });
+        Self {
+            app: artifact.manifest.app.as_str(),
+            artifact: &artifact.path,
+            digest: &artifact.digest,
+            bytes: artifact.bytes,
+            python_version: artifact.manifest.python_version.map(|version| version.to_string()),
+            endpoints: endpoints.collect(),
+            files: &artifact.files,
+            dependencies: artifact.lock.as_ref().map_or(&[], |lock| &lock.packages),
+            warnings: warnings.collect(),
+            milliseconds: took.as_millis(),
+        }
+    }
 }

@@ -4,15 +4,19 @@
 //! gives the same bytes, wherever and whenever it is built, so the SHA-256 of the file names it.
 //! Nothing here knows HTTP, servers or settings: what an endpoint is set to beside its code is no part of a build.
 
+mod foreign;
 mod layout;
 mod limits;
 mod links;
+mod lock;
 mod pack;
 mod project;
+mod requirements;
 mod rules;
 mod secrets;
 mod tree;
 mod unpack;
+mod uv;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -20,11 +24,11 @@ use std::path::{Path, PathBuf};
 use flash_manifest::{Diagnostic, Manifest, PythonVersion};
 
 pub use crate::limits::{Limits, size};
+pub use crate::lock::Lock;
 pub use crate::project::{DIRECTORY, build};
 pub use crate::unpack::{Refused, unpack};
 
 /// What to build, and how.
-#[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// A Python file, or a folder with everything below it: what is searched for endpoints.
     pub target: &'a Path,
@@ -32,12 +36,35 @@ pub struct Request<'a> {
     pub flash_app: Option<&'a str>,
     /// Patterns of files to leave out, as `.gitignore` has them, from the project's root.
     pub exclude: &'a [String],
-    /// The Python that requirements are locked for.
+    /// The Python that requirements are locked for; without it, what the endpoints ask for, or that of `python`.
     pub python_version: Option<PythonVersion>,
+    /// The interpreter that functions run in on this machine.
+    pub python: Option<&'a Path>,
+    /// Whether requirements are locked anew, to the newest versions that fit.
+    pub upgrade: bool,
+    /// Hears of what takes long.
+    pub progress: &'a dyn Fn(&str),
     /// Where the artifact goes; without it `.flash/artifact.tar.gz` in the project's root.
     pub output: Option<&'a Path>,
     /// What an artifact may hold.
     pub limits: Limits,
+}
+
+impl<'a> Request<'a> {
+    /// To build what is there, as it is there.
+    pub fn new(target: &'a Path) -> Self {
+        Self {
+            target,
+            flash_app: None,
+            exclude: &[],
+            python_version: None,
+            python: None,
+            upgrade: false,
+            progress: &|_| {},
+            output: None,
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// A build, as a file.
@@ -54,6 +81,8 @@ pub struct Artifact {
     pub manifest: Manifest,
     /// Its sources, relative to `src/`, in order.
     pub files: Vec<String>,
+    /// What it requires, where it does.
+    pub lock: Option<Lock>,
     /// What will surprise.
     pub warnings: Vec<Diagnostic>,
 }

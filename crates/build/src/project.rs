@@ -4,10 +4,13 @@ use std::fs;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use flash_manifest::{Diagnostic, Endpoint, Location, Manifest};
+use flash_manifest::{Diagnostic, Endpoint, Location, Manifest, PythonVersion};
 use flash_scan::Survey;
 
+use crate::foreign;
+use crate::lock::{self, For};
 use crate::pack::{Failure, pack};
+use crate::requirements;
 use crate::tree::tree;
 use crate::{Artifact, Request};
 
@@ -20,23 +23,52 @@ pub fn build(request: &Request<'_>) -> Result<Artifact, Vec<Diagnostic>> {
     let survey = flash_scan::survey(request.target, request.flash_app, request.exclude)?;
     let root = &survey.project.root;
     let base = base(&survey);
+    let directory = directory(root)?;
     let output = match request.output {
         Some(output) => std::path::absolute(output).map_err(|error| vec![unwritable(output, &error)])?,
-        None => directory(root)?.join("artifact.tar.gz"),
+        None => directory.join("artifact.tar.gz"),
     };
     let tree = tree(root, &base, &survey.reached.files, request.exclude, &output, &request.limits)?;
+    let version = python_version(request.python_version, &survey.project.endpoints)?;
+    let required = requirements::of(&survey)?;
+    let lock = For { root, directory: &directory, version, python: request.python, upgrade: request.upgrade, progress: request.progress };
+    let lock = lock::lock(&required, &lock).map_err(|problem| vec![problem])?;
     let manifest = Manifest {
         app: survey.project.app.name.clone(),
-        python_version: request.python_version,
+        python_version: version.or(lock.as_ref().map(|lock| lock.python)),
         endpoints: relative(&survey, &base).map_err(|problem| vec![problem])?,
     };
-    let packed = write(&output, |file| pack(file, &manifest.to_json(), None, &tree.files)).map_err(|problem| vec![problem])?;
+    let packed = write(&output, |file| pack(file, &manifest.to_json(), lock.as_ref().map(|lock| &*lock.text), &tree.files))
+        .map_err(|problem| vec![problem])?;
     let mut warnings = survey.project.warnings;
     warnings.extend(survey.reached.warnings);
     warnings.extend(tree.warnings);
+    warnings.extend(foreign::unmet(&survey.reached.elsewhere, lock.as_ref(), manifest.python_version, request.python));
+    if lock.is_some() {
+        warnings.extend(lock::left_behind(&required));
+    }
+    warnings.extend(required.warnings);
     warnings.extend(secrets_left_out(&tree.secrets));
     let files = tree.files.into_iter().map(|source| source.name).collect();
-    Ok(Artifact { path: output, digest: packed.digest, bytes: packed.bytes, manifest, files, warnings })
+    Ok(Artifact { path: output, digest: packed.digest, bytes: packed.bytes, manifest, files, lock, warnings })
+}
+
+/// The Python that the functions are for: there is one for all of them, as one lock is.
+fn python_version(asked: Option<PythonVersion>, endpoints: &[Endpoint]) -> Result<Option<PythonVersion>, Vec<Diagnostic>> {
+    let mut version = asked.map(|version| (version, "--python-version".to_owned()));
+    for endpoint in endpoints {
+        let Some(own) = endpoint.python else { continue };
+        match &version {
+            Some((other, of)) if *other != own => {
+                let what = format!("endpoint '{}' is for Python {own}, and {of} for {other}", endpoint.name);
+                let why = "the requirements of a build are locked once, for one version";
+                return Err(vec![Diagnostic::error(what, why, "ask for one version").at(endpoint.location.clone())]);
+            }
+            Some(_) => {}
+            None => version = Some((own, format!("endpoint '{}'", endpoint.name))),
+        }
+    }
+    Ok(version.map(|(version, _)| version))
 }
 
 /// The folder that the build's paths are relative to: the root, or where the root is a package itself, the folder that it is imported from.

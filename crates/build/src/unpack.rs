@@ -15,6 +15,7 @@ use tar::{Archive, Entry, EntryType};
 
 use crate::layout::{LOCK, SOURCES, sources};
 use crate::limits::{LONGEST_NAME, LONGEST_PATH, Limits, size};
+use crate::lock;
 use crate::verify;
 
 /// What a manifest or a lock may have: they are read as a whole.
@@ -176,7 +177,9 @@ impl<'a> Unpacking<'a> {
             return self.folder(name);
         }
         if name == Path::new(LOCK) {
-            return self.text(entry, name).map(drop);
+            let text = self.text(entry, name)?;
+            let text = std::str::from_utf8(&text).map_err(|_| refused(format!("`{LOCK}` is not UTF-8"), "it is a list of packages"))?;
+            return lock::check(text).map_err(|(line, why)| refused(format!("`{LOCK}` has the line `{line}`"), why));
         }
         let bytes = self.room_for(entry, name)?;
         let executable = entry.header().mode().map_err(unreadable)? & 0o100 != 0;

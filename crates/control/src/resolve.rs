@@ -5,6 +5,9 @@ use std::time::Duration;
 use flash_manifest::Settings;
 use flash_workers::Limits;
 
+// What may be set is what a worker can have.
+const _: () = assert!(flash_manifest::MOST_CONCURRENCY as usize == flash_workers::MAX_SLOTS);
+
 /// Requests that may wait for a slot, an endpoint: about what a full worker gets through within the time that a request has.
 const WAITING: usize = 4096;
 /// How long after its deadline a function may go on before its worker is replaced.

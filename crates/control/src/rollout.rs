@@ -16,7 +16,7 @@ use flash_environments::Cancel;
 use flash_gateway::Access;
 use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
-use flash_workers::{Base, Interpreter, Status};
+use flash_workers::{Base, Interpreter, Printed, Status};
 
 use crate::builds::Tree;
 use crate::control::{Changing, Control, Deployed, Place, blocking};
@@ -55,8 +55,10 @@ impl Control {
         let changing = self.change(&order.place)?;
         let tree = self.tree(&order.build).await?;
         self.check(&tree, &order.settings)?;
-        if let Some(lacking) = self.lacking(&tree, &order.settings).await?.into_iter().next() {
-            return Err(lacking);
+        let lacking = self.lacking(&tree, &order.settings).await?;
+        if !lacking.is_empty() {
+            let (what, why, remedy) = crate::builds::told(&lacking);
+            return Err(Refusal::BadSettings { what, why, remedy });
         }
         let new = NewDeployment {
             app: order.place.app.clone(),
@@ -76,14 +78,13 @@ impl Control {
     }
 
     /// What this machine lacks of what the endpoints are set to have.
-    pub(crate) async fn lacking(self: &Arc<Self>, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<Vec<Refusal>, Refusal> {
+    pub(crate) async fn lacking(self: &Arc<Self>, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<Vec<Diagnostic>, Refusal> {
         let machine = self.work(|_| Ok(crate::machine())).await?;
         let lacks = |endpoint: &Endpoint| {
             let overrides = settings.get(endpoint.name.as_str()).cloned().unwrap_or_default();
             machine.lacks(endpoint.name.as_str(), &Settings::of(endpoint, &overrides))
         };
-        let refused = |(_, Diagnostic { what, why, remedy, .. })| Refusal::BadSettings { what, why, remedy };
-        Ok(served(tree).flat_map(lacks).map(refused).collect())
+        Ok(served(tree).flat_map(lacks).map(|(_, problem)| problem).collect())
     }
 
     /// What a build declares, which must be there.
@@ -105,7 +106,14 @@ impl Control {
     pub fn reconcile(&self) -> flash_store::Result<()> {
         let ended = problem("the server ended while it was rolled out", "it was killed, or the machine was");
         self.store.fail_rolling(&ended, &event("failed: the server ended meanwhile"))?;
+        let known = self.store.builds()?.into_iter().map(|build| build.digest).collect();
+        if let Err(error) = self.builds.clean(&known) {
+            tracing::warn!(%error, "what a server that was killed has left could not be removed");
+        }
         let endpoints = self.store.endpoints()?;
+        if let Err(error) = self.logs.keep(|id| endpoints.iter().any(|endpoint| endpoint.id == id)) {
+            tracing::warn!(%error, "logs of endpoints that are gone could not be removed");
+        }
         for deployment in self.store.current()? {
             let place = Place { app: deployment.app, environment: deployment.environment };
             let settings: BTreeMap<String, Overrides> = serde_json::from_str(&deployment.settings).unwrap_or_default();
@@ -118,7 +126,7 @@ impl Control {
                 let made = self.interpreter_of(&deployment.build, tree, &|_| {}, &Cancel::default());
                 made.map_err(|error| format!("{error}: {}", error.why()))
             });
-            let tree = interpreter.as_ref().map_err(Clone::clone).and_then(|_| tree);
+            let tree = interpreter.as_ref().map_err(Clone::clone).and(tree);
             let base = self.base(interpreter.unwrap_or_default(), Arc::default());
             let mut started = Vec::new();
             for known in endpoints.iter().filter(|endpoint| endpoint.deployment == Some(deployment.id)) {
@@ -142,7 +150,12 @@ impl Control {
     fn base(&self, python: PathBuf, tail: Arc<Tail>) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
         let interpreter = Interpreter { python, package: package.clone(), routes: *routes };
-        Arc::new(Base::new(interpreter, Arc::new(move |printed| tail.add(&printed))))
+        let logs = self.logs.clone();
+        let sink = move |printed: Printed<'_>| {
+            tail.add(&printed);
+            logs.printed(&printed);
+        };
+        Arc::new(Base::new(interpreter, Arc::new(sink)))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
@@ -244,6 +257,9 @@ impl Rollout {
             }
         }
         tail.close();
+        for started in &started {
+            self.control.logs.note(started.id(), &format!("deployment {id} serves, build {}", &self.order.build[..12]));
+        }
         self.switch(started);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flash_api::{Change, Changes, EndpointState, Function, Parameter, Plan, WorkerCounts};
-use flash_manifest::{Endpoint, SettingKey, Settings};
+use flash_manifest::{Diagnostic, Endpoint, SettingKey, Settings};
 use flash_workers::{Ready, Status};
 
 use crate::control::{Control, Deployed, Serving};
@@ -53,7 +53,9 @@ impl Control {
     pub(crate) async fn changes(self: &Arc<Self>, order: &Order) -> Result<Changes, Refusal> {
         let tree = self.tree(&order.build).await?;
         self.check(&tree, &order.settings)?;
-        let problems = self.lacking(&tree, &order.settings).await?.iter().map(|refusal| refusal.problem(None)).collect();
+        let lacking = self.lacking(&tree, &order.settings).await?;
+        let refused = |Diagnostic { what, why, remedy, .. }| Refusal::BadSettings { what, why, remedy }.problem(None);
+        let problems = lacking.into_iter().map(refused).collect();
         let serving = self.serving();
         let ours: BTreeMap<&str, &Deployed> = serving
             .deployed

@@ -55,6 +55,11 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// A file of the project, spelled as the target was.
+    pub fn shown(&self, file: &Path) -> PathBuf {
+        spell(file, &self.spelled)
+    }
+
     /// The file of a place in the project, which is spelled there as the target was.
     pub fn file(&self, location: &Location) -> PathBuf {
         unspell(&location.file, &self.spelled)

@@ -122,7 +122,7 @@ impl Search<'_> {
         let mut problem = source.and_then(PythonModule::parse).err()?;
         problem.severity = flash_manifest::Severity::Warning;
         if let Some(by) = by {
-            problem.why = format!("{by} imports it, and {}", problem.why);
+            problem.why = format!("{by} imports it, which will fail");
         }
         Some(problem)
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use flash_build::{Artifact, Limits, Request};
+use flash_build::{Artifact, Request};
 use flash_manifest::Diagnostic;
 
 /// A module with one endpoint of one route.
@@ -52,7 +52,7 @@ impl Project {
     }
 
     pub fn request<'a>(target: &'a Path, exclude: &'a [String]) -> Request<'a> {
-        Request { target, flash_app: Some("app"), exclude, python_version: None, output: None, limits: Limits::default() }
+        Request { flash_app: Some("app"), exclude, ..Request::new(target) }
     }
 
     pub fn build(&self) -> Result<Artifact, Vec<Diagnostic>> {
