@@ -76,7 +76,7 @@ async fn where_no_worker_becomes_ready_requests_are_told_so() {
     let start = Script(vec![vec![Die]]);
     let trial = Trial::with_config(settings(), json!({ "functions": [], "start": start }));
     let outcome = trial.send(steps([&[Answer]])).outcome().await;
-    assert!(matches!(&outcome, Outcome::Failed(error) if matches!(**error, Error::EndedEarly { .. })), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Failed { error, .. } if matches!(**error, Error::EndedEarly { .. })), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flash_testkit::scripted_worker;
 use flash_wire::RequestHead;
-use flash_workers::{Answer, Base, Cancel, Limits, Outcome, Pool, Printed, Program, Request, Settings};
+use flash_workers::{Answer, Base, Cancel, Limits, Outcome, Pool, Printed, Program, Request, Settings, Workers};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::Deserialize;
 use serde_json::json;
@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub fn settings() -> Settings {
     Settings {
         limits: Limits { slots: 128, waiting: 128, grace: PATIENCE },
-        workers: 1,
+        workers: Workers::fixed(1),
         timeout: PATIENCE,
         start_timeout: PATIENCE,
         replace_stuck: true,
