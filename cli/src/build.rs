@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use flash_build::{Artifact, Limits, Request};
 use flash_manifest::{Diagnostic, PythonVersion};
 
+use crate::output::print;
 use crate::report::{Failure, Fault, Trouble, warn};
 
 /// What the user asked for.
@@ -32,22 +33,21 @@ fn version(text: &str) -> Result<PythonVersion, String> {
 /// Builds, and says what was built.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let start = Instant::now();
+    let Arguments { path, exclude, python_version, output } = arguments;
+    let artifact = build(path, exclude, *python_version, output.as_deref())?;
+    print(&summary(&artifact, start.elapsed()))
+}
+
+/// Builds, and tells what will surprise.
+pub fn build(target: &Path, exclude: &[String], python_version: Option<PythonVersion>, output: Option<&Path>) -> Result<Artifact, Failure> {
     let flash_app = std::env::var("FLASH_APP").ok();
-    let request = Request {
-        target: &arguments.path,
-        flash_app: flash_app.as_deref(),
-        exclude: &arguments.exclude,
-        python_version: arguments.python_version,
-        output: arguments.output.as_deref(),
-        limits: Limits::default(),
-    };
+    let request = Request { target, flash_app: flash_app.as_deref(), exclude, python_version, output, limits: Limits::default() };
     let artifact =
         flash_build::build(&request).map_err(|problems| Failure::all(Fault::Request, problems.into_iter().map(Trouble::from).collect()))?;
     for warning in &artifact.warnings {
         warn(&Trouble::from(warning.clone()));
     }
-    anstream::print!("{}", summary(&artifact, start.elapsed()));
-    Ok(())
+    Ok(artifact)
 }
 
 fn summary(artifact: &Artifact, took: Duration) -> String {

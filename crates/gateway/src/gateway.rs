@@ -25,6 +25,7 @@ use crate::host;
 use crate::matcher::Matched;
 use crate::mount::{self, Mount};
 use crate::overview;
+use crate::preparation::Prepare;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// Limits on what callers may send, and for how long.
@@ -106,6 +107,7 @@ pub struct Gateway {
     endpoints: RwLock<BTreeMap<String, Arc<Endpoint>>>,
     /// For a script's own session, whose endpoints are those it calls.
     open: Option<OpenEndpoint>,
+    pub(crate) prepare: Option<Prepare>,
     /// Whoever has it may make live calls; `None` where live calls are off.
     token: Option<String>,
     observer: Option<Observer>,
@@ -131,6 +133,7 @@ impl Gateway {
             settings,
             endpoints: RwLock::default(),
             open: None,
+            prepare: None,
             token: None,
             observer: None,
             admits: None,
@@ -153,6 +156,13 @@ impl Gateway {
     #[must_use]
     pub fn with_open_endpoints(mut self, open: OpenEndpoint) -> Self {
         self.open = Some(open);
+        self
+    }
+
+    /// Has live calls prepared that bring a context.
+    #[must_use]
+    pub fn with_preparation(mut self, prepare: Prepare) -> Self {
+        self.prepare = Some(prepare);
         self
     }
 
@@ -220,7 +230,7 @@ impl Gateway {
     }
 
     /// The endpoint of a live call, made if need be.
-    pub(crate) fn live_endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
+    pub fn live_endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
         if let Some(endpoint) = self.endpoint(name) {
             return Some(endpoint);
         }

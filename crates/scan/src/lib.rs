@@ -105,10 +105,6 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
     let (modules, problems) = parse(files, &spelled, asked);
     let (mut errors, unread): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
     warnings.extend(unread);
-<<<<<<< HEAD
-    let app = root::app_of(&root, flash_app).map_err(|problem| errors.push(problem));
-=======
-    let root = root::root_of(&folder);
     let settings = root::settings_of(&root, |file| spell(file, &spelled)).map_err(|mut problems| errors.append(&mut problems));
     let app = settings.and_then(|settings| match root::app_of(&root, flash_app, &settings) {
         Ok(app) => Ok((app, settings)),
@@ -117,7 +113,6 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
             Err(())
         }
     });
->>>>>>> f4fbd89 (scan: a project comes with what its flash.toml sets)
 
     let library = Library::new(root.clone(), spelled, modules.clone());
     let mut declarations = Declarations::new(Resolver::new(library));
@@ -135,11 +130,16 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
     // What is set for an endpoint of another file is no mistake, unless all files were searched.
     if let Ok((_, settings)) = &app
         && absolute == root
+        && exclude.is_empty()
         && errors.is_empty()
     {
         errors.extend(settings.strangers(endpoints.iter()));
     }
     match app {
+        Ok((app, settings)) if errors.is_empty() => {
+            let project = Project::new(root, app, endpoints, warnings)?.with_settings(settings);
+            Ok((project, declarations.resolver.library))
+        }
         _ => Err(errors),
     }
 }

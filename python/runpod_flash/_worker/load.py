@@ -52,6 +52,8 @@ if TYPE_CHECKING:
         #: Whether the sources are reloaded when they change, for which the host must know what is imported.
         reload: bool
         host: Host | None
+        #: The packages that stand before those of the interpreter; a live worker is told with its first call.
+        overlay: NotRequired[str | None]
 
 
 class CannotLoad(Exception):
@@ -67,6 +69,10 @@ def routes(config: Config) -> list[Route]:
     state.endpoint = config["endpoint"]
     if not config["functions"]:
         return []
+    if overlay := config.get("overlay"):
+        from .. import _overlay
+
+        _overlay.stand_before(overlay)
     from .routes import Route
 
     state.variables = config.get("env", {})

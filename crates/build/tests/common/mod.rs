@@ -11,7 +11,7 @@ use flash_manifest::Diagnostic;
 
 /// A module with one endpoint of one route.
 pub const APP: &str = "from runpod_flash import LiveLoadBalancer, remote\n\
-    api = LiveLoadBalancer(name='api')\n\
+    api = LiveLoadBalancer(name='api', workersMax=1)\n\
     @remote(api, method='GET', path='/hello')\n\
     def hello(): ...\n";
 

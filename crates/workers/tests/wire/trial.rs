@@ -40,8 +40,12 @@ impl Trial {
     }
 
     pub fn with_config(settings: Settings, config: serde_json::Value) -> Self {
+        Self::with_program(scripted(), settings, config)
+    }
+
+    pub fn with_program(program: Program, settings: Settings, config: serde_json::Value) -> Self {
         let printed = Arc::new(Mutex::new(String::new()));
-        let base = Arc::new(Base::new(scripted(), {
+        let base = Arc::new(Base::new(program, {
             let printed = printed.clone();
             Arc::new(move |Printed { tag, stream, text, .. }: Printed<'_>| {
                 printed.lock().expect("no test panics here").push_str(&format!("{tag:?} {stream}: {text}"));
