@@ -245,6 +245,8 @@ class Worker:
             from . import calls
 
             calls.apply_context(payload)
+        elif kind == frames.PING:
+            self.out.append(frames.encode(frames.PONG, 0, b""))
         elif kind == frames.DRAIN:
             self.draining = True
             self.loop.call_soon(self.leave)
