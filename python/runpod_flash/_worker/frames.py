@@ -56,15 +56,16 @@ class Decoder:
         if self._rest:
             data = self._rest + data
         frames = []
-        offset, end, unpack, head = 0, len(data), HEADER.unpack_from, HEADER.size
-        while end - offset >= head:
+        offset, end = 0, len(data)
+        unpack, head, longest, kinds = HEADER.unpack_from, HEADER.size, MAX_PAYLOAD, _KINDS
+        while (start := offset + head) <= end:
             length, kind, request = unpack(data, offset)
-            if length > MAX_PAYLOAD or kind not in _KINDS:
+            if length > longest or kind not in kinds:
                 raise ProtocolError(f"a frame of kind {kind} and {length} bytes")
-            stop = offset + head + length
+            stop = start + length
             if stop > end:
                 break
-            frames.append((kind, request, data[offset + head : stop]))
+            frames.append((kind, request, data[start:stop]))
             offset = stop
         self._rest = data[offset:]
         return frames
