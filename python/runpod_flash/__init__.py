@@ -34,7 +34,9 @@ if TYPE_CHECKING:
         CannotCarry,
         ConfigurationError,
         DependencyMissing,
+        EndpointError,
         EndpointNotDeployed,
+        EndpointUnreachable,
         ExecutionTimeout,
         FieldError,
         FlashError,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
         LoadBalancerSlsResource,
         ServerlessEndpoint,
     )
+    from ._stub import LoadBalancerSlsStub
 
     __version__: str
 
@@ -83,7 +86,9 @@ __all__ = [
     "DEFAULT_WORKERS_MIN",
     "DataCenter",
     "DependencyMissing",
+    "EndpointError",
     "EndpointNotDeployed",
+    "EndpointUnreachable",
     "ExecutionTimeout",
     "FieldError",
     "FlashError",
@@ -95,6 +100,7 @@ __all__ = [
     "LiveLoadBalancer",
     "LiveServerless",
     "LoadBalancerSlsResource",
+    "LoadBalancerSlsStub",
     "ModuleNotLoaded",
     "NetworkVolume",
     "NotBuiltYet",
@@ -140,6 +146,7 @@ _HOMES = {
         ),
         "_resources",
     ),
+    "LoadBalancerSlsStub": "_stub",
     "remote": "_remote",
 }
 

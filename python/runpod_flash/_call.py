@@ -12,12 +12,12 @@ from . import _carry, _http, _module, _session
 from ._errors import CannotCarry
 from ._exchange import Exchange
 from ._remote import is_coroutine_function
-from ._resources import not_deployed, target_of
+from ._resources import target_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Literal
 
     from ._remote import RemoteConfig
 
@@ -30,11 +30,18 @@ if TYPE_CHECKING:
 _heads: dict[tuple[Function, str | None], bytes] = {}
 
 
-def invoke(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs) -> object:
-    """Calls `function` where it belongs, and waits."""
-    exchange = _begin(function, config, args, kwargs)
-    if exchange is None:
+def invoke(
+    function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, timeout: float | None = None, url: str | None = None
+) -> object:
+    """Calls `function` where it belongs, and waits. `timeout` in seconds and the endpoint's `url` are a `LoadBalancerSlsStub`'s."""
+    where = _where(function, config, url)
+    if where == "here":
         return function(*args, **kwargs)
+    if where == "deployed":
+        from . import _deployed
+
+        return _deployed.run(_deployed.call(function, config, args, kwargs, timeout, url))
+    exchange = _live(function, config, args, kwargs, timeout)
     while True:
         try:
             response = _http.send(exchange.session.pool, exchange.request(), exchange.take)
@@ -45,13 +52,21 @@ def invoke(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs)
                 return exchange.result()
 
 
-async def invoke_async(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs) -> object:
+async def invoke_async(
+    function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, timeout: float | None = None, url: str | None = None
+) -> object:
     """Calls `function` where it belongs. Cancelling gives the answer up; what has begun runs to its end, unless its endpoint says
     `cancel_on_disconnect`.
     """
-    exchange = _begin(function, config, args, kwargs)
-    if exchange is None:
-        return await function(*args, **kwargs)
+    where = _where(function, config, url)
+    if where == "here":
+        result: Any = function(*args, **kwargs)
+        return await result if is_coroutine_function(function) else result
+    if where == "deployed":
+        from . import _deployed
+
+        return await _deployed.run_async(_deployed.call(function, config, args, kwargs, timeout, url))
+    exchange = _live(function, config, args, kwargs, timeout)
     while True:
         try:
             response = await _http.send_async(exchange.session.pool, exchange.request(), exchange.take)
@@ -62,8 +77,8 @@ async def invoke_async(function: Function, config: RemoteConfig, args: Args, kwa
                 return exchange.result()
 
 
-def _begin(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs) -> Exchange | None:
-    """The call, ready to be sent; None when the function is to be called here."""
+def _where(function: Function, config: RemoteConfig, url: str | None) -> Literal["here", "live", "deployed"]:
+    """Where a call goes: in a worker of the function's own endpoint it is a plain call, in another worker one to the same host."""
     resource: Any = config["resource_config"]
     state: Any = sys.modules.get("runpod_flash._worker.state")
     if state is not None and state.endpoint is not None:
@@ -71,10 +86,15 @@ def _begin(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs)
             from ._importing import refuse
 
             refuse(function)
-        if state.endpoint == resource.name:
-            return None
-    elif target_of(resource) == "deployed":
-        raise not_deployed(resource)
+        if state.endpoint == resource.name and url is None:
+            return "here"
+        return "deployed" if url is not None or state.is_deployed else "live"
+    return "deployed" if url is not None else target_of(resource)
+
+
+def _live(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, timeout: float | None) -> Exchange:
+    """A live call, ready to be sent."""
+    resource: Any = config["resource_config"]
     if config["dependencies"]:
         from . import _dependencies
 
@@ -91,7 +111,7 @@ def _begin(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs)
             body = _pack(function, args, kwargs, (args, kwargs))
         else:
             body = _pack(function, args, kwargs, (function, args, kwargs))
-    return Exchange(_session.current(), resource, function.__qualname__, head, body)
+    return Exchange(_session.current(), resource, function.__qualname__, head, body, timeout)
 
 
 def _head(function: Function, module: dict[str, str | None] | None) -> bytes:

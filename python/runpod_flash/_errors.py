@@ -5,6 +5,8 @@
     │   ├── FieldError       (AttributeError)       a field that does not exist, or cannot be set
     │   └── OptionError      (TypeError)            an option that `@remote` does not have
     ├── EndpointNotDeployed  (ValueError)           a deployed endpoint was called, and there is none
+    ├── EndpointUnreachable  (ConnectionError)      no connection to an endpoint or its server, or it broke
+    ├── EndpointError        (RuntimeError)         a deployed endpoint answered with an error
     ├── NotBuiltYet          (NotImplementedError)  Flash does not do this yet
     ├── DependencyMissing    (ImportError)          a function's `dependencies` are not installed here
     ├── ModuleNotLoaded      (ImportError)          the worker found no such module
@@ -58,6 +60,37 @@ class OptionError(ConfigurationError, TypeError):
 
 class EndpointNotDeployed(FlashError, ValueError):
     """A function of a deployed endpoint was called, and the endpoint has no URL. Nothing was run."""
+
+
+class EndpointUnreachable(FlashError, ConnectionError):
+    """There is no connection to a deployed endpoint or to its server, or it ended before the answer did."""
+
+
+class EndpointError(FlashError, RuntimeError):
+    """A deployed endpoint, or its server, answered with an error.
+
+    `status` is the answer's status, `detail` what its JSON body says, or None, and `request_id` the number by which the server's log has
+    the request. What the function raised there stays there.
+    """
+
+    status: int
+    detail: object
+    request_id: str | None
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        why: str | None = None,
+        remedy: str | None = None,
+        status: int = 0,
+        detail: object = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(what, why=why, remedy=remedy)
+        self.status = status
+        self.detail = detail
+        self.request_id = request_id
 
 
 class NotBuiltYet(FlashError, NotImplementedError):

@@ -35,11 +35,20 @@ class Exchange:
     it runs to its end.
     """
 
-    def __init__(self, session: _session.Session, resource: ServerlessResource, function: str, head: bytes, body: bytes) -> None:
+    def __init__(
+        self,
+        session: _session.Session,
+        resource: ServerlessResource,
+        function: str,
+        head: bytes,
+        body: bytes,
+        timeout: float | None = None,
+    ) -> None:
         self.session = session
         self._resource = resource
         self._endpoint = endpoint = resource.name
         self._function = function
+        self._timeout_ms = resource.executionTimeoutMs if timeout is None else max(1, int(timeout * 1000))
         self._parts = (_LENGTH.pack(len(head)) + head, body)
         self._with_context = endpoint not in session.told
         self._received = bytearray()
@@ -60,8 +69,8 @@ class Exchange:
             "content-type": "application/x-flash-call",
             "content-length": str(length),
         }
-        if self._resource.executionTimeoutMs:
-            headers["x-flash-timeout-ms"] = str(self._resource.executionTimeoutMs)
+        if self._timeout_ms:
+            headers["x-flash-timeout-ms"] = str(self._timeout_ms)
         if getattr(self._resource, "cancel_on_disconnect", False):
             headers["x-flash-cancel-on-disconnect"] = "1"
         first = _http.head("POST", f"/lb/{self._endpoint}/execute", headers)

@@ -13,7 +13,7 @@ import select
 import socket
 from collections.abc import Callable, Generator, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,6 +25,8 @@ IDLE_LIMIT = 5.0
 #: Bytes taken from a socket at once.
 _RECEIVE = 256 * 1024
 _READ, _WRITE = select.POLLIN, select.POLLOUT
+#: Milliseconds that poll takes at most: 32 bits.
+_LONGEST_POLL = 2**31 - 1
 #: Where writing to a connection that the host closed would raise a signal, this asks for an error instead.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 
@@ -36,6 +38,15 @@ _STATUS, _HEADERS, _BODY, _REST, _SIZE, _CHUNK, _CHUNK_END, _TRAILERS, _DONE = r
 
 class BadResponse(Exception):
     """What came is not HTTP/1.1, or ended before it was whole."""
+
+
+class Overdue(Exception):
+    """The response was not whole by the deadline."""
+
+
+#: A step of an exchange: it yields a descriptor and the events to wait for, is sent the ones that came, and returns what it was for.
+Returned = TypeVar("Returned")
+Steps = Generator[tuple[int, int], int, Returned]
 
 
 def head(method: str, target: str, headers: dict[str, str]) -> bytes:
@@ -185,6 +196,10 @@ class Pool:
                     pass
             connection.close()
 
+    def connect(self) -> Steps[socket.socket]:
+        """A new connection."""
+        return (yield from connected(self.address))
+
     def give(self, connection: socket.socket) -> None:
         """Keeps `connection` for the next request."""
         self._idle.append((connection, monotonic()))
@@ -195,25 +210,44 @@ class Pool:
             self._idle.pop()[0].close()
 
 
-def send(pool: Pool, parts: Sequence[bytes], take: Callable[[int, bytes], None]) -> Response:
+def connected(address: tuple[str, int]) -> Steps[socket.socket]:
+    """A connection to an IP address and a port."""
+    connection = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    try:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        refusal = connection.connect_ex(address)
+        if refusal == errno.EINPROGRESS:
+            yield connection.fileno(), _WRITE
+            refusal = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if refusal:
+            raise OSError(refusal, os.strerror(refusal))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def send(pool: Pool, parts: Sequence[bytes], take: Callable[[int, bytes], None], deadline: float | None = None) -> Response:
     """Sends `parts`, a whole request, and returns its response; `take(status, piece)` gets the body as it comes.
 
     Raises OSError or BadResponse when the connection fails: whether the request was acted upon is then unknown, but for
-    ConnectionRefusedError, which means that nothing was sent. Whatever ends it early closes the connection.
+    ConnectionRefusedError, which means that nothing was sent. Raises Overdue when the response is not whole by `deadline`, a time of
+    `monotonic`. Whatever ends it early closes the connection.
     """
     response = Response()
     steps = _exchange(pool, parts, response, take)
     try:
         descriptor, wanted = next(steps)
         while True:
-            descriptor, wanted = steps.send(_wait(descriptor, wanted))
+            descriptor, wanted = steps.send(_wait(descriptor, wanted, deadline))
     except StopIteration:
         return response
     finally:
         steps.close()
 
 
-async def send_async(pool: Pool, parts: Sequence[bytes], take: Callable[[int, bytes], None]) -> Response:
+async def send_async(pool: Pool, parts: Sequence[bytes], take: Callable[[int, bytes], None], deadline: float | None = None) -> Response:
     """`send` for the running asyncio loop. Cancelling the awaiting task closes the connection.
 
     Where no such loop runs (trio, a coroutine driven by hand), or it cannot watch descriptors, it blocks.
@@ -223,28 +257,33 @@ async def send_async(pool: Pool, parts: Sequence[bytes], take: Callable[[int, by
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return send(pool, parts, take)
+        return send(pool, parts, take, deadline)
     response = Response()
     steps = _exchange(pool, parts, response, take)
     try:
         descriptor, wanted = next(steps)
         while True:
-            descriptor, wanted = steps.send(await _ready(loop, descriptor, wanted))
+            descriptor, wanted = steps.send(await _ready(loop, descriptor, wanted, deadline))
     except StopIteration:
         return response
     finally:
         steps.close()
 
 
-def _wait(descriptor: int, wanted: int) -> int:
-    """Blocks until one of the `wanted` events has come, and returns it."""
+def _wait(descriptor: int, wanted: int, deadline: float | None) -> int:
+    """Blocks until one of the `wanted` events has come, and returns it; raises Overdue at the deadline."""
     waiting = select.poll()
     waiting.register(descriptor, wanted)
-    ((_, came),) = waiting.poll()
-    return came
+    while True:
+        left = None if deadline is None else max(deadline - monotonic(), 0.0)
+        # Rounded up: else the last millisecond would be spent looking.
+        for _, came in waiting.poll(None if left is None else min(left * 1000 + 1, _LONGEST_POLL)):
+            return came
+        if not left:
+            raise Overdue
 
 
-async def _ready(loop: asyncio.AbstractEventLoop, descriptor: int, wanted: int) -> int:
+async def _ready(loop: asyncio.AbstractEventLoop, descriptor: int, wanted: int, deadline: float | None) -> int:
     """As `_wait`, for the running loop."""
     came: asyncio.Future[int] = loop.create_future()
 
@@ -258,32 +297,28 @@ async def _ready(loop: asyncio.AbstractEventLoop, descriptor: int, wanted: int) 
         if wanted & _WRITE:
             loop.add_writer(descriptor, settle, _WRITE)
     except NotImplementedError:
-        return _wait(descriptor, wanted)
+        return _wait(descriptor, wanted, deadline)
+    timer = None if deadline is None else loop.call_later(max(deadline - monotonic(), 0.0), settle, 0)
     try:
-        return await came
+        event = await came
+        if not event:
+            raise Overdue
+        return event
     finally:
+        if timer is not None:
+            timer.cancel()
         if wanted & _READ:
             loop.remove_reader(descriptor)
         if wanted & _WRITE:
             loop.remove_writer(descriptor)
 
 
-def _exchange(
-    pool: Pool, parts: Sequence[bytes], response: Response, take: Callable[[int, bytes], None]
-) -> Generator[tuple[int, int], int, None]:
-    """The whole exchange. Yields a descriptor and the events to wait for, and is sent the ones that came."""
+def _exchange(pool: Pool, parts: Sequence[bytes], response: Response, take: Callable[[int, bytes], None]) -> Steps[None]:
+    """The whole exchange."""
     connection = pool.take()
     try:
         if connection is None:
-            connection = socket.socket(socket.AF_INET6 if ":" in pool.address[0] else socket.AF_INET)
-            connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            refusal = connection.connect_ex(pool.address)
-            if refusal == errno.EINPROGRESS:
-                yield connection.fileno(), _WRITE
-                refusal = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if refusal:
-                raise OSError(refusal, os.strerror(refusal))
+            connection = yield from pool.connect()
         descriptor = connection.fileno()
         if not (yield from _send_parts(connection, parts)):
             response.reusable = False
@@ -305,7 +340,7 @@ def _exchange(
         connection.close()
 
 
-def _send_parts(connection: socket.socket, parts: Sequence[bytes]) -> Generator[tuple[int, int], int, bool]:
+def _send_parts(connection: socket.socket, parts: Sequence[bytes]) -> Steps[bool]:
     """Sends `parts`; False when the host answered, or stopped reading, before it had them all."""
     for part in parts:
         view = memoryview(part)
@@ -313,8 +348,19 @@ def _send_parts(connection: socket.socket, parts: Sequence[bytes]) -> Generator[
             try:
                 view = view[connection.send(view, _NO_SIGNAL) :]
             except BlockingIOError:
-                if (yield connection.fileno(), _READ | _WRITE) & _READ:
+                if (yield connection.fileno(), _READ | _WRITE) & _READ and _has_come(connection):
                     return False
             except (BrokenPipeError, ConnectionResetError):
                 return False
+    return True
+
+
+def _has_come(connection: socket.socket) -> bool:
+    """Whether there is something of the response, or the connection's end. Of what TLS says between, a caller has nothing."""
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
     return True

@@ -66,17 +66,18 @@ def not_deployed(resource: ServerlessResource) -> EndpointNotDeployed:
     """The error for a call at a deployment that is not there."""
     target = os.environ.get("FLASH_TARGET")
     if not target:
-        return _no_url(f"its class, {type(resource).__name__}, sends calls of '{resource.name}' to its deployment, and there is none")
+        return no_url(f"its class, {type(resource).__name__}, sends calls of '{resource.name}' to its deployment, and there is none")
     instead = "unset FLASH_TARGET" if resource._is_live else "set FLASH_TARGET=live"
-    return _no_url(
+    return no_url(
         f"FLASH_TARGET={target} sends calls of '{resource.name}' to its deployment in the environment '{target}', and there is none",
         f"deploy it there first; or {instead} to call it live",
     )
 
 
-def _no_url(
+def no_url(
     why: str, remedy: str = "deploy it first; or set FLASH_TARGET=live, or use a LiveLoadBalancer, to call it live"
 ) -> EndpointNotDeployed:
+    """The error for an endpoint that has no URL."""
     return EndpointNotDeployed("Endpoint URL not available - endpoint may not be deployed", why=why, remedy=remedy)
 
 
@@ -185,7 +186,7 @@ class ServerlessResource(Declared):
     @property
     def endpoint_url(self) -> str:
         """The URL of the deployed endpoint. Raises `EndpointNotDeployed` when there is none."""
-        raise _no_url(f"'{self.name}' has no deployment")
+        raise no_url(f"'{self.name}' has no deployment")
 
     async def deploy(self) -> ServerlessResource:
         """Deploy the endpoint. Raises `NotBuiltYet`."""

@@ -16,6 +16,9 @@ endpoint: str | None = None
 #: Loopback port and token of the host, for calls to functions of other endpoints.
 host: tuple[int, str] | None = None
 
+#: Whether this is a worker of a deployment: calls of other endpoints' functions then go to their deployments.
+is_deployed: bool = False
+
 #: True while the worker imports the project's modules: no function can be called then.
 importing: bool = False
 
