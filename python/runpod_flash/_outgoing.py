@@ -195,7 +195,8 @@ class Caller:
             places = ("form", "file", "body") if place == "body" else (place,)
             candidates = [name for name in given if self._parameters[name].place in places]
             named = [name for name in candidates if rest and rest[0] in self._parameters[name].keys]
-            for name in named or candidates[:1]:
+            spread = [name for name in candidates if self._parameters[name].is_spread]
+            for name in named or spread or candidates[:1]:
                 wrong.setdefault(name, _why_rejected(self._parameters[name].place, given[name], detail["msg"]))
         return wrong
 

@@ -36,6 +36,8 @@ class Parameter:
         if parameter.spread:
             (model,) = signatures.form_models(annotation)
             self._spread = signatures.bare(model)
+        #: Whether its fields are fields of the form.
+        self.is_spread = parameter.spread
         #: The names under which a request has it, or its fields.
         self.keys = {self.key} if self._spread is None else forms.names(self._spread)
 
