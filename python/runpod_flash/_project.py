@@ -32,9 +32,17 @@ class Project(NamedTuple):
 
 def of(file: str | None) -> Project:
     """The project of a file; of None, that of the working directory. Raises ConfigurationError."""
-    if file is None or not os.path.exists(file):  # a prompt, a notebook's cell
-        return _in(os.getcwd())
-    return _in(os.path.dirname(os.path.abspath(file)))
+    known = _by_file.get(file) if file is not None else None
+    if known is None:
+        is_file = file is not None and os.path.exists(file)
+        known = _in(os.path.dirname(os.path.abspath(str(file))) if is_file else os.getcwd())
+        if is_file:
+            _by_file[str(file)] = known
+    return known
+
+
+#: Of functions' files; one that is none, of a prompt or a notebook's cell, is in the working directory.
+_by_file: dict[str, Project] = {}
 
 
 @lru_cache(maxsize=1024)
