@@ -2,17 +2,33 @@
 //!
 //! It puts the parts together: scans a project, starts its workers, opens the gateway. It decides nothing by itself.
 
+mod apps;
+mod call;
+mod client;
+mod completions;
+mod connection;
+mod environments;
 mod interpreter;
+mod keys;
 mod lines;
 mod log;
+mod logs;
+mod output;
+mod project;
+mod prompt;
 mod report;
+mod rollback;
+mod rollout;
 mod run;
 mod session;
+mod status;
+mod stop;
 mod token;
+mod undeploy;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Run decorated Python functions as endpoints, on your own machines.
 #[derive(Parser)]
@@ -26,6 +42,26 @@ struct Arguments {
 enum Command {
     /// Serve the load-balanced endpoints of a file or a project on this machine.
     Run(run::Arguments),
+    /// Show how deployed endpoints do
+    Status(status::Arguments),
+    /// Show what endpoints printed, and the requests that they answered
+    Logs(logs::Arguments),
+    /// Call a deployed function
+    Call(call::Arguments),
+    /// Go back to an earlier deployment
+    Rollback(rollback::Arguments),
+    /// Take down an endpoint, or an app
+    Undeploy(undeploy::Arguments),
+    /// Environments of an app: list, create, get, delete
+    Env(environments::Arguments),
+    /// Apps of the server: list, get, delete
+    App(apps::Arguments),
+    /// Keys for other machines: create, list, revoke
+    Key(keys::Arguments),
+    /// End the server that runs on this machine
+    Stop(stop::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
     /// The server behind a script's live calls; the script starts it, and it ends with the script.
     #[command(hide = true)]
     Session(session::Arguments),
@@ -43,6 +79,16 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
+        Command::Call(arguments) => call::run(&arguments),
+        Command::Rollback(arguments) => rollback::run(arguments),
+        Command::Undeploy(arguments) => undeploy::run(&arguments),
+        Command::Env(arguments) => environments::run(arguments),
+        Command::App(arguments) => apps::run(arguments),
+        Command::Key(arguments) => keys::run(arguments),
+        Command::Stop(arguments) => stop::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
     };
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,

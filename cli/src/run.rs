@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use flash_control::service::give_up;
 use flash_gateway::{Gateway, Settings};
 use flash_manifest::Project;
 use flash_workers::{Base, Interpreter, Orphans, Program};
@@ -30,7 +31,7 @@ use crate::report::{Failure, Fault, Trouble, warn};
 use crate::run::listen::listen;
 use crate::run::project::{Target, served};
 use crate::run::reload::{Reloader, Sight};
-use crate::run::service::{Service, Setting, give_up, ready};
+use crate::run::service::{Service, Setting, ready};
 use crate::run::signals::Signals;
 use crate::token::{self, TokenFile};
 

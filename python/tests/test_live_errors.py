@@ -21,6 +21,7 @@ from runpod_flash import (
     _binary,
     _dependencies,
     _installed,
+    _requirements,
     remote,
 )
 
@@ -124,7 +125,7 @@ def test_a_dependency_that_names_nothing_is_refused(named: str) -> None:
     ],
 )
 def test_requirements(requirement: str, expected: bool) -> None:
-    assert _dependencies._is_satisfied(requirement) is expected
+    assert _requirements.is_satisfied(requirement) is expected
 
 
 @pytest.mark.parametrize("named", ["-e .", "./dist/x.whl", "../x", "/srv/x.whl", "https://example.org/x.whl"])

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use flash_control::service::give_up;
 use flash_manifest::Endpoint;
 use flash_workers::Imported;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -17,7 +18,7 @@ use crate::run::contents::Contents;
 use crate::run::place::{Look, Place};
 use crate::run::plan::{further_routes, plan, reloaded};
 use crate::run::project::{Target, served};
-use crate::run::service::{Service, give_up, ready};
+use crate::run::service::{Service, ready};
 use crate::run::watch::Watch;
 
 /// A start that takes longer than this is given up when the sources change once more.

@@ -1,16 +1,17 @@
-//! What is served: endpoints, each with its workers; started, switched over to, retired, ended.
+//! The project's endpoints as `flash run` serves them: all in one setting, on one interpreter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flash_gateway::{Access, Gateway, Retired, Settings};
-use flash_manifest::{Endpoint, Route};
-use flash_workers::{Base, Cancel, Limits, MAX_SLOTS, Pool, Status};
+use flash_control::service::{self, Started, Wanted};
+use flash_gateway::{Access, Gateway, Settings};
+use flash_manifest::Endpoint;
+use flash_workers::{Base, Limits, MAX_SLOTS};
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::report::{Trouble, warn};
 use crate::run::plan::Running;
@@ -19,8 +20,6 @@ use crate::run::plan::Running;
 const WAITING: usize = 4096;
 /// How long after its deadline a function may go on before its worker is replaced.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long retired workers may take. Each request has a deadline of its own, and a worker that goes on past that is killed.
-const RETIRED: Duration = Duration::from_secs(24 * 60 * 60);
 /// Modules may take their time to be imported: the user can see it, and press Ctrl-C.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -45,76 +44,53 @@ pub struct Setting {
 /// All endpoints that are served.
 pub struct Service {
     setting: Setting,
-    served: Vec<Started>,
-    retiring: Vec<Retiring>,
-}
-
-/// An endpoint whose workers were started.
-pub struct Started {
-    endpoint: Endpoint,
-    config: Value,
-    pool: Pool,
-    /// Tells when it cannot get a worker any more, once it is served; ends with it.
-    teller: JoinSet<()>,
-}
-
-/// Workers that finish what they have.
-struct Retiring {
-    pool: Pool,
-    end: JoinHandle<()>,
+    /// In the order of the project.
+    endpoints: Vec<Endpoint>,
+    service: service::Service,
 }
 
 impl Service {
     /// Serves nothing yet.
     pub fn new(setting: Setting) -> Self {
-        Self { setting, served: Vec::new(), retiring: Vec::new() }
+        let service = service::Service::new(setting.gateway.clone(), Arc::new(|_, error| warn(&Trouble::from(error))));
+        Self { setting, endpoints: Vec::new(), service }
     }
 
     /// What runs, by name.
     pub fn running(&self) -> BTreeMap<&str, Running<'_>> {
-        let running = self.served.iter().map(|Started { endpoint, config, pool, .. }| {
-            let running = Running { config, imported: pool.imported() };
-            (endpoint.name.as_str(), running)
+        let running = self.service.served().iter().map(|started| {
+            let running = Running { config: &started.wanted().config, imported: started.pool().imported() };
+            (started.id(), running)
         });
         running.collect()
     }
 
     /// The endpoints.
     pub fn endpoints(&self) -> impl ExactSizeIterator<Item = &Endpoint> {
-        self.served.iter().map(|started| &started.endpoint)
+        self.endpoints.iter()
     }
 
     /// Starts the workers of endpoints, which are not served by that.
     pub fn start<'e>(&self, endpoints: impl IntoIterator<Item = &'e Endpoint>) -> Vec<Started> {
         let start = |endpoint: &Endpoint| {
-            let config = self.config(endpoint);
-            let settings = self.pool_settings(endpoint.timeout.unwrap_or(self.setting.limits.timeout));
-            let pool = Pool::start(endpoint.name.as_str(), self.setting.base.clone(), config.clone(), settings);
-            Started { endpoint: endpoint.clone(), config, pool, teller: JoinSet::new() }
+            Started::new(Wanted {
+                id: endpoint.name.as_str().to_owned(),
+                endpoint: endpoint.clone(),
+                config: self.config(endpoint),
+                settings: self.pool_settings(endpoint.timeout.unwrap_or(self.setting.limits.timeout)),
+                base: self.setting.base.clone(),
+                access: if self.setting.host.is_some() { Access::Live } else { Access::Routes },
+                public: true,
+            })
         };
         endpoints.into_iter().map(start).collect()
     }
 
-    /// Serves what was started and is ready, in the place of the endpoints of its names, and those in `stop` no longer; the order is
-    /// that of `project`. Requests that came before go on with the workers that they were for.
+    /// Serves what was started and is ready, in the place of the endpoints of its names, and those in `stop` no longer; what is served
+    /// then is `project`. Requests that came before go on with the workers that they were for.
     pub fn switch(&mut self, started: Vec<Started>, stop: &BTreeSet<String>, project: &[&Endpoint]) {
-        let access = if self.setting.host.is_some() { Access::Live } else { Access::Routes };
-        let endpoints = started.iter().map(|started| gateway_endpoint(started, access)).collect();
-        let stop: Vec<String> = stop.iter().cloned().collect();
-        let retired = self.setting.gateway.switch(endpoints, &stop);
-        let name = |started: &Started| started.endpoint.name.clone();
-        let new: BTreeSet<_> = started.iter().map(name).collect();
-        self.served.retain(|served| !new.contains(&name(served)) && !stop.iter().any(|gone| gone == served.endpoint.name.as_str()));
-        self.served.extend(started.into_iter().map(Started::told_of));
-        for served in &mut self.served {
-            // Lines and spellings may be others though its workers stay.
-            if let Some(endpoint) = project.iter().find(|endpoint| endpoint.name == served.endpoint.name) {
-                served.endpoint = (*endpoint).clone();
-            }
-        }
-        self.served.sort_by_key(|served| project.iter().position(|endpoint| endpoint.name == served.endpoint.name));
-        self.retiring.retain(|retiring| !retiring.end.is_finished());
-        self.retiring.extend(retired.into_iter().map(retire));
+        self.service.switch(started, stop);
+        self.endpoints = project.iter().copied().cloned().collect();
     }
 
     /// Has the libraries of all endpoints imported ahead, for the next reload.
@@ -137,12 +113,8 @@ impl Service {
     }
 
     /// Ends all workers. What they have begun is given up, so it comes after the server's end.
-    pub async fn close(self) {
-        let (pools, ends): (Vec<_>, Vec<_>) = self.retiring.into_iter().map(|retiring| (retiring.pool, retiring.end)).unzip();
-        close(self.served.into_iter().map(|served| served.pool).chain(pools)).await;
-        for end in ends {
-            end.abort(); // its workers have ended: nothing is left to be waited for
-        }
+    pub async fn close(mut self) {
+        self.service.close().await;
     }
 
     fn pool_settings(&self, timeout: Duration) -> flash_workers::Settings {
@@ -158,81 +130,21 @@ impl Service {
 
     /// What a worker must know of its endpoint.
     pub fn config(&self, endpoint: &Endpoint) -> Value {
-        let functions = endpoint.functions.iter().filter_map(|function| {
-            let route = function.route.as_ref()?;
-            let module = &function.module;
-            Some(serde_json::json!({
-                "module": { "name": module.name, "file": module.file, "import_base": module.import_base },
-                "qualname": function.qualname,
-                "method": route.method.as_str(),
-                "path": route.path.as_str(),
-            }))
-        });
-        let functions: Vec<_> = functions.collect();
-        let (reload, host) = (self.setting.reload, &self.setting.host);
-        serde_json::json!({
-            "endpoint": endpoint.name.as_str(), "functions": functions, "inline": true, "reload": reload, "host": host
-        })
-    }
-}
-
-impl Started {
-    /// From now on its failures are told as they come.
-    fn told_of(mut self) -> Self {
-        let mut status = self.pool.status();
-        self.teller.spawn(async move {
-            while status.changed().await.is_ok() {
-                if let Status::Failed(error) = &*status.borrow_and_update() {
-                    warn(&Trouble::from(error.as_ref()));
-                }
-            }
-        });
-        self
+        service::config(endpoint, self.setting.reload, self.setting.host.as_ref())
     }
 }
 
 /// Waits until all can answer; tells of each that cannot.
 pub async fn ready(started: &[Started]) -> Result<(), Vec<Trouble>> {
-    let mut troubles: Vec<Trouble> = Vec::new();
-    for Started { pool, .. } in started {
-        let mut status = pool.status();
-        let settled = status.wait_for(|status| !matches!(status, Status::Starting)).await;
-        if let Ok(status) = settled
-            && let Status::Failed(error) = &*status
-        {
-            let trouble = Trouble::from(error.as_ref());
+    service::ready(started).await.map_err(|errors| {
+        let mut troubles: Vec<Trouble> = Vec::new();
+        for (_, error) in errors {
+            let trouble = Trouble::from(&*error);
             // Endpoints of one broken module fail alike.
             if troubles.iter().all(|told| told.what != trouble.what) {
                 troubles.push(trouble);
             }
         }
-    }
-    if troubles.is_empty() { Ok(()) } else { Err(troubles) }
-}
-
-/// Ends what was started and is not to be served.
-pub async fn give_up(started: Vec<Started>) {
-    close(started.into_iter().map(|started| started.pool)).await;
-}
-
-fn gateway_endpoint(started: &Started, access: Access) -> flash_gateway::Endpoint {
-    let routes = started.endpoint.functions.iter().filter_map(|function| function.route.as_ref());
-    let routes = routes.map(|Route { method, path }| (method.as_str().parse().expect("these are methods of HTTP"), path.clone()));
-    let cancel = if started.endpoint.cancel_on_disconnect { Cancel::Anyway } else { Cancel::UnlessBegun };
-    flash_gateway::Endpoint::new(started.pool.clone(), routes, access).with_cancel(cancel)
-}
-
-/// Lets the workers finish what they have.
-fn retire(mut retired: Retired) -> Retiring {
-    let pool = retired.pool().clone();
-    let end = tokio::spawn(async move {
-        retired.unused().await;
-        retired.pool().close(RETIRED).await;
-    });
-    Retiring { pool, end }
-}
-
-async fn close(pools: impl Iterator<Item = Pool>) {
-    let mut closing: JoinSet<()> = pools.map(|pool| async move { pool.close(Duration::ZERO).await }).collect();
-    while closing.join_next().await.is_some() {}
+        troubles
+    })
 }

@@ -29,7 +29,7 @@ pub struct DeployRequest {
     /// What is set beside what the code declares, by endpoint.
     #[serde(default)]
     pub endpoints: BTreeMap<String, Overrides>,
-    /// Answers with [`Plan`], and changes nothing.
+    /// Answers with [`Changes`], and changes nothing.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -45,7 +45,7 @@ pub struct RollbackRequest {
 
 /// What a deployment would change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct Changes {
     /// Each endpoint of the build and of the deployment now.
     pub changes: Vec<Change>,
     /// What keeps it from being deployed: a GPU that the machine lacks.

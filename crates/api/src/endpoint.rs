@@ -44,6 +44,36 @@ pub struct Function {
     pub method: Option<String>,
     /// The path below the endpoint's URL.
     pub path: Option<String>,
+    /// How a request fills its parameters; `None` until a worker has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+}
+
+/// Which part of a request fills which parameter: the binding plan, which a worker makes of the function's signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// How the body is made of the parameters that are in it: `fields` and `keyed` are one JSON object with a key for each, `whole` is the one
+    /// parameter itself, `form` a form; `None` where the body is not read.
+    pub body: Option<String>,
+    /// The parameters, in the function's order.
+    pub parameters: Vec<Parameter>,
+}
+
+/// One of a function's parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Its name in the function.
+    pub name: String,
+    /// Where it comes from: `path`, `query`, `body`, `form` or `file`.
+    #[serde(rename = "in")]
+    pub place: String,
+    /// Its name in the request.
+    pub key: String,
+    /// Whether it must be there.
+    pub required: bool,
+    /// Whether the query, or a form, may repeat it, once for each element.
+    #[serde(default)]
+    pub many: bool,
 }
 
 /// `GET /apps/{app}/environments/{environment}/endpoints/{name}`; `GET /endpoints` gives a list of them.

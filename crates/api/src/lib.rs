@@ -10,8 +10,8 @@ mod log;
 mod problem;
 mod server;
 
-pub use deployment::{App, Build, Change, DeployRequest, Deployment, DeploymentState, Environment, Event, Plan, RollbackRequest};
-pub use endpoint::{Endpoint, EndpointState, Function, WorkerCounts};
+pub use deployment::{App, Build, Change, Changes, DeployRequest, Deployment, DeploymentState, Environment, Event, RollbackRequest};
+pub use endpoint::{Endpoint, EndpointState, Function, Parameter, Plan, WorkerCounts};
 pub use key::{Key, KeyRequest, NewKey, Scope};
 pub use log::{LogLine, LogStream};
 pub use problem::Problem;

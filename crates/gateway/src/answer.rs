@@ -9,6 +9,8 @@ use flash_workers::{Answer, Event, Events, Outcome, how_it_ended};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 
+use crate::mount::MountedBody;
+
 /// A response's body: bytes that are there, or the records of a live call as they come.
 pub enum Payload {
     /// All of it.
@@ -24,6 +26,8 @@ pub enum Payload {
         /// Whether the last record was sent.
         ended: bool,
     },
+    /// What a mounted service says.
+    Mounted(MountedBody),
 }
 
 impl Body for Payload {
@@ -33,6 +37,7 @@ impl Body for Payload {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Mounted(body) => Pin::new(body).poll_frame(context),
             Self::Records { ended: true, .. } => Poll::Ready(None),
             Self::Records { events, endpoint, timeout, ended } => {
                 let Some(event) = std::task::ready!(events.poll_next(context)) else { return Poll::Ready(None) };
@@ -46,6 +51,7 @@ impl Body for Payload {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Records { ended, .. } => *ended,
+            Self::Mounted(body) => body.is_end_stream(),
         }
     }
 
@@ -53,6 +59,7 @@ impl Body for Payload {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Records { .. } => SizeHint::default(),
+            Self::Mounted(body) => body.size_hint(),
         }
     }
 }
@@ -192,7 +199,8 @@ fn headers(json: &[u8]) -> Option<HeaderMap> {
 pub(crate) fn without_body(response: Response<Payload>) -> Response<Payload> {
     let (mut head, body) = response.into_parts();
     let may_have_length = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if let Some(length) = body.size_hint().exact().filter(|_| may_have_length) {
+    // A mounted service may have answered without a body already.
+    if let Some(length) = body.size_hint().exact().filter(|_| may_have_length && !head.headers.contains_key(header::CONTENT_LENGTH)) {
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(head, Payload::Whole(None))

@@ -23,6 +23,8 @@ pub struct Endpoint {
     pub(crate) access: Access,
     pub(crate) pool: Pool,
     pub(crate) cancel: Cancel,
+    /// Whether anybody may call it, from anywhere.
+    pub(crate) public: bool,
     /// Closes when nobody holds the endpoint any more.
     in_use: watch::Sender<()>,
 }
@@ -37,13 +39,20 @@ impl Endpoint {
     /// An endpoint whose routes stand in the order of the pool's functions.
     pub fn new(pool: Pool, routes: impl IntoIterator<Item = (Method, PathPattern)>, access: Access) -> Self {
         let (name, in_use) = (pool.name().to_owned(), watch::Sender::new(()));
-        Self { name, routes: Routes::new(routes), access, pool, cancel: Cancel::default(), in_use }
+        Self { name, routes: Routes::new(routes), access, pool, cancel: Cancel::default(), public: false, in_use }
     }
 
     /// Says what becomes of requests to routes whose callers leave. A live call says it for itself.
     #[must_use]
     pub fn with_cancel(mut self, cancel: Cancel) -> Self {
         self.cancel = cancel;
+        self
+    }
+
+    /// Lets anybody call it, from anywhere, where others must show a key ([`crate::Gateway::with_admission`]).
+    #[must_use]
+    pub fn open_to_all(mut self) -> Self {
+        self.public = true;
         self
     }
 

@@ -6,6 +6,7 @@
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, header};
 
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PROTOCOL: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -38,6 +39,11 @@ pub(crate) fn base(headers: &HeaderMap) -> String {
         }
         None => prefix,
     }
+}
+
+/// Whether a proxy says that it hands on somebody's request. Nobody gains anything by saying so falsely.
+pub(crate) fn came_through_a_proxy(headers: &HeaderMap) -> bool {
+    [header::FORWARDED, FOR, HOST, PROTOCOL].iter().any(|name| headers.contains_key(name))
 }
 
 /// The last value of a list in headers of this name.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,8 +18,10 @@ use crate::body::Bodies;
 use crate::endpoint::{Access, Endpoint, Retired};
 use crate::execute;
 use crate::form::{self, Announced, FormLimits};
+use crate::forwarded;
 use crate::host;
 use crate::matcher::Matched;
+use crate::mount::{self, Mount};
 use crate::overview;
 
 /// Limits on what callers may send, and for how long.
@@ -92,6 +94,9 @@ pub type Observer = Arc<dyn Fn(Finished<'_>) + Send + Sync>;
 /// Makes an endpoint for a live call when it is first called.
 pub type OpenEndpoint = Arc<dyn Fn(&str) -> Endpoint + Send + Sync>;
 
+/// Whether who sends a request may call endpoints that are not open to all.
+pub type Admits = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
+
 /// Everything one listener serves.
 pub struct Gateway {
     pub(crate) settings: Settings,
@@ -101,6 +106,12 @@ pub struct Gateway {
     /// Whoever has it may make live calls; `None` where live calls are off.
     token: Option<String>,
     observer: Option<Observer>,
+    /// Who may call endpoints from elsewhere than this machine; `None` where everybody may.
+    admits: Option<Admits>,
+    /// Names, beside those of loopback, by which a listener on loopback is called: a proxy's on this machine.
+    domains: Vec<String>,
+    /// What is served beside endpoints.
+    mounted: OnceLock<Mount>,
     /// The title of the page for all endpoints; `None` where there is no such page.
     overview: Option<String>,
     /// Distinguishes this process's request ids from those of the one before.
@@ -119,6 +130,9 @@ impl Gateway {
             open: None,
             token: None,
             observer: None,
+            admits: None,
+            domains: Vec::new(),
+            mounted: OnceLock::new(),
             overview: None,
             epoch,
             requests: AtomicU64::new(0),
@@ -151,6 +165,26 @@ impl Gateway {
     pub fn with_overview(mut self, title: String) -> Self {
         self.overview = Some(title);
         self
+    }
+
+    /// Demands that callers from elsewhere than this machine are admitted, unless the endpoint is open to all. From elsewhere comes what
+    /// comes in at another address than loopback's, by one of the domains, or through a proxy that says so.
+    #[must_use]
+    pub fn with_admission(mut self, admits: Admits) -> Self {
+        self.admits = Some(admits);
+        self
+    }
+
+    /// Answers to these hosts' names as well where it listens on loopback.
+    #[must_use]
+    pub fn with_domains(mut self, domains: Vec<String>) -> Self {
+        self.domains = domains;
+        self
+    }
+
+    /// Has `service` answer what is below `root`, a path without a slash at its end. Only the first call does anything.
+    pub fn mount(&self, root: &'static str, service: mount::Service) {
+        let _ = self.mounted.set(Mount::new(root, service)); // as documented
     }
 
     /// Serves an endpoint from now on.
@@ -201,7 +235,7 @@ impl Gateway {
     /// A request's number, and the id that its answer carries.
     pub(crate) fn next_id(&self) -> (u64, String) {
         let tag = self.requests.fetch_add(1, Ordering::Relaxed);
-        (tag, format!("{:08x}{:08x}", self.epoch, tag as u32))
+        (tag, request_id(self.epoch, tag))
     }
 
     /// Answers one request, in this order:
@@ -218,6 +252,10 @@ impl Gateway {
         response.headers_mut().insert("x-request-id", HeaderValue::try_from(id).expect("hexadecimal digits are allowed"));
         self.observe(&head, response.status(), arrived, tag);
         response
+    }
+
+    fn is_domain(&self, host: &str) -> bool {
+        self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
     }
 
     fn observe(&self, head: &Parts, status: StatusCode, arrived: Instant, tag: u64) {
@@ -237,8 +275,9 @@ impl Gateway {
             Err(text) => return closing(answer::detail(StatusCode::BAD_REQUEST, text)),
         };
         // A page in a browser may have its own name resolve to this address: it must not reach what listens here for this machine.
-        if local.is_loopback() && !host.is_some_and(host::is_loopback) {
-            return answer::detail(StatusCode::MISDIRECTED_REQUEST, "this server answers to loopback addresses and `localhost` only");
+        let by_loopback = host.is_some_and(host::is_loopback);
+        if local.is_loopback() && !by_loopback && !host.is_some_and(|host| self.is_domain(host)) {
+            return answer::detail(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED);
         }
         if head_length(head) > self.settings.head_bytes {
             let text = format!("the request's head is longer than the {} bytes that are allowed", self.settings.head_bytes);
@@ -247,7 +286,18 @@ impl Gateway {
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             return empty(StatusCode::NO_CONTENT); // it asks of the server alone, and whether it is there
         }
-        let Some((name, path)) = split(&head.uri) else { return overview::answer(self, head) };
+        if let Some(mounted) = self.mounted.get().filter(|mounted| mounted.has(head.uri.path())) {
+            return mounted.answer(Request::from_parts(head.clone(), body), id).await;
+        }
+        let from_here = || local.is_loopback() && by_loopback && !forwarded::came_through_a_proxy(&head.headers);
+        let admitted = self.admits.as_ref().is_none_or(|admits| from_here() || admits(head));
+        let Some((name, path)) = split(&head.uri) else {
+            return if admitted { overview::answer(self, head) } else { unauthorized() };
+        };
+        // Whether there is an endpoint of this name is nobody's affair either.
+        if !admitted && !self.endpoint(&name).is_some_and(|endpoint| endpoint.public) {
+            return unauthorized();
+        }
         if path == "/execute" {
             return execute::answer(self, &name, head, body, local, (tag, id)).await;
         }
@@ -314,6 +364,21 @@ impl Drop for Departure<'_> {
         let status = StatusCode::from_u16(CLIENT_GONE).expect("it has three digits");
         self.gateway.observe(self.head, status, self.arrived, self.tag);
     }
+}
+
+/// What the answer to this process's request of this number carries as `x-request-id`.
+pub fn request_id(epoch: u32, tag: u64) -> String {
+    format!("{epoch:08x}{:08x}", tag as u32)
+}
+
+const MISDIRECTED: &str = "this server answers to loopback addresses, `localhost` and its own domains only";
+
+/// Nobody who came this way may call the endpoint without a key.
+fn unauthorized() -> Response<Payload> {
+    let text = "this endpoint takes an API key: Authorization: Bearer flash_...";
+    let mut response = answer::detail(StatusCode::UNAUTHORIZED, text);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }
 
 /// `/lb/{endpoint}/{rest}`, percent-decoded as a whole before it is matched, as Starlette's is.

@@ -15,6 +15,7 @@ mod framing;
 mod gateway;
 mod host;
 mod matcher;
+mod mount;
 mod openapi;
 mod overview;
 mod pages;
@@ -25,5 +26,6 @@ mod streams;
 
 pub use endpoint::{Access, Endpoint, Retired};
 pub use form::FormLimits;
-pub use gateway::{Finished, Gateway, Observer, OpenEndpoint, Settings};
+pub use gateway::{Admits, Finished, Gateway, Observer, OpenEndpoint, Settings, request_id};
+pub use mount::{Answering, MountedBody, RequestId, Service};
 pub use server::{serve, serve_connection};

@@ -1,12 +1,13 @@
 //! An endpoint, and the functions behind it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Diagnostic, EndpointName, Location, Method, PathPattern};
+use crate::{Diagnostic, EndpointName, Location, Method, PathPattern, PythonVersion};
 
-/// One endpoint of a project: the unit of naming, scaling and addressing.
+/// One endpoint of a project: the unit of naming, scaling and addressing. What is `None` or empty is not said by the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Its name, alone of its kind in the project.
@@ -14,9 +15,23 @@ pub struct Endpoint {
     /// The class it was declared with.
     pub class: ResourceClass,
     /// How many workers it may have.
-    pub workers: Workers,
-    /// How long a function may take, where that is said.
+    pub workers: Option<Workers>,
+    /// How long a worker may have nothing to do before it is stopped.
+    pub idle_timeout: Option<Duration>,
+    /// Requests in flight that one more worker is started for.
+    pub scaler_value: Option<u32>,
+    /// How long a function may take.
     pub timeout: Option<Duration>,
+    /// Environment variables, as far as they can be told from the source. The module sets all of them when it is imported.
+    pub env: BTreeMap<String, String>,
+    /// A container image: a label here, and not pulled.
+    pub image: Option<String>,
+    /// Kinds of GPUs, as `GpuGroup.ADA_24` or as they were written: labels. `flash.toml` alone asks the machine for GPUs.
+    pub gpus: Vec<String>,
+    /// How many GPUs: a label, as they are.
+    pub gpu_count: Option<u32>,
+    /// The version of Python that its functions are for.
+    pub python: Option<PythonVersion>,
     /// Whether a request that has begun is cancelled when its caller leaves.
     pub cancel_on_disconnect: bool,
     /// Its functions, in the order of their declaration.
@@ -115,8 +130,20 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// From `workersMin` and `workersMax`. Errs when the first is greater.
+    /// The most that there may be: a guard against a slip of the finger.
+    pub const MOST: u32 = 1024;
+
+    /// From `workersMin` and `workersMax`. Errs when the first is greater, or one is greater than there may be.
     pub fn new(least: u32, most: u32) -> Result<Self, Diagnostic> {
+        for (name, count) in [("workersMin", least), ("workersMax", most)] {
+            if count > Self::MOST {
+                return Err(Diagnostic::error(
+                    format!("{name} is {count}, more than {}", Self::MOST),
+                    "each worker is a process of this machine",
+                    format!("{name}={}, or less", Self::MOST),
+                ));
+            }
+        }
         if least > most {
             return Err(Diagnostic::error(
                 format!("workersMin ({least}) cannot be greater than workersMax ({most})"),

@@ -4,19 +4,33 @@
 
 mod diagnostic;
 mod endpoint;
+mod flash_toml;
+mod json;
+mod manifest;
 mod method;
 mod name;
 mod nearest;
 mod overrides;
 mod path;
 mod project;
+mod python;
+mod quantity;
+mod server_url;
+mod settings;
 mod text;
+mod variable;
 
 pub use diagnostic::{Diagnostic, Location, Severity};
 pub use endpoint::{Endpoint, Function, Kind, Module, Nature, ResourceClass, Route, Workers};
+pub use flash_toml::{FlashToml, Given};
+pub use manifest::{MANIFEST_FILE, Manifest, inner_path};
 pub use method::Method;
-pub use name::{AppName, EndpointName};
+pub use name::{AppName, EndpointName, EnvironmentName};
 pub use nearest::nearest;
-pub use overrides::Overrides;
+pub use overrides::{IDLE_TIMEOUT_S, MOST_CONCURRENCY, Overrides, SettingKey};
 pub use path::{Part, PathPattern, RESERVED_PATHS};
 pub use project::{App, AppOrigin, Project};
+pub use python::PythonVersion;
+pub use server_url::ServerUrl;
+pub use settings::{Origin, Origins, Settings};
+pub use variable::check_variable;

@@ -17,6 +17,10 @@ pub struct EndpointName(String);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppName(String);
 
+/// The name of an environment of an app, under the same rules.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EnvironmentName(String);
+
 impl EndpointName {
     /// The name.
     pub fn as_str(&self) -> &str {
@@ -36,6 +40,18 @@ impl AppName {
     }
 }
 
+impl EnvironmentName {
+    /// The one that is deployed to where none is named.
+    pub fn production() -> Self {
+        Self("production".into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for EndpointName {
     type Err = Diagnostic;
 
@@ -49,6 +65,27 @@ impl FromStr for AppName {
 
     fn from_str(text: &str) -> Result<Self, Diagnostic> {
         check("app", text).map(Self)
+    }
+}
+
+impl FromStr for EnvironmentName {
+    type Err = Diagnostic;
+
+    fn from_str(text: &str) -> Result<Self, Diagnostic> {
+        if text == "live" {
+            return Err(Diagnostic::error(
+                "environment name 'live' is taken",
+                "FLASH_TARGET=live sends calls to the script's own server, and FLASH_TARGET=<environment> to a deployment",
+                "choose another name",
+            ));
+        }
+        check("environment", text).map(Self)
+    }
+}
+
+impl fmt::Display for EnvironmentName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
     }
 }
 
@@ -118,7 +155,17 @@ fn like(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::AppName;
+    use super::{AppName, EnvironmentName};
+
+    #[test]
+    fn an_environment_has_a_name_that_says_nothing_else() {
+        let refused = |name: &str| name.parse::<EnvironmentName>().expect_err(name).what;
+        assert_eq!("staging-2".parse::<EnvironmentName>().expect("a good name").as_str(), "staging-2");
+        assert_eq!("production".parse(), Ok(EnvironmentName::production()));
+        assert_eq!(refused("live"), "environment name 'live' is taken");
+        assert_eq!(refused("a/b"), "environment name 'a/b' has the character '/'");
+        assert_eq!(refused(""), "environment name is empty");
+    }
 
     #[test]
     fn any_folder_gives_a_legal_app_name() {

@@ -1,10 +1,11 @@
 //! The shared table of cases, `tests/cases/rules.json`, which the SDK's tests run too.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use flash_manifest::{
     App, AppName, AppOrigin, Diagnostic, Endpoint, EndpointName, Function, Location, Method, Module, Nature, PathPattern, Project,
-    ResourceClass, Route, Workers,
+    PythonVersion, ResourceClass, Route, Workers,
 };
 use proptest::prelude::{any, proptest};
 use serde_json::Value;
@@ -103,8 +104,15 @@ fn endpoint(name: &str, routes: &[Route]) -> Endpoint {
     Endpoint {
         name: name.parse().expect("the test's names are legal"),
         class: ResourceClass::LiveLoadBalancer,
-        workers: Workers::default(),
+        workers: None,
+        idle_timeout: None,
+        scaler_value: None,
         timeout: None,
+        env: BTreeMap::new(),
+        image: None,
+        gpus: Vec::new(),
+        gpu_count: None,
+        python: None,
         cancel_on_disconnect: false,
         functions: functions.collect(),
         location: location(1),
@@ -155,4 +163,12 @@ proptest! {
             });
         }
     }
+}
+
+#[test]
+fn the_sdk_takes_the_same_versions_of_python() {
+    let resources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/runpod_flash/_resources.py");
+    let text = std::fs::read_to_string(resources).expect("the SDK is in the repository");
+    let own: Vec<String> = PythonVersion::ALL.iter().map(|version| format!("\"{version}\"")).collect();
+    assert!(text.contains(&format!("PYTHON_VERSIONS = ({})", own.join(", "))), "{own:?}");
 }

@@ -14,8 +14,8 @@ use crate::syntax::{Binding, Call, Decorated, Expression, Form, Frame, Item, Mea
 /// Declarations nest a few levels; an expression deeper than this is data, or an attack.
 const DEEPEST: usize = 64;
 
-/// What can be done to a list that makes it another one than was written.
-const MUTATORS: [&str; 9] = ["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort", "update"];
+/// What can be done to a list or a dict that makes it another one than was written.
+const MUTATORS: [&str; 11] = ["append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault", "sort", "update"];
 
 /// What a module says, as far as declarations go.
 #[derive(Debug, Default)]
@@ -316,6 +316,10 @@ fn form(from: &Expr, depth: usize) -> Form {
         Expr::Name(name) => Form::Name(name.id.to_string()),
         Expr::Attribute(attribute) => Form::Attribute(boxed(&attribute.value), attribute.attr.to_string()),
         Expr::Tuple(ast::ExprTuple { elts, .. }) | Expr::List(ast::ExprList { elts, .. }) => Form::List(items(elts, depth)),
+        Expr::Dict(dict) => {
+            let item = |item: &ast::DictItem| (item.key.as_ref().map(|key| expression(key, depth)), expression(&item.value, depth));
+            Form::Dict(dict.items.iter().map(item).collect())
+        }
         Expr::FString(string) => format(string, depth),
         Expr::BinOp(operation) if operation.op == Operator::Add => Form::Add(boxed(&operation.left), boxed(&operation.right)),
         Expr::UnaryOp(ast::ExprUnaryOp { op: UnaryOp::USub, operand, .. }) => match form(operand, depth) {

@@ -55,15 +55,7 @@ impl Declarations {
         for (resource, function) in std::mem::take(&mut self.functions) {
             let place = *places.entry(resource.key.clone()).or_insert(endpoints.len());
             if place == endpoints.len() {
-                endpoints.push(Endpoint {
-                    name: resource.name.clone(),
-                    class: resource.class,
-                    workers: resource.workers,
-                    timeout: resource.timeout,
-                    cancel_on_disconnect: resource.cancel_on_disconnect,
-                    functions: Vec::new(),
-                    location: resource.location.clone(),
-                });
+                endpoints.push(resource.endpoint.clone());
             }
             endpoints[place].functions.push(function);
         }
@@ -71,6 +63,7 @@ impl Declarations {
             self.idle(module, |key| !places.contains_key(key));
         }
         self.errors.append(&mut self.resolver.errors);
+        self.warnings.append(&mut self.resolver.warnings);
         endpoints
     }
 
@@ -84,7 +77,7 @@ impl Declarations {
             let Ok(Value::Resource(resource)) = self.resolver.value(value, &place) else { continue };
             if is_idle(&resource.key) && self.resolver.runs(&binding.frames, &place) == Runs::Always {
                 let problem = Diagnostic::warning(
-                    format!("endpoint '{}' has no functions", resource.name),
+                    format!("endpoint '{}' has no functions", resource.endpoint.name),
                     "no function in the files searched is decorated with it, so there is nothing to call",
                     "decorate one with @remote, or take the endpoint out",
                 );
@@ -225,7 +218,7 @@ impl Declarations {
             }
             Some((_, None)) => return None,
         };
-        let route = match resource.class.kind() {
+        let route = match resource.endpoint.class.kind() {
             Kind::LoadBalanced => Some(self.route(&resource, decorated, &options, call, &place, wrapped)?),
             Kind::QueueBased => {
                 self.ignored_route(&resource, &options, call, &place);
@@ -270,7 +263,7 @@ impl Declarations {
         let source = &place.module.source;
         if decorated.nature == Nature::Class {
             let problem = Diagnostic::error(
-                format!("class '{}' cannot be decorated with @remote of a {}", decorated.name, resource.class),
+                format!("class '{}' cannot be decorated with @remote of a {}", decorated.name, resource.endpoint.class),
                 "a route of a load-balanced endpoint is served by a function",
                 "decorate functions, one a route",
             );
@@ -312,7 +305,7 @@ impl Declarations {
             return;
         }
         let problem = Diagnostic::warning(
-            format!("method and path are ignored: the resource is a {}", resource.class),
+            format!("method and path are ignored: the resource is a {}", resource.endpoint.class),
             "a queue-based endpoint is called by jobs, and has no routes",
             "take them out, or use a LoadBalancerSlsResource",
         );

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use flash_manifest::{Diagnostic, Project, Severity};
+use flash_manifest::{App, Diagnostic, Project, Severity};
 
 pub use crate::files::{Sources, sources};
 
@@ -81,6 +81,15 @@ pub fn root(target: &Path) -> Option<PathBuf> {
     let absolute = target.canonicalize().ok()?;
     let folder = if absolute.is_dir() { absolute } else { parent(&absolute) };
     Some(root::root_of(&folder))
+}
+
+/// What the app is called of the project that a file or folder belongs to, as [`scan`] finds it.
+///
+/// # Errors
+/// When a name that was given cannot be an app's, or a file that may hold one cannot be read.
+pub fn app(target: &Path, flash_app: Option<&str>) -> Result<App, Diagnostic> {
+    let root = root(target).ok_or_else(|| missing(target, &std::io::ErrorKind::NotFound.into()))?;
+    root::app_of(&root, flash_app)
 }
 
 /// What `scan` was pointed at.

@@ -1,7 +1,7 @@
 //! Evaluates expressions without running anything: literals, constants, sums and f-strings of them, names imported from the project's own
 //! files, and the SDK's names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use flash_manifest::{Diagnostic, ResourceClass};
@@ -20,6 +20,9 @@ const MOST_STEPS: usize = 20_000;
 /// The longest text that a declaration needs.
 const LONGEST_TEXT: usize = 64 * 1024;
 
+/// The enums that the SDK exports.
+const ENUMS: [&str; 7] = ["CpuInstanceType", "CudaVersion", "DataCenter", "GpuGroup", "GpuType", "ServerlessScalerType", "ServerlessType"];
+
 /// Whether a statement runs when its module is imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runs {
@@ -36,6 +39,7 @@ pub(crate) struct Resolver {
     /// None for a declaration that is wrong.
     pub(crate) resources: HashMap<ResourceKey, Option<Arc<Resource>>>,
     pub(crate) errors: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
     steps: usize,
 }
 
@@ -89,7 +93,7 @@ const WRITE_IT_OUT: &str = "write the value out, or give it a name at module lev
 
 impl Resolver {
     pub(crate) fn new(library: Library) -> Self {
-        Self { library, resources: HashMap::new(), errors: Vec::new(), steps: 0 }
+        Self { library, resources: HashMap::new(), errors: Vec::new(), warnings: Vec::new(), steps: 0 }
     }
 
     /// The value of an expression at a place.
@@ -130,6 +134,7 @@ impl Resolver {
             Form::Name(name) => self.look_up(name, place, &place.asks(expression.range)),
             Form::Attribute(object, name) => self.attribute(object, name, place, expression.range),
             Form::List(items) => self.list(items, place).map(Value::List),
+            Form::Dict(items) => self.dict(items, place).map(Value::Dict),
             Form::Format(pieces) => self.format(pieces, place, expression.range),
             Form::Add(left, right) => self.add(left, right, place, expression.range),
             Form::Not(operand) => match self.evaluate(operand, place)?.truth() {
@@ -279,8 +284,9 @@ impl Resolver {
     fn attribute(&mut self, object: &Expression, name: &str, place: &Place, range: TextRange) -> Result<Value, Stop> {
         match self.evaluate(object, place) {
             Ok(Value::Sdk) => Ok(Value::OfSdk(name.to_owned())),
+            Ok(Value::OfSdk(of)) if ENUMS.contains(&of.as_str()) => Ok(Value::OfSdk(format!("{of}.{name}"))),
             Ok(Value::Package(package)) => self.member_of(&package, name, &place.next(&place.module, place.before), &place.asks(range)),
-            Ok(Value::Resource(resource)) if name == "name" => Ok(Value::Text(resource.name.to_string())),
+            Ok(Value::Resource(resource)) if name == "name" => Ok(Value::Text(resource.endpoint.name.to_string())),
             Ok(_) => Err(place.unresolved(range, "attributes of objects are known only when the program runs", WRITE_IT_OUT)),
             Err(Stop::Unresolved(_)) if name == "TYPE_CHECKING" => Ok(Value::Bool(false)),
             Err(stop) => Err(stop),
@@ -295,6 +301,21 @@ impl Resolver {
                 Item::All(rest) => match self.evaluate(rest, place)? {
                     Value::List(rest) => values.extend(rest),
                     _ => return Err(place.unresolved(rest.range, "it is not known to be a list", WRITE_IT_OUT)),
+                },
+            }
+        }
+        Ok(values)
+    }
+
+    fn dict(&mut self, items: &[(Option<Expression>, Expression)], place: &Place) -> Result<BTreeMap<String, Value>, Stop> {
+        let mut values = BTreeMap::new();
+        for (key, value) in items {
+            match (key, self.evaluate(value, place)?) {
+                (None, Value::Dict(rest)) => values.extend(rest),
+                (None, _) => return Err(place.unresolved(value.range, "it is not known to be a dict", WRITE_IT_OUT)),
+                (Some(key), known) => match self.evaluate(key, place)? {
+                    Value::Text(key) => drop(values.insert(key, known)),
+                    _ => return Err(place.unresolved(key.range, "its keys are no texts", WRITE_IT_OUT)),
                 },
             }
         }

@@ -31,6 +31,8 @@ pub(crate) enum Form {
     Attribute(Box<Expression>, String),
     /// A list or a tuple.
     List(Vec<Item>),
+    /// A dict: keys with values, and `**rest` without a key.
+    Dict(Vec<(Option<Expression>, Expression)>),
     /// An f-string.
     Format(Vec<Piece>),
     Add(Box<Expression>, Box<Expression>),

@@ -1,11 +1,11 @@
 //! What an expression turns out to be.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use flash_manifest::{Diagnostic, EndpointName, Location, ResourceClass, Workers, nearest};
+use flash_manifest::{Diagnostic, Endpoint, ResourceClass, nearest};
 use ruff_text_size::{TextRange, TextSize};
 
 use crate::library::PythonModule;
@@ -18,9 +18,11 @@ pub(crate) enum Value {
     Whole(i64),
     Text(String),
     List(Vec<Value>),
+    /// A dict whose keys are texts.
+    Dict(BTreeMap<String, Value>),
     /// The SDK's module.
     Sdk,
-    /// A name that the SDK's module exports.
+    /// A name that the SDK's module exports, or a member of an enum among them: `GpuGroup.ANY`.
     OfSdk(String),
     /// A module or a folder of modules of the project.
     Package(Package),
@@ -36,16 +38,11 @@ pub(crate) struct Package {
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// A declared endpoint, without its functions.
+/// A declared endpoint, as yet without its functions.
 #[derive(Debug)]
 pub(crate) struct Resource {
-    pub(crate) name: EndpointName,
-    pub(crate) class: ResourceClass,
-    pub(crate) workers: Workers,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) cancel_on_disconnect: bool,
+    pub(crate) endpoint: Endpoint,
     pub(crate) key: ResourceKey,
-    pub(crate) location: Location,
 }
 
 /// What tells one declaration from another: the file, and the place of the call in it.
@@ -58,6 +55,22 @@ impl PartialEq for Resource {
 }
 
 impl Value {
+    /// The name of its type in Python, for messages.
+    pub(crate) fn type_name(&self) -> &str {
+        match self {
+            Self::None => "NoneType",
+            Self::Bool(_) => "bool",
+            Self::Whole(_) => "int",
+            Self::Text(_) => "str",
+            Self::List(_) => "list",
+            Self::Dict(_) => "dict",
+            Self::Sdk | Self::Package(_) => "module",
+            Self::OfSdk(name) => name.split_once('.').map_or("type", |(class, _)| class),
+            Self::Definition(_) => "function",
+            Self::Resource(resource) => resource.endpoint.class.as_str(),
+        }
+    }
+
     /// Whether Python takes it for true; none where that is not known.
     pub(crate) fn truth(&self) -> Option<bool> {
         match self {
@@ -66,6 +79,7 @@ impl Value {
             Self::Whole(number) => Some(*number != 0),
             Self::Text(text) => Some(!text.is_empty()),
             Self::List(items) => Some(!items.is_empty()),
+            Self::Dict(items) => Some(!items.is_empty()),
             Self::Sdk | Self::OfSdk(_) | Self::Package(_) | Self::Definition(_) | Self::Resource(_) => None,
         }
     }
@@ -83,12 +97,18 @@ impl fmt::Display for Value {
                 let items: Vec<String> = items.iter().map(ToString::to_string).collect();
                 write!(out, "[{}]", items.join(", "))
             }
+            Self::Dict(items) => {
+                // What is in one may be a secret.
+                let items: Vec<String> = items.keys().map(|key| format!("'{}': ...", key.escape_debug())).collect();
+                write!(out, "{{{}}}", items.join(", "))
+            }
             Self::Sdk => out.write_str("the module runpod_flash"),
             Self::OfSdk(name) if ResourceClass::named(name).is_some() => write!(out, "the class {name}"),
+            Self::OfSdk(name) if name.contains('.') => out.write_str(name),
             Self::OfSdk(name) => write!(out, "{name} of runpod_flash"),
             Self::Package(_) => out.write_str("a module"),
             Self::Definition(name) => write!(out, "{name}"),
-            Self::Resource(resource) => write!(out, "endpoint '{}'", resource.name),
+            Self::Resource(resource) => write!(out, "endpoint '{}'", resource.endpoint.name),
         }
     }
 }

@@ -146,7 +146,7 @@ fn classes_of_resources_are_told_apart() {
         ));
         let endpoint = &project.endpoints[0];
         assert_eq!(endpoint.class, class);
-        assert_eq!((endpoint.workers.least(), endpoint.workers.most()), (1, 3));
+        assert_eq!(endpoint.workers.map(|workers| (workers.least(), workers.most())), Some((1, 3)));
         assert_eq!(endpoint.timeout, Some(Duration::from_millis(1500)));
         assert_eq!(endpoint.functions[0].route.is_some(), class.kind() == Kind::LoadBalanced);
     }

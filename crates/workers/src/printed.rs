@@ -73,13 +73,12 @@ impl Pipe {
     }
 
     fn take(&mut self, mut print: impl FnMut(&str)) -> bool {
-        let mut buffer = [0; 16 * 1024];
         let mut some = false;
         while let Some(reader) = &self.reader {
-            match reader.try_read(&mut buffer) {
-                Ok(count @ 1..) => {
+            match reader.try_read_buf(self.lines.buffer()) {
+                Ok(1..) => {
                     some = true;
-                    self.lines.push(&buffer[..count], &mut print);
+                    self.lines.take(&mut print);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 Ok(_) | Err(_) => {
@@ -100,11 +99,18 @@ struct Lines {
 
 /// A line without an end is passed on at this size, in bytes.
 const LONGEST_LINE: usize = 64 * 1024;
+/// Bytes read from a pipe at once.
+const READ: usize = 16 * 1024;
 
 impl Lines {
+    /// The place to read further bytes into. It stays: most looks find nothing, and there is one with every batch of answers.
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        self.rest.reserve(READ);
+        &mut self.rest
+    }
+
     /// Hands on everything up to the last newline.
-    fn push(&mut self, bytes: &[u8], mut print: impl FnMut(&str)) {
-        self.rest.extend_from_slice(bytes);
+    fn take(&mut self, mut print: impl FnMut(&str)) {
         let end = match self.rest.iter().rposition(|byte| *byte == b'\n') {
             Some(newline) => newline + 1,
             None if self.rest.len() > LONGEST_LINE => self.rest.len(),

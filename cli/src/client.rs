@@ -1,0 +1,282 @@
+//! A client of the control API: one request at a time, and what went wrong in words.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flash_api::{Build, LogLine, Problem, ROOT, Server};
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body, Error};
+
+use crate::report::{Failure, Fault, Trouble};
+
+/// A server that does not accept a connection within this is not there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// An answer is waited for this long, beyond what the request itself asks to wait.
+const ANSWER: Duration = Duration::from_secs(60);
+/// The longest answer that is read into memory.
+const LONGEST: u64 = 64 << 20;
+
+/// A server, and who we are to it.
+pub struct Client {
+    agent: Agent,
+    url: String,
+    credential: Option<String>,
+}
+
+impl Client {
+    /// Of the server at `url`, such as `http://127.0.0.1:8000`. Asks nothing yet.
+    pub fn new(url: &str, credential: Option<String>) -> Result<Self, Failure> {
+        let url = url.trim_end_matches('/').to_owned();
+        let uri: http::Uri = url.parse().map_err(|error| no_url(&url, &error))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+            return Err(no_url(&url, &"it does not begin with http:// or https:// and a host"));
+        }
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .root_certs(RootCerts::PlatformVerifier)
+            .build();
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .tls_config(tls)
+            .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT));
+        if uri.host().is_some_and(is_loopback) {
+            config = config.proxy(None); // this machine is reached without one
+        }
+        Ok(Self { agent: config.build().new_agent(), url, credential })
+    }
+
+    /// The server's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks for the server itself, which must be of this release.
+    pub fn server(&self) -> Result<Server, Failure> {
+        let server: Server = self.get("/server")?;
+        if server.version != env!("CARGO_PKG_VERSION") {
+            return Err(refused(Trouble::new(
+                format!("the server at {} is of another version", self.url),
+                format!("it is {}, and this `flash` is {}", server.version, env!("CARGO_PKG_VERSION")),
+                "install the server's version of openflash here, or this one there",
+            )));
+        }
+        Ok(server)
+    }
+
+    /// Whether a server of ours answers there, whatever it thinks of us.
+    pub fn is_there(&self) -> bool {
+        self.request("GET", "/server", Duration::from_secs(5), ()).is_ok()
+    }
+
+    /// `GET` of a path below the API's root.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.json("GET", path, ANSWER, ())
+    }
+
+    /// As [`Self::get`], of what takes as long as `wait` to answer.
+    pub fn get_within<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> Result<T, Failure> {
+        self.json("GET", path, ANSWER + wait, ())
+    }
+
+    /// As [`Self::get`], and `None` where there is nothing of that name.
+    pub fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Failure> {
+        let mut answer = self.request("GET", path, ANSWER, ())?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            self.problem(&mut answer)?; // it must be the API's own
+            return Ok(None);
+        }
+        self.read(answer).map(Some)
+    }
+
+    /// `POST` with a JSON body.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        self.json("POST", path, ANSWER, Json(body))
+    }
+
+    /// `PUT` without a body.
+    pub fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.json("PUT", path, ANSWER, ())
+    }
+
+    /// `DELETE`.
+    pub fn delete(&self, path: &str) -> Result<(), Failure> {
+        let mut answer = self.request("DELETE", path, ANSWER, ())?;
+        if answer.status().is_success() { Ok(()) } else { Err(self.refusal(&mut answer)) }
+    }
+
+    /// Sends an artifact, unless the server has it.
+    pub fn upload(&self, digest: &str, artifact: &Path) -> Result<Build, Failure> {
+        if let Some(build) = self.find(&format!("/builds/{digest}"))? {
+            return Ok(build);
+        }
+        let opened = File::open(artifact);
+        let file = opened.map_err(|cause| Failure::system(&format!("cannot read `{}`", artifact.display()), &cause))?;
+        // As long as it takes: what stalls is for the server to end.
+        self.json("PUT", &format!("/builds/{digest}"), Duration::from_secs(3600), file)
+    }
+
+    /// Reads lines of JSON as they come, until the server ends them or `each` says so.
+    pub fn lines(&self, path: &str, mut each: impl FnMut(LogLine) -> bool) -> Result<(), Failure> {
+        let mut answer = self.request("GET", path, Duration::MAX, ())?;
+        if !answer.status().is_success() {
+            return Err(self.refusal(&mut answer));
+        }
+        let reader = BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader());
+        for line in reader.lines() {
+            let line = line.map_err(|cause| self.broken(&cause))?;
+            let line = serde_json::from_str(&line).map_err(|cause| self.no_flash(&cause))?;
+            if !each(line) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a request to a deployed endpoint, at a URL that the server has told.
+    pub fn call(&self, method: &str, url: &str, body: Option<Vec<u8>>, within: Duration) -> Result<http::Response<Vec<u8>>, Failure> {
+        let mut request = http::Request::builder().method(method).uri(url);
+        if let Some(credential) = &self.credential {
+            request = request.header("authorization", format!("Bearer {credential}"));
+        }
+        let answer = match body {
+            Some(body) => run(&self.agent, request.header("content-type", "application/json").body(body), Some(within)),
+            None => run(&self.agent, request.body(()), Some(within)),
+        };
+        let (head, mut body) = answer.map_err(|error| self.unreachable(&error))?.into_parts();
+        let body = body.with_config().limit(LONGEST).read_to_vec().map_err(|cause| self.unreachable(&cause))?;
+        Ok(http::Response::from_parts(head, body))
+    }
+
+    fn json<T: DeserializeOwned>(&self, method: &str, path: &str, within: Duration, body: impl Sent) -> Result<T, Failure> {
+        let answer = self.request(method, path, within, body)?;
+        self.read(answer)
+    }
+
+    fn read<T: DeserializeOwned>(&self, mut answer: http::Response<Body>) -> Result<T, Failure> {
+        if !answer.status().is_success() {
+            return Err(self.refusal(&mut answer));
+        }
+        let text = self.text(&mut answer)?;
+        serde_json::from_str(&text).map_err(|cause| self.no_flash(&cause))
+    }
+
+    fn text(&self, answer: &mut http::Response<Body>) -> Result<String, Failure> {
+        answer.body_mut().with_config().limit(LONGEST).read_to_string().map_err(|cause| self.unreachable(&cause))
+    }
+
+    fn request(&self, method: &str, path: &str, within: Duration, body: impl Sent) -> Result<http::Response<Body>, Failure> {
+        let within = (within != Duration::MAX).then_some(within);
+        let mut request = http::Request::builder().method(method).uri(format!("{}{ROOT}{path}", self.url));
+        if let Some(credential) = &self.credential {
+            request = request.header("authorization", format!("Bearer {credential}"));
+        }
+        let answer = body.send(&self.agent, request, within);
+        answer.map_err(|error| self.unreachable(&error))
+    }
+
+    /// What the server says is wrong.
+    fn refusal(&self, answer: &mut http::Response<Body>) -> Failure {
+        match self.problem(answer) {
+            Ok(problem) => refused(Trouble::new(problem.title, problem.detail, problem.remedy)),
+            Err(failure) => failure,
+        }
+    }
+
+    fn problem(&self, answer: &mut http::Response<Body>) -> Result<Problem, Failure> {
+        let text = self.text(answer)?;
+        serde_json::from_str(&text).map_err(|_| self.no_flash(&format!("it answers with {}", answer.status())))
+    }
+
+    fn unreachable(&self, error: &Error) -> Failure {
+        let why = match error {
+            Error::Io(cause) => cause.to_string(),
+            other => other.to_string(),
+        };
+        refused(Trouble::new(
+            format!("the server at {} cannot be reached", self.url),
+            why,
+            "start one with `flash serve`, or name another with --server or FLASH_SERVER",
+        ))
+    }
+
+    fn broken(&self, cause: &std::io::Error) -> Failure {
+        refused(Trouble::new(
+            format!("the server at {} broke off its answer", self.url),
+            cause.to_string(),
+            "see whether it still runs: `flash status`",
+        ))
+    }
+
+    fn no_flash(&self, why: &dyn std::fmt::Display) -> Failure {
+        refused(Trouble::new(
+            format!("what answers at {} is no flash server, or one of another version", self.url),
+            format!("its answer cannot be read: {why}"),
+            "name the server with --server or FLASH_SERVER, and install its version of openflash",
+        ))
+    }
+}
+
+/// What a request carries.
+trait Sent {
+    fn send(self, agent: &Agent, request: http::request::Builder, within: Option<Duration>) -> Result<http::Response<Body>, Error>;
+}
+
+impl Sent for () {
+    fn send(self, agent: &Agent, request: http::request::Builder, within: Option<Duration>) -> Result<http::Response<Body>, Error> {
+        run(agent, request.body(()), within)
+    }
+}
+
+struct Json<'body, T>(&'body T);
+
+impl<T: Serialize> Sent for Json<'_, T> {
+    fn send(self, agent: &Agent, request: http::request::Builder, within: Option<Duration>) -> Result<http::Response<Body>, Error> {
+        let body = serde_json::to_vec(self.0).map_err(Error::Json)?;
+        run(agent, request.header("content-type", "application/json").body(body), within)
+    }
+}
+
+impl Sent for File {
+    fn send(self, agent: &Agent, request: http::request::Builder, within: Option<Duration>) -> Result<http::Response<Body>, Error> {
+        let length = self.metadata()?.len();
+        let request = request.header("content-type", "application/gzip").header("content-length", length);
+        run(agent, request.body(ureq::SendBody::from_owned_reader(self.take(length))), within)
+    }
+}
+
+fn run(
+    agent: &Agent,
+    request: Result<http::Request<impl ureq::AsSendBody>, http::Error>,
+    within: Option<Duration>,
+) -> Result<http::Response<Body>, Error> {
+    let request = agent.configure_request(request?).timeout_global(within).build();
+    agent.run(request)
+}
+
+/// Whether a host of a URL means this machine.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A name as a part of a path, or a value in a query.
+pub fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+fn no_url(url: &str, why: &dyn std::fmt::Display) -> Failure {
+    let trouble = Trouble::new(format!("`{url}` is not the URL of a server"), why.to_string(), "write it as http://127.0.0.1:8000");
+    Failure::new(Fault::Usage, trouble)
+}
+
+fn refused(trouble: Trouble) -> Failure {
+    Failure::new(Fault::Request, trouble)
+}

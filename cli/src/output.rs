@@ -1,0 +1,51 @@
+//! What commands answer, on standard output: text for eyes, or JSON.
+
+use std::io::{ErrorKind, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use serde::Serialize;
+
+use crate::report::Failure;
+
+/// Prints to standard output, without colours where nobody would see them. A reader that has left is no failure.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => Err(Failure::system("cannot write to standard output", &cause)),
+        _ => Ok(()),
+    }
+}
+
+/// A value as JSON, for programs and for eyes.
+pub fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("what the API says can be JSON") + "\n"
+}
+
+/// Prints a value as JSON.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&json(value))
+}
+
+/// Columns under their names; `empty` where there are no rows.
+pub fn table(names: &[&str], rows: Vec<Vec<String>>, empty: &str) -> String {
+    if rows.is_empty() {
+        return format!("{empty}\n");
+    }
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(names).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// The beginning of a digest: enough to tell builds apart.
+pub fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// `1 route`, `2 routes`.
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}

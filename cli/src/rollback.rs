@@ -1,0 +1,38 @@
+//! `flash rollback`: an earlier deployment serves again.
+
+use std::path::Path;
+
+use flash_api::RollbackRequest;
+
+use crate::client::segment;
+use crate::connection::Connection;
+use crate::report::Failure;
+use crate::rollout;
+
+/// What the user asked for.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The build to go back to: its digest, or the beginning of it; without it, that of the deployment before this one
+    #[arg(long, value_name = "BUILD")]
+    to: Option<String>,
+    /// The app; without it, that of the project in this directory
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// The environment; without it, the app's only one
+    #[arg(long, env = "FLASH_ENV", value_name = "NAME")]
+    env: Option<String>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Rolls back, and waits until that is done.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.connection.client()?;
+    let app = crate::project::app(arguments.app, Path::new("."))?;
+    let environment = rollout::environment(&client, &app, arguments.env.as_deref())?;
+    let path = format!("/apps/{}/environments/{}/rollback", segment(&app), segment(&environment));
+    rollout::begin(&client, &path, &RollbackRequest { to: arguments.to }, "Rolled back", arguments.json)
+}

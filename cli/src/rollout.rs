@@ -1,0 +1,93 @@
+//! A deployment on its way: watched until it serves or has failed, and told.
+
+use std::time::{Duration, Instant};
+
+use flash_api::{App, Deployment, DeploymentState, Endpoint};
+use owo_colors::OwoColorize as _;
+use serde::Serialize;
+
+use crate::client::{Client, segment};
+use crate::lines::to_errors;
+use crate::output::{count, print, print_json};
+use crate::report::{Failure, Fault, Trouble};
+
+/// One question waits this long for the end.
+const WAIT: Duration = Duration::from_secs(1);
+/// What is done within this needs no words on the way.
+const UNREMARKED: Duration = Duration::from_secs(1);
+
+/// What `--json` answers.
+#[derive(Serialize)]
+struct Done<'a> {
+    deployment: &'a Deployment,
+    endpoints: &'a [Endpoint],
+}
+
+/// The environment that is meant: the one that is named, else the app's only one, else `production` where there is none.
+pub fn environment(client: &Client, app: &str, named: Option<&str>) -> Result<String, Failure> {
+    if let Some(named) = named.filter(|named| !named.is_empty()) {
+        return Ok(named.to_owned());
+    }
+    let found: Option<App> = client.find(&format!("/apps/{}", segment(app)))?;
+    let names: Vec<String> = found.into_iter().flat_map(|app| app.environments).map(|environment| environment.name).collect();
+    match &names[..] {
+        [] => Ok("production".into()),
+        [one] => Ok(one.clone()),
+        several => {
+            let why = format!("{app} has several: {}", several.join(", "));
+            let remedy = format!("name one, as in --env {}", several[0]);
+            Err(Failure::new(Fault::Usage, Trouble::new("which environment?", why, remedy)))
+        }
+    }
+}
+
+/// Asks for a deployment at `path`, watches it to its end, and tells what serves now.
+pub fn begin(client: &Client, path: &str, request: &impl Serialize, done: &str, json: bool) -> Result<(), Failure> {
+    let began = Instant::now();
+    let deployment = watch(client, client.post(path, request)?, began)?;
+    if deployment.state == DeploymentState::Failed {
+        return Err(failed(&deployment));
+    }
+    let Deployment { app, environment, .. } = &deployment;
+    let endpoints: Vec<Endpoint> = client.get(&format!("/endpoints?app={}&environment={}", segment(app), segment(environment)))?;
+    if json {
+        return print_json(&Done { deployment: &deployment, endpoints: &endpoints });
+    }
+    let mut text = format!("{done} {app} to {environment} in {:.1}s\n", began.elapsed().as_secs_f64());
+    let width = endpoints.iter().map(|endpoint| endpoint.name.len()).max().unwrap_or_default();
+    for Endpoint { name, url, functions, workers, remarks, .. } in &endpoints {
+        let routes = count(functions.len(), "route");
+        text += &format!("  {name:width$}  {}  {routes}  workers {} now, up to {}\n", url.cyan(), workers.ready, workers.max);
+        for remark in remarks {
+            text += &format!("  {:width$}  note: {remark}\n", "");
+        }
+    }
+    print(&text)
+}
+
+fn watch(client: &Client, mut deployment: Deployment, began: Instant) -> Result<Deployment, Failure> {
+    let mut told = 0;
+    while deployment.state == DeploymentState::Rolling {
+        let path = format!("/deployments/{}?wait={}", deployment.id, WAIT.as_secs());
+        deployment = client.get_within(&path, WAIT)?;
+        if began.elapsed() > UNREMARKED && deployment.state == DeploymentState::Rolling {
+            for event in deployment.events.iter().skip(told) {
+                to_errors(&format!("  {}\n", event.text.dimmed()));
+            }
+            told = deployment.events.len();
+        }
+    }
+    Ok(deployment)
+}
+
+fn failed(deployment: &Deployment) -> Failure {
+    let problem = deployment.problem.as_ref();
+    let what = problem.map_or("the deployment failed", |problem| &problem.title);
+    let why = problem.map_or("the server does not say why", |problem| &problem.detail);
+    let remedy = problem.map_or("see `flash logs`", |problem| &problem.remedy);
+    let mut trouble = Trouble::new(what, why, remedy);
+    if !deployment.output.is_empty() {
+        trouble.detail = Some(deployment.output.join("\n"));
+    }
+    Failure::new(Fault::Request, trouble)
+}

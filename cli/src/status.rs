@@ -1,0 +1,110 @@
+//! `flash status`: how endpoints do.
+
+use std::time::Duration;
+
+use flash_api::{Endpoint, EndpointState, Function, WorkerCounts};
+use owo_colors::OwoColorize as _;
+
+use crate::client::Client;
+use crate::connection::{Connection, endpoint};
+use crate::output::{json, print, short, table};
+use crate::report::Failure;
+
+/// What the user asked for.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// An endpoint's name or id; without it, all of the server's
+    endpoint: Option<String>,
+    /// Only those of this app
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// Only those in this environment
+    #[arg(long, env = "FLASH_ENV", value_name = "NAME")]
+    env: Option<String>,
+    /// Show it anew each second, until Ctrl-C
+    #[arg(short, long)]
+    watch: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Moves to the upper left, and clears what is below.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// Shows it once, or again and again.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let client = arguments.connection.client()?;
+    loop {
+        let text = look(arguments, &client)?;
+        if !arguments.watch {
+            return print(&text);
+        }
+        print(&if arguments.json { text } else { format!("{CLEAR}{text}") })?;
+        std::thread::sleep(INTERVAL);
+    }
+}
+
+fn look(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
+    let (app, environment) = (arguments.app.as_deref(), arguments.env.as_deref());
+    if let Some(named) = &arguments.endpoint {
+        let found = endpoint(client, named, app, environment)?;
+        return Ok(if arguments.json { json(&found) } else { detail(&found) });
+    }
+    let mut all: Vec<Endpoint> = client.get("/endpoints")?;
+    all.retain(|found| app.is_none_or(|app| found.app == app) && environment.is_none_or(|name| found.environment == name));
+    if arguments.json {
+        return Ok(json(&all));
+    }
+    let names = ["ENDPOINT", "APP", "ENVIRONMENT", "STATE", "WORKERS", "IN FLIGHT", "BUILD", "URL"];
+    Ok(table(&names, all.iter().map(row).collect(), &format!("nothing is deployed at {}", client.url())))
+}
+
+fn row(endpoint: &Endpoint) -> Vec<String> {
+    let Endpoint { id, app, environment, state, workers, build, url, .. } = endpoint;
+    let (app, environment, build, url) = (app.clone(), environment.clone(), short(build).to_owned(), url.clone());
+    vec![id.clone(), app, environment, name(*state).into(), shown(workers), workers.in_flight.to_string(), build, url]
+}
+
+/// All there is to say of one endpoint, a line each.
+fn detail(endpoint: &Endpoint) -> String {
+    let Endpoint { id, name: own, app, environment, url, build, state, error, workers, timeout_ms, public, functions, remarks } = endpoint;
+    let access = if *public { "anybody" } else { "this machine, and those with a key" };
+    let mut lines = vec![
+        ("endpoint", if id == own { id.clone() } else { format!("{id} ({own})") }),
+        ("app", format!("{app}, environment {environment}")),
+        ("url", url.cyan().to_string()),
+        ("state", name(*state).into()),
+    ];
+    lines.extend(error.iter().map(|error| ("error", error.trim_end().replace('\n', "\n             "))));
+    lines.push(("workers", shown(workers)));
+    lines.push(("requests", format!("{} in flight, {} waiting", workers.in_flight, workers.waiting)));
+    lines.push(("time limit", format!("{} s", *timeout_ms as f64 / 1000.0)));
+    lines.push(("open to", access.into()));
+    lines.push(("build", build.clone()));
+    lines.extend(remarks.iter().map(|remark| ("note", remark.clone())));
+    let mut text: String = lines.into_iter().map(|(name, value)| format!("{name:>10}   {value}\n")).collect();
+    for Function { name, module, method, path, .. } in functions {
+        let route = method.iter().chain(path).cloned().collect::<Vec<_>>().join(" ");
+        text += &format!("{:>10}   {route}   {}\n", "", format!("{module}.{name}").dimmed());
+    }
+    text
+}
+
+fn name(state: EndpointState) -> &'static str {
+    match state {
+        EndpointState::Starting => "starting",
+        EndpointState::Ready => "ready",
+        EndpointState::CrashLoop => "crash loop",
+        EndpointState::Failed => "failed",
+    }
+}
+
+fn shown(workers: &WorkerCounts) -> String {
+    let starting = if workers.starting > 0 { format!(" and {} starting", workers.starting) } else { String::new() };
+    format!("{}{starting}, {} to {}", workers.ready, workers.min, workers.max)
+}

@@ -1,0 +1,199 @@
+//! What is served: endpoints, each with its workers; started, switched over to, retired, ended. `flash run` and `flash serve` share it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flash_gateway::{Access, Gateway, Retired};
+use flash_manifest::{Endpoint, Route};
+use flash_workers::{Base, Cancel, Error, Pool, Settings, Status};
+use serde_json::Value;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How long retired workers may take. Each request has a deadline of its own, and a worker that goes on past that is killed.
+const RETIRED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Hears of endpoints, by their ids, that cannot get a worker any more.
+pub type Tell = Arc<dyn Fn(&str, &Error) + Send + Sync>;
+
+/// All endpoints that are served.
+pub struct Service {
+    gateway: Arc<Gateway>,
+    tell: Tell,
+    served: Vec<Started>,
+    retiring: Vec<Retiring>,
+}
+
+/// An endpoint that is to be served, and how.
+pub struct Wanted {
+    /// What its URL is made of.
+    pub id: String,
+    /// What it declares.
+    pub endpoint: Endpoint,
+    /// What its workers are told of it.
+    pub config: Value,
+    /// How its workers are kept.
+    pub settings: Settings,
+    /// What they are forked from.
+    pub base: Arc<Base>,
+    /// Whether it takes live calls.
+    pub access: Access,
+    /// Whether anybody may call it, from anywhere.
+    pub public: bool,
+}
+
+/// An endpoint whose workers were started.
+pub struct Started {
+    wanted: Wanted,
+    pool: Pool,
+    /// Tells when it cannot get a worker any more, once it is served; ends with it.
+    teller: JoinSet<()>,
+}
+
+/// Workers that finish what they have.
+struct Retiring {
+    pool: Pool,
+    end: JoinHandle<()>,
+}
+
+impl Service {
+    /// Serves nothing yet.
+    pub fn new(gateway: Arc<Gateway>, tell: Tell) -> Self {
+        Self { gateway, tell, served: Vec::new(), retiring: Vec::new() }
+    }
+
+    /// What is served.
+    pub fn served(&self) -> &[Started] {
+        &self.served
+    }
+
+    /// The endpoint of this id, where it is served.
+    pub fn find(&self, id: &str) -> Option<&Started> {
+        self.served.iter().find(|started| started.id() == id)
+    }
+
+    /// Serves what was started, in the place of the endpoints of its ids, and those in `stop` no longer: all at one moment. Requests
+    /// that came before go on with the workers that they were for.
+    pub fn switch(&mut self, started: Vec<Started>, stop: &BTreeSet<String>) {
+        let endpoints = started.iter().map(gateway_endpoint).collect();
+        let gone: Vec<String> = stop.iter().cloned().collect();
+        let retired = self.gateway.switch(endpoints, &gone);
+        let new: BTreeSet<_> = started.iter().map(|started| started.id().to_owned()).collect();
+        self.served.retain(|served| !new.contains(served.id()) && !stop.contains(served.id()));
+        let tell = &self.tell;
+        self.served.extend(started.into_iter().map(|started| started.told_to(tell)));
+        self.retiring.retain(|retiring| !retiring.end.is_finished());
+        self.retiring.extend(retired.into_iter().map(retire));
+    }
+
+    /// Ends all workers; nothing is served any more. What they have begun is given up, so it comes after the server's end. Polling it needs
+    /// no access to the service.
+    pub fn close(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let served = std::mem::take(&mut self.served);
+        let (pools, ends): (Vec<_>, Vec<_>) = self.retiring.drain(..).map(|retiring| (retiring.pool, retiring.end)).unzip();
+        async move {
+            close(served.into_iter().map(|served| served.pool).chain(pools)).await;
+            for end in ends {
+                end.abort(); // its workers have ended: nothing is left to be waited for
+            }
+        }
+    }
+}
+
+impl Started {
+    /// Starts its workers, by which it is not served yet.
+    pub fn new(wanted: Wanted) -> Self {
+        let pool = Pool::start(&wanted.id, wanted.base.clone(), wanted.config.clone(), wanted.settings.clone());
+        Self { wanted, pool, teller: JoinSet::new() }
+    }
+
+    /// What its URL is made of.
+    pub fn id(&self) -> &str {
+        &self.wanted.id
+    }
+
+    /// What was asked for.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Its workers.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// From now on its failures are told as they come.
+    fn told_to(mut self, tell: &Tell) -> Self {
+        let (mut status, tell, id) = (self.pool.status(), tell.clone(), self.wanted.id.clone());
+        self.teller.spawn(async move {
+            while status.changed().await.is_ok() {
+                if let Status::Failed(error) = &*status.borrow_and_update() {
+                    tell(&id, error);
+                }
+            }
+        });
+        self
+    }
+}
+
+/// Waits until all can answer; errs with the id of each that cannot, and why.
+pub async fn ready(started: &[Started]) -> Result<(), Vec<(String, Arc<Error>)>> {
+    let mut errors = Vec::new();
+    for started in started {
+        let mut status = started.pool.status();
+        let settled = status.wait_for(|status| !matches!(status, Status::Starting)).await;
+        if let Ok(status) = settled
+            && let Status::Failed(error) = &*status
+        {
+            errors.push((started.id().to_owned(), error.clone()));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Ends what was started and is not to be served.
+pub async fn give_up(started: Vec<Started>) {
+    close(started.into_iter().map(|started| started.pool)).await;
+}
+
+/// What a worker must know of its endpoint. `reload`: it tells what it imports; `host`: where it calls functions of other live endpoints.
+pub fn config(endpoint: &Endpoint, reload: bool, host: Option<&Value>) -> Value {
+    let functions = endpoint.functions.iter().filter_map(|function| {
+        let route = function.route.as_ref()?;
+        let module = &function.module;
+        Some(serde_json::json!({
+            "module": { "name": module.name, "file": module.file, "import_base": module.import_base },
+            "qualname": function.qualname,
+            "method": route.method.as_str(),
+            "path": route.path.as_str(),
+        }))
+    });
+    let functions: Vec<_> = functions.collect();
+    serde_json::json!({
+        "endpoint": endpoint.name.as_str(), "functions": functions, "inline": true, "reload": reload, "host": host
+    })
+}
+
+fn gateway_endpoint(started: &Started) -> flash_gateway::Endpoint {
+    let Wanted { endpoint, access, .. } = &started.wanted;
+    let routes = endpoint.functions.iter().filter_map(|function| function.route.as_ref());
+    let routes = routes.map(|Route { method, path }| (method.as_str().parse().expect("these are methods of HTTP"), path.clone()));
+    let cancel = if endpoint.cancel_on_disconnect { Cancel::Anyway } else { Cancel::UnlessBegun };
+    let made = flash_gateway::Endpoint::new(started.pool.clone(), routes, *access).with_cancel(cancel);
+    if started.wanted.public { made.open_to_all() } else { made }
+}
+
+/// Lets the workers finish what they have.
+fn retire(mut retired: Retired) -> Retiring {
+    let pool = retired.pool().clone();
+    let end = tokio::spawn(async move {
+        retired.unused().await;
+        retired.pool().close(RETIRED).await;
+    });
+    Retiring { pool, end }
+}
+
+async fn close(pools: impl Iterator<Item = Pool>) {
+    let mut closing: JoinSet<()> = pools.map(|pool| async move { pool.close(Duration::ZERO).await }).collect();
+    while closing.join_next().await.is_some() {}
+}

@@ -1,0 +1,72 @@
+//! What can go wrong with a store, and how to mend it.
+
+use std::path::PathBuf;
+
+/// Shorthand.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why the store did not do what it was asked; nothing of it was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened, or made.
+    #[error("the server's state `{}` cannot be opened", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// A newer release has written it.
+    #[error("the server's state `{}` is of a newer release (schema {found}, this one knows {known})", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// It is no database, or a damaged one.
+    #[error("the server's state `{}` is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found.
+        why: String,
+    },
+    /// There is no room to write.
+    #[error("the server's state cannot be written: the disk is full")]
+    Full,
+    /// Somebody else keeps it locked.
+    #[error("the server's state is locked by another program")]
+    Locked,
+    /// Anything else.
+    #[error("the server's state cannot be read or written")]
+    Other(String),
+}
+
+impl Error {
+    /// Why it happened.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Open { why, .. } | Self::Damaged { why, .. } | Self::Other(why) => why.clone(),
+            Self::Newer { .. } => "an older release might lose what it does not know".into(),
+            Self::Full => "SQLite found no room for a write; what was there before is whole".into(),
+            Self::Locked => "it stayed locked for 5 s, by a backup or an open SQLite shell".into(),
+        }
+    }
+
+    /// How to mend it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Open { path, .. } => format!("see that `{}` can be written by this user", path.display()),
+            Self::Newer { .. } => "run the newer `flash`, or choose another FLASH_HOME".into(),
+            Self::Damaged { path, .. } => {
+                format!("put a backup in its place, or move it away and deploy anew: mv {} {0}.damaged", path.display())
+            }
+            Self::Full => "make room on the disk of FLASH_HOME, and try again".into(),
+            Self::Locked => "end the other program, and try again".into(),
+            Self::Other(_) => "see the disk of FLASH_HOME, and try again".into(),
+        }
+    }
+}

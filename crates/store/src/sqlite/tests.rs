@@ -1,0 +1,215 @@
+use super::*;
+
+struct Place {
+    directory: tempfile::TempDir,
+    store: Sqlite,
+}
+
+fn place() -> Place {
+    let directory = tempfile::tempdir().expect("there is room for a temporary directory");
+    let store = Sqlite::open(&directory.path().join("state.db")).expect("a new one can be opened");
+    Place { directory, store }
+}
+
+fn event(text: &str) -> Event {
+    Event { time: Timestamp(7), text: text.into() }
+}
+
+fn new(app: &str, environment: &str, build: &str, endpoints: &[&str]) -> NewDeployment {
+    let endpoints = endpoints.iter().map(|name| (*name).to_owned()).collect();
+    let (app, environment, build) = (app.into(), environment.into(), build.into());
+    NewDeployment { app, environment, build, settings: "{}".into(), endpoints, created: Timestamp(5) }
+}
+
+fn begin(store: &Sqlite, new: &NewDeployment) -> (u64, Vec<String>) {
+    match store.begin(new).unwrap() {
+        Begun::Rolling(id, endpoints) => (id, endpoints.into_iter().map(|endpoint| endpoint.id).collect()),
+        Begun::Busy(id) => panic!("{id} rolls"),
+    }
+}
+
+fn deploy(store: &Sqlite, new: &NewDeployment) -> (u64, Vec<String>) {
+    let (id, ids) = begin(store, new);
+    assert!(store.make_current(id, &new.endpoints, &event("serves")).unwrap());
+    (id, ids)
+}
+
+fn state(store: &Sqlite, id: u64) -> State {
+    store.deployment(id).unwrap().unwrap().state
+}
+
+#[test]
+fn one_deployment_at_a_time_rolls_in_an_environment() {
+    let place = place();
+    let (first, _) = begin(&place.store, &new("shop", "production", "a", &["api"]));
+    assert_eq!(place.store.begin(&new("shop", "production", "b", &["api"])).unwrap(), Begun::Busy(first));
+    begin(&place.store, &new("shop", "staging", "b", &["api"]));
+    place.store.fail(first, "{}", "", &event("failed")).unwrap();
+    begin(&place.store, &new("shop", "production", "b", &["api"]));
+}
+
+#[test]
+fn a_deployment_takes_the_place_of_the_one_before() {
+    let place = place();
+    let (first, _) = deploy(&place.store, &new("shop", "production", "a", &["api", "old"]));
+    let (second, _) = deploy(&place.store, &new("shop", "production", "b", &["api"]));
+    assert_eq!((state(&place.store, first), state(&place.store, second)), (State::Superseded, State::Current));
+    let served: Vec<_> = place.store.endpoints().unwrap().into_iter().map(|endpoint| (endpoint.id, endpoint.deployment)).collect();
+    assert_eq!(served, [("api".to_owned(), Some(second))]);
+    assert_eq!(place.store.environments(Some("shop")).unwrap()[0].current, Some((second, "b".into())));
+}
+
+#[test]
+fn what_failed_or_was_switched_is_settled() {
+    let place = place();
+    let (id, _) = begin(&place.store, &new("shop", "production", "a", &["api"]));
+    place.store.fail(id, r#"{"why": 1}"#, "last words", &event("failed")).unwrap();
+    assert!(!place.store.make_current(id, &["api".into()], &event("late")).unwrap());
+    let failed = place.store.deployment(id).unwrap().unwrap();
+    assert_eq!((failed.state, failed.problem.as_deref(), &*failed.output), (State::Failed, Some(r#"{"why": 1}"#), "last words"));
+    assert_eq!(failed.events, [event("failed")]);
+    let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
+    place.store.fail(id, "{}", "", &event("late")).unwrap();
+    assert_eq!(state(&place.store, id), State::Current);
+}
+
+#[test]
+fn an_id_is_the_name_where_it_is_free_and_is_kept() {
+    let place = place();
+    assert_eq!(deploy(&place.store, &new("shop", "production", "a", &["api", "b"])).1, ["api", "b"]);
+    assert_eq!(deploy(&place.store, &new("shop", "staging", "a", &["api"])).1, ["api-shop"]);
+    assert_eq!(deploy(&place.store, &new("shop", "test", "a", &["api"])).1, ["api-shop-test"]);
+    assert_eq!(deploy(&place.store, &new("other", "api-shop-test", "a", &["api-shop-test"])).1, ["api-shop-test-other"]);
+    assert_eq!(deploy(&place.store, &new("shop", "production", "c", &["b"])).1, ["b"]);
+    assert_eq!(deploy(&place.store, &new("shop", "production", "d", &["b", "api"])).1, ["b", "api"], "it comes back under its id");
+}
+
+#[test]
+fn an_id_whose_first_deployment_failed_is_free() {
+    let place = place();
+    let (id, _) = begin(&place.store, &new("shop", "production", "a", &["api"]));
+    place.store.fail(id, "{}", "", &event("failed")).unwrap();
+    assert_eq!(deploy(&place.store, &new("other", "production", "a", &["api"])).1, ["api"]);
+}
+
+#[test]
+fn what_rolled_when_the_server_ended_has_failed() {
+    let place = place();
+    let (served, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
+    let (id, _) = begin(&place.store, &new("shop", "production", "b", &["api", "new"]));
+    let path = place.directory.path().join("state.db");
+    drop(place.store);
+    let store = Sqlite::open(&path).unwrap();
+    assert_eq!(store.fail_rolling("{}", &event("ended")).unwrap(), 1);
+    assert_eq!((state(&store, id), state(&store, served)), (State::Failed, State::Current));
+    assert_eq!(store.ids("shop", "production").unwrap().len(), 1);
+}
+
+#[test]
+fn removing_takes_all_that_is_within() {
+    let place = place();
+    let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api", "b"]));
+    deploy(&place.store, &new("shop", "staging", "a", &["api"]));
+    assert_eq!(place.store.remove_endpoint("shop", "production", "b").unwrap(), Some("b".into()));
+    assert_eq!(place.store.remove_endpoint("shop", "production", "b").unwrap(), None);
+    assert!(place.store.remove_environment("shop", "production").unwrap());
+    assert!(!place.store.remove_environment("shop", "production").unwrap());
+    assert_eq!(place.store.deployment(id).unwrap(), None);
+    assert!(place.store.remove_app("shop").unwrap());
+    assert_eq!((place.store.apps().unwrap(), place.store.endpoints().unwrap()), (vec![], vec![]));
+    let (next, ids) = deploy(&place.store, &new("other", "production", "a", &["api"]));
+    assert!(next > id, "a number is never given twice");
+    assert_eq!(ids, ["api"]);
+}
+
+#[test]
+fn builds_that_no_recent_deployment_needs_are_collected() {
+    let place = place();
+    for (digest, created) in [("a", 1), ("b", 2), ("c", 3), ("never", 4), ("fresh", 100)] {
+        let build = Build { digest: digest.into(), bytes: 1, app: "shop".into(), endpoints: vec!["x".into()], created: Timestamp(created) };
+        place.store.add_build(&build).unwrap();
+        assert_eq!(place.store.build(digest).unwrap(), Some(build));
+    }
+    for build in ["a", "b", "c"] {
+        deploy(&place.store, &new("shop", "production", build, &["api"]));
+    }
+    let mut collected = place.store.collect_builds(2, Timestamp(50)).unwrap();
+    collected.sort();
+    assert_eq!(collected, ["a", "never"]);
+    assert_eq!(place.store.builds().unwrap().len(), 3);
+}
+
+#[test]
+fn keys_are_remembered_and_revoked() {
+    let place = place();
+    let key = Key { id: "k1".into(), name: "ci".into(), scope: "deploy".into(), hash: [7; 32], created: Timestamp(1) };
+    place.store.add_key(&key).unwrap();
+    assert_eq!(place.store.keys().unwrap(), [key]);
+    assert!(place.store.remove_key("k1").unwrap() && !place.store.remove_key("k1").unwrap());
+}
+
+#[test]
+fn the_file_is_its_owners_alone() {
+    let place = place();
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        let mode = fs::metadata(place.directory.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn a_newer_file_is_left_alone() {
+    let place = place();
+    let path = place.directory.path().join("state.db");
+    place.store.lock().pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+    drop(place.store);
+    assert!(matches!(Sqlite::open(&path), Err(Error::Newer { found, known, .. }) if found == known + 1));
+}
+
+#[test]
+fn what_is_no_database_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    let text = "this is a diary\n".repeat(1000);
+    fs::write(&path, &text).unwrap();
+    assert!(matches!(Sqlite::open(&path), Err(Error::Damaged { .. })));
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn a_damaged_file_is_found_before_anything_is_served() {
+    let place = place();
+    for index in 0..200 {
+        deploy(&place.store, &new(&format!("app{index}"), "production", "a", &["api"]));
+    }
+    let path = place.directory.path().join("state.db");
+    drop(place.store);
+    let mut bytes = fs::read(&path).unwrap();
+    let (page, end) = (4096, bytes.len());
+    bytes[3 * page..end].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+    assert!(matches!(Sqlite::open(&path), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let place = place();
+    let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
+    let pages: u32 = place.store.lock().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    place.store.lock().pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    let settings = "x".repeat(1 << 20);
+    let refused = place.store.begin(&NewDeployment { settings, ..new("shop", "production", "b", &["api", "new"]) });
+    assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
+    assert_eq!(state(&place.store, id), State::Current);
+    assert_eq!(place.store.ids("shop", "production").unwrap().len(), 1);
+}
+
+#[test]
+fn a_copy_is_whole_and_private() {
+    let place = place();
+    let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
+    let path = place.directory.path().join("copy.db");
+    place.store.copy_to(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(state(&Sqlite::open(&path).unwrap(), id), State::Current);
+}
