@@ -46,7 +46,7 @@ enum Command {
 
 /// Lists, shows or deletes.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let client = arguments.connection.client()?;
+    let client = crate::project::connection(&arguments.connection, None)?.client()?;
     match arguments.command {
         Command::List { json } => {
             let apps: Vec<App> = client.get("/apps")?;

@@ -35,7 +35,8 @@ fn start(connection: &Connection, home: &Path) -> Result<Client, Failure> {
     };
     let path = home.join("server.log");
     DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed("its home cannot be made"))?;
-    let mut log = OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(&path).map_err(failed("its log cannot be opened"))?;
+    let mut log =
+        OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(&path).map_err(failed("its log cannot be opened"))?;
     let begins = log.seek(SeekFrom::End(0)).map_err(failed("its log cannot be read"))?;
     let copy = || log.try_clone().map_err(failed("its log cannot be opened"));
     let mut server = Command::new(std::env::current_exe().map_err(failed("this program is not found"))?);

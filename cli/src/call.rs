@@ -41,7 +41,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 /// Calls, and prints what came back.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let client = arguments.connection.client()?;
+    let client = crate::project::connection(&arguments.connection, arguments.env.as_deref())?.client()?;
     let endpoint = endpoint(&client, &arguments.endpoint, arguments.app.as_deref(), arguments.env.as_deref())?;
     let function = function(&endpoint, &arguments.function)?;
     let (Some(method), Some(path), Some(plan)) = (&function.method, &function.path, &function.plan) else {

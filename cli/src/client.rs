@@ -101,6 +101,12 @@ impl Client {
         self.json("POST", path, ANSWER, Json(body))
     }
 
+    /// `POST` without a body, to which nothing is answered.
+    pub fn order(&self, path: &str) -> Result<(), Failure> {
+        let mut answer = self.request("POST", path, ANSWER, ())?;
+        if answer.status().is_success() { Ok(()) } else { Err(self.refusal(&mut answer)) }
+    }
+
     /// `PUT` without a body.
     pub fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.json("PUT", path, ANSWER, ())

@@ -1,9 +1,12 @@
 //! Which server a command speaks to, and as whom.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fmt};
 
 use flash_api::Endpoint;
+use flash_manifest::{EnvironmentName, FlashToml, Origin};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use serde::Deserialize;
 
 use crate::client::{Client, is_loopback};
@@ -13,26 +16,107 @@ use crate::report::{Failure, Fault, Trouble};
 const DEFAULT: &str = "http://127.0.0.1:8000";
 
 /// What commands that speak to a server have in common.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Connection {
-    /// The server's URL; without it, the one that runs on this machine
+    /// The server's URL; without it that of flash.toml, or the one that runs on this machine
     #[arg(long, env = "FLASH_SERVER", value_name = "URL", global = true)]
     pub server: Option<String>,
+}
+
+/// A server's URL, and who names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The URL.
+    pub url: String,
+    /// Who names it.
+    pub by: NamedBy,
+}
+
+/// Who names the server, the strongest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// `--server`.
+    Option,
+    /// `FLASH_SERVER`.
+    Variable,
+    /// `flash.toml`.
+    Settings(Origin),
+    /// The server itself, which runs: in its `server.json`.
+    Running(PathBuf),
+    /// Nobody.
+    Default,
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Option => out.write_str("--server"),
+            Self::Variable => out.write_str("FLASH_SERVER"),
+            Self::Settings(origin) => origin.fmt(out),
+            Self::Running(file) => write!(out, "{}", file.display()),
+            Self::Default => out.write_str("default"),
+        }
+    }
 }
 
 /// What a running server says of itself in its home (`server.json`).
 #[derive(Deserialize)]
 struct Running {
     url: String,
+    pid: Option<i32>,
 }
 
 impl Connection {
     /// A client of the server that is meant; it may not be there.
     pub fn client(&self) -> Result<Client, Failure> {
-        let named = self.server.clone().filter(|url| !url.is_empty());
-        let url = named.or_else(|| running(&home()?)).unwrap_or_else(|| DEFAULT.into());
+        let url = self.named(&FlashToml::default(), None).url;
         let credential = credential(&url)?;
         Client::new(&url, credential)
+    }
+
+    /// The same, with the server of the project at `place` where the user has named none: that of the environment, or of all.
+    pub fn within(&self, place: &Path, environment: Option<&EnvironmentName>) -> Result<Self, Failure> {
+        if self.is_named() {
+            return Ok(self.clone());
+        }
+        let (_, settings) = flash_scan::settings(place).map_err(|problems| Failure::told(Fault::Request, problems))?;
+        let Named { url, by } = self.named(&settings, environment);
+        Ok(Self { server: matches!(by, NamedBy::Settings(_)).then_some(url) })
+    }
+
+    /// Which server is meant, and who says so.
+    pub fn named(&self, settings: &FlashToml, environment: Option<&EnvironmentName>) -> Named {
+        let user = self.server.clone().filter(|url| !url.is_empty()).map(|url| {
+            // Given both ways alike, either has named it.
+            let by = if env::var("FLASH_SERVER").is_ok_and(|set| set == url) { NamedBy::Variable } else { NamedBy::Option };
+            Named { url, by }
+        });
+        let set = || {
+            let (url, origin) = settings.server(environment)?;
+            Some(Named { url: url.to_string(), by: NamedBy::Settings(origin) })
+        };
+        let runs = || {
+            let home = home()?;
+            Some(Named { url: running(&home)?, by: NamedBy::Running(home.join("server.json")) })
+        };
+        user.or_else(set).or_else(runs).unwrap_or_else(|| Named { url: DEFAULT.into(), by: NamedBy::Default })
+    }
+
+    /// Errs where the server that is spoken to is another than the one that `flash.toml` has for an environment which nobody named: what is
+    /// set for it would go to the wrong place.
+    pub fn agrees(&self, settings: &FlashToml, environment: &EnvironmentName) -> Result<(), Failure> {
+        let spoken_to = self.named(settings, None);
+        match settings.server(Some(environment)) {
+            Some((own, origin)) if own.as_str() != spoken_to.url && !matches!(spoken_to.by, NamedBy::Option | NamedBy::Variable) => {
+                let trouble = Trouble::new(
+                    format!("environment {environment} is on another server"),
+                    format!("{origin} has it at {own}, and {} was asked, as no environment is named", spoken_to.url),
+                    format!("name it: --env {environment}"),
+                );
+                Err(Failure::new(Fault::Usage, trouble))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the user has said which server.
@@ -47,10 +131,13 @@ pub fn home() -> Option<PathBuf> {
     set("FLASH_HOME").or_else(|| Some(set("HOME")?.join(".flash")))
 }
 
-/// The URL of the server that runs from `home`, or ran last.
+/// The URL of the server that runs from `home`.
 fn running(home: &Path) -> Option<String> {
     let text = std::fs::read(home.join("server.json")).ok()?;
-    Some(serde_json::from_slice::<Running>(&text).ok()?.url)
+    let running = serde_json::from_slice::<Running>(&text).ok()?;
+    // One that was killed leaves its file behind.
+    let lives = |pid| Pid::from_raw(pid).is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH));
+    running.pid.is_none_or(lives).then_some(running.url)
 }
 
 /// `FLASH_API_KEY`, else the local token, which is for this machine's server and sent to no other.

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use flash_api::{Build, Change, Changes, DeployRequest};
+use flash_api::{Change, Changes, DeployRequest};
+use flash_build::Artifact;
+use flash_manifest::{EnvironmentName, Overrides};
 
 use crate::background;
-use crate::client::segment;
+use crate::build;
+use crate::client::{Client, segment};
 use crate::connection::Connection;
 use crate::output::{print, print_json};
 use crate::report::{Failure, Fault, Trouble};
@@ -15,7 +18,7 @@ use crate::rollout;
 /// What the user asked for.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A project's directory, or one of its files
+    /// A project's directory, or one of its Python files
     #[arg(default_value = ".")]
     path: PathBuf,
     /// The environment; without it the app's only one, or `production`
@@ -29,4 +32,52 @@ pub struct Arguments {
     json: bool,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// Builds, uploads, and waits until the new build serves.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let artifact = build::build(&arguments.path, &[], None, None)?;
+    let client = background::client(&arguments.connection)?;
+    client.server()?;
+    let app = artifact.manifest.app.as_str();
+    let environment = rollout::environment(&client, app, arguments.env.as_deref())?;
+    let endpoints = overrides(&arguments.path, &artifact, &environment)?;
+    client.upload(&artifact.digest, &artifact.path)?;
+    let path = format!("/apps/{}/environments/{}/deployments", segment(app), segment(&environment));
+    let request = DeployRequest { build: artifact.digest.clone(), endpoints, dry_run: arguments.dry_run };
+    if arguments.dry_run {
+        return foresee(&client, &path, &request, arguments.json);
+    }
+    rollout::begin(&client, &path, &request, "Deployed", arguments.json)
+}
+
+/// What `flash.toml` sets for the build's endpoints in an environment.
+fn overrides(target: &std::path::Path, artifact: &Artifact, environment: &str) -> Result<BTreeMap<String, Overrides>, Failure> {
+    let refused = |problems: Vec<_>| Failure::all(Fault::Request, problems.into_iter().map(Trouble::from).collect());
+    let environment: EnvironmentName = environment.parse().map_err(|problem| refused(vec![problem]))?;
+    let (_, settings) = flash_scan::settings(target).map_err(refused)?;
+    let names = artifact.manifest.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+    let set = names.map(|name| (name.to_owned(), settings.overrides(name, Some(&environment))));
+    Ok(set.filter(|(_, overrides)| *overrides != Overrides::default()).collect())
+}
+
+/// Tells what a deployment would change.
+fn foresee(client: &Client, path: &str, request: &DeployRequest, json: bool) -> Result<(), Failure> {
+    let Changes { changes, problems } = client.post(path, request)?;
+    if json {
+        print_json(&Changes { changes, problems: problems.clone() })?;
+    } else {
+        print(&changes.iter().map(line).collect::<String>())?;
+    }
+    let troubles: Vec<_> = problems.into_iter().map(|problem| Trouble::new(problem.title, problem.detail, problem.remedy)).collect();
+    if troubles.is_empty() { Ok(()) } else { Err(Failure::all(Fault::Request, troubles)) }
+}
+
+fn line(change: &Change) -> String {
+    match change {
+        Change::Create { endpoint } => format!("  create  {endpoint}\n"),
+        Change::Update { endpoint, what } => format!("  update  {endpoint}: {}\n", what.join(", ")),
+        Change::Keep { endpoint } => format!("  keep    {endpoint}\n"),
+        Change::Remove { endpoint } => format!("  remove  {endpoint}\n"),
+    }
 }

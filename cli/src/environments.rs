@@ -60,7 +60,7 @@ const COLUMNS: [&str; 4] = ["ENVIRONMENT", "BUILD", "ENDPOINTS", "CREATED"];
 
 /// Lists, makes, shows or deletes.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let client = arguments.connection.client()?;
+    let client = crate::project::connection(&arguments.connection, None)?.client()?;
     let app = crate::project::app(arguments.app, &PathBuf::from("."))?;
     let all = format!("/apps/{}/environments", segment(&app));
     let path = |name: &str| format!("{all}/{}", segment(name));

@@ -67,6 +67,16 @@ fn in_directory(directory: &Path) -> Option<PathBuf> {
     ["python", "python3"].iter().map(|name| directory.join(name)).find(|python| python.is_file())
 }
 
+/// The one that `flash` was installed for, which runs what is deployed.
+pub fn own(named: Option<&Path>, flash: Option<&Path>) -> Choice {
+    let beside = || flash.and_then(Path::parent).and_then(in_directory);
+    match (named, beside()) {
+        (Some(python), _) => Choice { python: python.to_owned(), because: Because::Named },
+        (None, Some(python)) => Choice { python, because: Because::Beside },
+        (None, None) => Choice { python: "python3".into(), because: Because::OnPath },
+    }
+}
+
 /// The directory of our own `runpod_flash`: installed beside this executable, or in the source tree that it was built in. `None`
 /// leaves it to the interpreter to find one.
 pub fn package() -> Option<PathBuf> {

@@ -64,7 +64,7 @@ impl From<Allowed> for Scope {
 
 /// Makes, lists or revokes.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let client = arguments.connection.client()?;
+    let client = crate::project::connection(&arguments.connection, None)?.client()?;
     match arguments.command {
         Command::Create { name, scope, json } => {
             let made: NewKey = client.post("/keys", &KeyRequest { name, scope: scope.into() })?;

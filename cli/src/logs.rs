@@ -41,7 +41,7 @@ pub struct Arguments {
 /// Prints lines as they come.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let since = arguments.since.as_deref().map(when).transpose()?;
-    let client = arguments.connection.client()?;
+    let client = crate::project::connection(&arguments.connection, arguments.env.as_deref())?.client()?;
     let mut query = format!("?follow={}", arguments.follow);
     if let Some(named) = &arguments.endpoint {
         let found = endpoint(&client, named, arguments.app.as_deref(), arguments.env.as_deref())?;

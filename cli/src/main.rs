@@ -3,10 +3,14 @@
 //! It puts the parts together: scans a project, starts its workers, opens the gateway. It decides nothing by itself.
 
 mod apps;
+mod background;
+mod build;
 mod call;
 mod client;
 mod completions;
+mod config;
 mod connection;
+mod deploy;
 mod environments;
 mod interpreter;
 mod keys;
@@ -14,13 +18,16 @@ mod lines;
 mod log;
 mod logs;
 mod output;
+mod packages;
 mod project;
 mod prompt;
 mod report;
 mod rollback;
 mod rollout;
 mod run;
+mod serve;
 mod session;
+mod signals;
 mod status;
 mod stop;
 mod token;
@@ -42,6 +49,10 @@ struct Arguments {
 enum Command {
     /// Serve the load-balanced endpoints of a file or a project on this machine.
     Run(run::Arguments),
+    /// Serve deployed endpoints, and the API that deploys them
+    Serve(serve::Arguments),
+    /// Build a project, and have a server serve it
+    Deploy(deploy::Arguments),
     /// Show how deployed endpoints do
     Status(status::Arguments),
     /// Show what endpoints printed, and the requests that they answered
@@ -56,19 +67,31 @@ enum Command {
     Env(environments::Arguments),
     /// Apps of the server: list, get, delete
     App(apps::Arguments),
+    /// Show what is set for a project, and where each value comes from
+    Config(config::Arguments),
     /// Keys for other machines: create, list, revoke
     Key(keys::Arguments),
     /// End the server that runs on this machine
     Stop(stop::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
+    /// Pack a project for deploying.
+    Build(build::Arguments),
     /// The server behind a script's live calls; the script starts it, and it ends with the script.
     #[command(hide = true)]
     Session(session::Arguments),
+    /// The first process of a deployed endpoint: it is told at standard input what keeps it apart, and becomes the interpreter.
+    #[command(hide = true)]
+    Confine,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::Confine) {
+        // Before anything that is the server's: threads, a log, limits.
+        flash_workers::confine();
+        return ExitCode::from(70);
+    }
     tracing_subscriber::fmt()
         .with_writer(|| lines::Errors)
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("FLASH_LOG").unwrap_or_else(|_| "warn".into()))
@@ -78,7 +101,10 @@ fn main() -> ExitCode {
     flash_workers::raise_open_files();
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Build(arguments) => build::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),
+        Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Call(arguments) => call::run(&arguments),
@@ -86,9 +112,11 @@ fn main() -> ExitCode {
         Command::Undeploy(arguments) => undeploy::run(&arguments),
         Command::Env(arguments) => environments::run(arguments),
         Command::App(arguments) => apps::run(arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Key(arguments) => keys::run(arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Confine => Ok(()),
     };
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,

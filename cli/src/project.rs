@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use flash_manifest::{Diagnostic, EnvironmentName};
+
+use crate::connection::Connection;
 use crate::report::{Failure, Fault, Trouble};
 
 /// The app that is meant: the one that is named, else that of the project at `place`.
@@ -11,5 +14,16 @@ pub fn app(named: Option<String>, place: &Path) -> Result<String, Failure> {
     }
     let given = std::env::var("FLASH_APP").ok();
     let app = flash_scan::app(place, given.as_deref());
-    app.map(|app| app.name.as_str().to_owned()).map_err(|problem| Failure::new(Fault::Request, Trouble::from(problem)))
+    app.map(|app| app.name.as_str().to_owned()).map_err(|problems| Failure::told(Fault::Request, problems))
+}
+
+/// The environment of this name; `None` where none is named.
+pub fn environment(named: Option<&str>) -> Result<Option<EnvironmentName>, Failure> {
+    let named = named.filter(|named| !named.is_empty());
+    named.map(str::parse).transpose().map_err(|problem: Diagnostic| Failure::new(Fault::Usage, Trouble::from(problem)))
+}
+
+/// The connection that is meant in this directory's project, for an environment where one is named.
+pub fn connection(given: &Connection, environment: Option<&str>) -> Result<Connection, Failure> {
+    given.within(Path::new("."), self::environment(environment)?.as_ref())
 }

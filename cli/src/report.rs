@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use flash_manifest::Diagnostic;
 use owo_colors::OwoColorize as _;
 
 use crate::lines::to_errors;
@@ -61,6 +62,11 @@ impl Failure {
     /// Several, reported in one go.
     pub fn all(fault: Fault, troubles: Vec<Trouble>) -> Self {
         Self { fault, troubles }
+    }
+
+    /// What diagnostics say.
+    pub fn told(fault: Fault, problems: Vec<Diagnostic>) -> Self {
+        Self::all(fault, problems.into_iter().map(Trouble::from).collect())
     }
 
     /// Something that should not happen on a healthy machine.

@@ -30,7 +30,7 @@ pub struct Arguments {
 
 /// Rolls back, and waits until that is done.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let client = arguments.connection.client()?;
+    let client = crate::project::connection(&arguments.connection, arguments.env.as_deref())?.client()?;
     let app = crate::project::app(arguments.app, Path::new("."))?;
     let environment = rollout::environment(&client, &app, arguments.env.as_deref())?;
     let path = format!("/apps/{}/environments/{}/rollback", segment(&app), segment(&environment));

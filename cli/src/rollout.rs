@@ -23,14 +23,18 @@ struct Done<'a> {
     endpoints: &'a [Endpoint],
 }
 
+/// The names of an app's environments; none where there is no such app.
+pub fn environments(client: &Client, app: &str) -> Result<Vec<String>, Failure> {
+    let found: Option<App> = client.find(&format!("/apps/{}", segment(app)))?;
+    Ok(found.into_iter().flat_map(|app| app.environments).map(|environment| environment.name).collect())
+}
+
 /// The environment that is meant: the one that is named, else the app's only one, else `production` where there is none.
 pub fn environment(client: &Client, app: &str, named: Option<&str>) -> Result<String, Failure> {
     if let Some(named) = named.filter(|named| !named.is_empty()) {
         return Ok(named.to_owned());
     }
-    let found: Option<App> = client.find(&format!("/apps/{}", segment(app)))?;
-    let names: Vec<String> = found.into_iter().flat_map(|app| app.environments).map(|environment| environment.name).collect();
-    match &names[..] {
+    match &environments(client, app)?[..] {
         [] => Ok("production".into()),
         [one] => Ok(one.clone()),
         several => {

@@ -3,13 +3,14 @@
 
 mod burst;
 mod contents;
+mod dependencies;
 mod listen;
 mod place;
 mod plan;
 mod project;
 mod reload;
 mod service;
-mod signals;
+
 mod watch;
 
 use std::collections::BTreeSet;
@@ -28,11 +29,12 @@ use crate::interpreter::{self, Choice};
 use crate::lines::{detach_errors, to_errors};
 use crate::log::Log;
 use crate::report::{Failure, Fault, Trouble, warn};
+use crate::run::dependencies::Dependencies;
 use crate::run::listen::listen;
 use crate::run::project::{Target, served};
 use crate::run::reload::{Reloader, Sight};
 use crate::run::service::{Service, Setting, ready};
-use crate::run::signals::Signals;
+use crate::signals::Signals;
 use crate::token::{self, TokenFile};
 
 /// What the user asked for.
@@ -50,6 +52,9 @@ pub struct Arguments {
     /// The interpreter; without it that of VIRTUAL_ENV, the nearest .venv, or the one beside flash
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
+    /// The environment whose settings in flash.toml hold; without it those for all environments
+    #[arg(long, env = "FLASH_ENV", value_name = "NAME")]
+    env: Option<String>,
     /// How many workers each endpoint has; each keeps its own state in module globals
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=WORKERS))]
     workers: u16,
@@ -74,7 +79,7 @@ const WORKERS: i64 = 1024;
 /// An end that takes longer than this is explained.
 const UNREMARKED: Duration = Duration::from_millis(300);
 
-fn address(text: &str) -> Result<IpAddr, String> {
+pub fn address(text: &str) -> Result<IpAddr, String> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
@@ -85,7 +90,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Looked at before it is read: what changes from here on is seen later.
     let sight = if arguments.no_reload { None } else { Sight::new(&arguments.path) };
-    let mut target = Target::new(&arguments.path);
+    let mut target = Target::new(&arguments.path, crate::project::environment(arguments.env.as_deref())?);
     let project = target.scan()?;
     target.warn(&project);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -106,6 +111,13 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
     detach_errors();
     let base = tokio::select! {
         base = start_base(arguments, &log) => base?,
+        () = signals.next() => return Ok(()),
+    };
+    let endpoints = served(project);
+    let about = base.zygote().await.map_err(|error| Failure::new(Fault::Request, Trouble::from(&error)))?.about;
+    let mut dependencies = Dependencies::new(about.python.is_some().then(|| PathBuf::from(&about.executable)));
+    let overlays = tokio::select! {
+        overlays = dependencies.overlays(&endpoints) => overlays,
         () = signals.next() => return Ok(()),
     };
     // Workers call functions of other endpoints here as well; nobody else knows the token, but for who may read its file.
@@ -129,8 +141,8 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
         address,
     };
     let mut service = Service::new(setting);
+    service.set_overlays(overlays);
 
-    let endpoints = served(project);
     log.name_endpoints(endpoints.len() > 1);
     let started = service.start(endpoints.iter().copied());
     let settled = tokio::select! {
@@ -154,7 +166,7 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
     let mut server = tokio::spawn(flash_gateway::serve(listener, gateway, stopped, limits.timeout));
     let reloads = async {
         if let Some(sight) = sight {
-            Reloader::new(target, sight, log.clone()).run(&mut service).await;
+            Reloader::new(target, sight, log.clone(), dependencies).run(&mut service).await;
         }
         std::future::pending().await
     };
@@ -214,7 +226,7 @@ fn choose(arguments: &Arguments) -> Choice {
 }
 
 /// Differs from one run to the next, so that request ids do.
-fn epoch() -> u32 {
+pub fn epoch() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_secs() as u32 ^ now.subsec_nanos() ^ std::process::id().rotate_left(16)
 }

@@ -4,6 +4,8 @@
 //! What the script starts is not the server but a starter, which has the server for a child, hands on its one line, and ends. So the
 //! server is no child of the script, which may wait for all of its own.
 
+mod dependencies;
+
 use std::io::{BufRead as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -11,7 +13,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flash_gateway::{Access, Endpoint, Gateway, Settings};
+use bytes::Bytes;
+use flash_gateway::{Access, Endpoint, Gateway, OpenEndpoint, Settings};
 use flash_workers::{Base, Interpreter, Limits, MAX_SLOTS, Orphans, Pool};
 use rustix::process::{Pid, PidfdFlags};
 use serde::Deserialize;
@@ -23,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::interpreter;
 use crate::report::{Failure, Fault, Trouble};
+use crate::session::dependencies::Dependencies;
 
 /// How the two are told apart.
 #[derive(clap::Args)]
@@ -106,10 +110,11 @@ async fn serve() -> Result<(), Failure> {
 
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed("cannot listen on loopback"))?;
     let port = listener.local_addr().map_err(failed("cannot listen on loopback"))?.port();
-    let interpreter = Interpreter { python: script.python, package: interpreter::package(), routes: false };
+    let python = script.python;
+    let interpreter = Interpreter { python: python.clone(), package: interpreter::package(), routes: false };
     // What no endpoint printed has nobody to go to: the script's streams are its own.
     let base = Arc::new(Base::new(interpreter, Arc::new(|_| {})));
-    let gateway = Arc::new(gateway(script.token, port, base.clone()));
+    let gateway = gateway(script.token, port, base.clone(), python);
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(flash_gateway::serve(listener, gateway.clone(), stopped, Duration::ZERO));
     say(&serde_json::json!({ "port": port }));
@@ -134,7 +139,7 @@ async fn serve() -> Result<(), Failure> {
     Ok(())
 }
 
-fn gateway(token: String, port: u16, base: Arc<Base>) -> Gateway {
+fn gateway(token: String, port: u16, base: Arc<Base>, python: PathBuf) -> Arc<Gateway> {
     let settings = Settings::default();
     let kept = flash_workers::Settings {
         limits: Limits { slots: MAX_SLOTS, waiting: WAITING, grace: settings.timeout },
@@ -145,10 +150,15 @@ fn gateway(token: String, port: u16, base: Arc<Base>) -> Gateway {
         unheard: UNHEARD,
     };
     let host = serde_json::json!({ "port": port, "token": token });
-    Gateway::new(settings, std::process::id()).with_token(token).with_open_endpoints(Arc::new(move |name| {
+    let open: OpenEndpoint = Arc::new(move |name| {
         let config = serde_json::json!({ "endpoint": name, "functions": [], "inline": true, "reload": false, "host": host });
         Endpoint::new(Pool::start(name, base.clone(), config, kept.clone()), [], Access::Live)
-    }))
+    });
+    Arc::new_cyclic(|gateway| {
+        let dependencies = Dependencies::new(gateway.clone(), open.clone(), python);
+        let prepare = Arc::new(move |endpoint: &str, context: &Bytes, notes| dependencies.prepare(endpoint, context, notes));
+        Gateway::new(settings, std::process::id()).with_token(token).with_open_endpoints(open).with_preparation(prepare)
+    })
 }
 
 /// A descriptor that is readable once the script has ended; `None` when it has already.

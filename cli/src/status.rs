@@ -38,7 +38,7 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Shows it once, or again and again.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let client = arguments.connection.client()?;
+    let client = crate::project::connection(&arguments.connection, arguments.env.as_deref())?.client()?;
     loop {
         let text = look(arguments, &client)?;
         if !arguments.watch {

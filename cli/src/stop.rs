@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let client = arguments.connection.client()?;
     let server: Server = client.get("/server")?;
-    client.post::<serde_json::Value>("/server/stop", &serde_json::json!({}))?;
+    client.order("/server/stop")?;
     let until = Instant::now() + PATIENCE;
     while client.is_there() {
         if Instant::now() >= until {

@@ -29,7 +29,7 @@ pub struct Arguments {
 
 /// Takes it down, after a question.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let client = arguments.connection.client()?;
+    let client = crate::project::connection(&arguments.connection, arguments.env.as_deref())?.client()?;
     let app = arguments.app.as_deref();
     let Some(named) = &arguments.endpoint else {
         let app: App = client.get(&format!("/apps/{}", segment(app.unwrap_or_default())))?;

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from . import _carry, _http, _module, _session
+from . import _carry, _http, _module, _session, _sites
 from ._errors import CannotCarry
 from ._exchange import Exchange
 from ._remote import is_coroutine_function
@@ -95,10 +95,12 @@ def _where(function: Function, config: RemoteConfig, url: str | None) -> Literal
 def _live(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, timeout: float | None) -> Exchange:
     """A live call, ready to be sent."""
     resource: Any = config["resource_config"]
-    if config["dependencies"]:
+    needs: Any = None
+    own: Any = config["dependencies"] or ()  # strings: `remote` saw to it
+    if resource.name in _sites.dependencies:
         from . import _dependencies
 
-        _dependencies.check(function, config["dependencies"])  # type: ignore[arg-type]  # a list of strings: `remote` saw to it
+        needs = _dependencies.needs(function, resource.name, own)
     key = function, _carry.main_file()
     head = _heads.get(key)
     if head is not None:
@@ -111,7 +113,10 @@ def _live(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, 
             body = _pack(function, args, kwargs, (args, kwargs))
         else:
             body = _pack(function, args, kwargs, (function, args, kwargs))
-    return Exchange(_session.current(), resource, function.__qualname__, head, body, timeout)
+    exchange = Exchange(_session.current(), resource, function.__qualname__, head, body, timeout)
+    if needs is not None:
+        exchange.bring(needs, required=needs.are_missed_by(own))
+    return exchange
 
 
 def _head(function: Function, module: dict[str, str | None] | None) -> bytes:

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ._dependencies import Needs
     from ._resources import ServerlessResource
 
 _LENGTH = struct.Struct("<I")
@@ -57,10 +58,19 @@ class Exchange:
         self._detail = bytearray()
         self._trouble: Exception | None = None
         self._replaced = False
+        self._needs: Needs | None = None
+        self._required = False
+
+    def bring(self, needs: Needs, *, required: bool) -> None:
+        """The endpoint's functions need packages that are missing; `required`, if this one does."""
+        self._needs, self._required = needs, required
+        told = self.session.told.get(self._endpoint)
+        if told is None or told[0] != needs.requirements or (required and not told[1]):
+            self._with_context = True
 
     def request(self) -> Sequence[bytes]:
         """The whole request, to be sent as it is."""
-        context = _context(self._resource.env or {}) if self._with_context else b""
+        context = self._context() if self._with_context else b""
         head, body = self._parts
         length = 4 + len(context) + len(head) + len(body)
         headers = {
@@ -76,6 +86,16 @@ class Exchange:
         first = _http.head("POST", f"/lb/{self._endpoint}/execute", headers)
         start = first + _LENGTH.pack(len(context)) + context + head
         return (start + body,) if len(body) < 64 * 1024 else (start, body)
+
+    def _context(self) -> bytes:
+        context = _surroundings(self._resource.env or {})
+        if self._needs is not None:
+            # A worker knows of the functions that it has imported.
+            adds = not self.session.is_own
+            context["dependencies"] = {"requirements": self._needs.requirements, "required": self._required, "adds": adds}
+        import json
+
+        return json.dumps(context).encode()
 
     def take(self, status: int, piece: bytes) -> None:
         """A piece of the answer's body. Output goes to the caller's streams at once."""
@@ -139,7 +159,8 @@ class Exchange:
             self._detail.clear()
             return False
         self._status = status
-        self.session.told.add(self._endpoint)
+        if self._with_context:
+            self.session.told[self._endpoint] = (self._needs.requirements, self._required) if self._needs is not None else None
         return True
 
     def result(self) -> object:
@@ -150,11 +171,24 @@ class Exchange:
         if kind == _EXCEPTION:
             raise _raised.unpack(payload)
         if kind == _FAILURE:
-            raise _failure(payload)
+            raise self._failure(payload)
         value = self._loaded(payload)
         if self._trouble is not None:
             raise self._trouble
         return value
+
+    def _failure(self, payload: bytes) -> FlashError:
+        import json
+
+        failure = json.loads(payload)
+        if failure.get("kind") == "unprepared" and self._needs is not None:
+            from . import _dependencies
+
+            self.session.told.pop(self._endpoint, None)
+            _dependencies.look_again(self._endpoint)
+            return _dependencies.not_installed(self._function, self._needs, failure)
+        kind = _FAILURES.get(failure.get("kind"), SessionError)
+        return kind(failure["error"], why=failure.get("why"), remedy=failure.get("try"))
 
     def _loaded(self, payload: bytes) -> object:
         try:
@@ -189,19 +223,11 @@ def _refusal(function: str, status: int, body: bytearray) -> SessionError:
     )
 
 
-def _failure(payload: bytes) -> FlashError:
-    import json
-
-    failure = json.loads(payload)
-    kind = _FAILURES.get(failure.get("kind"), SessionError)
-    return kind(failure["error"], why=failure.get("why"), remedy=failure.get("try"))
-
-
-def _context(env: Mapping[str, str]) -> bytes:
+def _surroundings(env: Mapping[str, str]) -> dict[str, object]:
     """What a worker must know of this process to see modules and files as it does."""
-    import json
     import os
 
+    from . import _overlay
     from ._module import describe
 
     try:
@@ -209,11 +235,10 @@ def _context(env: Mapping[str, str]) -> bytes:
     except OSError:  # it was removed
         directory = None
     main = _carry.main_file()
-    context = {
+    return {
         "cwd": directory,
-        "sys_path": [entry for entry in sys.path if isinstance(entry, str)],  # the import system skips any other
+        "sys_path": [entry for entry in _overlay.path_beneath() or sys.path if isinstance(entry, str)],  # the import system skips any other
         "argv": [str(argument) for argument in sys.argv],
         "environ": {**os.environ, **env},
         "main": describe(vars(sys.modules["__main__"]), main) if main is not None else None,
     }
-    return json.dumps(context).encode()

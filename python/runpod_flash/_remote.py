@@ -11,7 +11,7 @@ import sys
 from ._errors import ConfigurationError, OptionError, warn
 from ._resources import LoadBalancerSlsResource, ServerlessEndpoint, ServerlessResource, queues_not_built
 from ._rules import normal_method, parse_path
-from ._sites import Site, claim_name, claim_route, code_of
+from ._sites import Site, claim_name, claim_route, code_of, note_dependencies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,6 +161,8 @@ def _routed(resource: LoadBalancerSlsResource, config: RemoteConfig, given: dict
         site = Site(function, sys._getframe(1).f_code)
         claim_route(resource, normal, pattern, site)
         claim_name(site)
+        if not given["local"]:
+            note_dependencies(resource.name, site, config["dependencies"])  # type: ignore[arg-type]  # `_packages` made it
         decorated = function if given["local"] else _stub(function, config)
         return _mark(decorated, config, local=bool(given["local"]))
 

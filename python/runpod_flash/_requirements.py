@@ -89,6 +89,10 @@ def _parsed(requirement: str) -> Any:
     return None
 
 
+def _distributions(path: list[str] | None) -> Iterable[metadata.Distribution]:
+    return metadata.distributions() if path is None else metadata.distributions(path=path)
+
+
 def _main() -> None:
     """Answers `flash`: which Python this is, what it has, and what of the requirements it lacks. Both ways a line of JSON."""
     import json
@@ -103,14 +107,14 @@ def _main() -> None:
     if path is not None:
         # What judges versions may be there alone.
         sys.path.extend(entry for entry in path if entry not in sys.path)
-    installed: dict[str, str] = {}
-    for distribution in metadata.distributions() if path is None else metadata.distributions(path=path):
-        name, version = distribution.metadata["Name"], distribution.version
-        if name and version:
-            installed.setdefault(_compared(name), version)  # what comes first is what is imported
     base = getattr(sys, "_base_executable", None) or sys.executable
     requirements: list[str] = asked["requirements"]
     lacking = missing(requirements, path)
+    installed: dict[str, str] = {}
+    for distribution in _distributions(path) if lacking else ():  # it takes long
+        name, version = distribution.metadata["Name"], distribution.version
+        if name and version:
+            installed.setdefault(_compared(name), version)  # what comes first is what is imported
     told = {
         "identity": [
             sys.implementation.name,

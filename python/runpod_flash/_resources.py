@@ -213,7 +213,8 @@ class ServerlessResource(Declared):
         """In a worker of this endpoint: what the module does after the resource is made sees its variables, and so do functions."""
         state: Any = sys.modules.get("runpod_flash._worker.state")
         if state is not None and state.endpoint == self.name:
-            os.environ.update(env)
+            # What the host has set comes from flash.toml, which is before the code.
+            os.environ.update({name: value for name, value in env.items() if name not in state.variables})
 
     def _contradictions(self) -> Iterator[ConfigurationError]:
         if not (self.imageName or self.template or self.templateId):
@@ -276,6 +277,8 @@ class LoadBalancerSlsResource(ServerlessResource):
     type: ServerlessType | None = field(_TYPE, factory=_enum("ServerlessType", "LB"))
     #: Whether an `async def` is cancelled when the caller of a request leaves; else what has begun runs to its end.
     cancel_on_disconnect: bool | None = field(optional(flag), default=False)
+    #: How many requests may be in flight on one worker; as many as it has slots (128) where nothing is said.
+    max_concurrency: int | None = field(optional(whole(1, 128, refusal="max_concurrency must be between 1 and 128")), default=None)
 
     def _contradictions(self) -> Iterator[ConfigurationError]:
         yield from super()._contradictions()

@@ -29,12 +29,13 @@ _LINE_LIMIT = 64 * 1024
 
 
 class Session:
-    """A server for live calls: where it listens, and the right to call. `told` has the endpoints that know this process's context."""
+    """A server for live calls: where it listens, and the right to call. `told` has the endpoints that know this process's context, and what of
+    their dependencies they were told: the requirements, and whether a function that was called needs them."""
 
     def __init__(self, port: int, token: str, pipe: int | None = None) -> None:
         self.pool = Pool("127.0.0.1", port)
         self.authorization = f"Bearer {token}"
-        self.told: set[str] = set()
+        self.told: dict[str, tuple[list[str], bool] | None] = {}
         #: Whether this process started the server, and may start another; a worker's is its host's.
         self.is_own = pipe is not None
         self._pipe = pipe

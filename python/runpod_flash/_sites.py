@@ -73,6 +73,17 @@ def claim_route(resource: LoadBalancerSlsResource, method: str, pattern: PathPat
     routes[method, pattern.normal] = site
 
 
+#: What the functions of endpoints depend on, by the endpoint's name, and the function's module and qualified name.
+dependencies: dict[str, dict[tuple[str, str], list[str]]] = {}
+
+
+def note_dependencies(endpoint: str, site: Site, needed: list[str] | None) -> None:
+    """What a function depends on; its former self's are forgotten."""
+    if needed or endpoint in dependencies:
+        # Another dict, by which what was made of the one before is known to be outdated.
+        dependencies[endpoint] = {**dependencies.get(endpoint, {}), (site.module, site.qualname): needed or []}
+
+
 def code_of(function: Any) -> Any:
     """The code object of a function, seen through wrappers as `inspect.signature` does; None if there is none."""
     while hasattr(function, "__wrapped__"):

@@ -59,7 +59,7 @@ def test_a_call_says_whether_it_is_cancelled_when_its_caller_leaves() -> None:
 
 def test_a_host_without_the_context_is_sent_it_once() -> None:
     session = Session(1, "token")
-    session.told.add("my-api")
+    session.told["my-api"] = None
     one = exchange(session)
     assert sent(one)[1] == b""
     one.take(428, b'{"detail": "no context"}')
@@ -114,7 +114,7 @@ def test_a_host_that_is_not_this_process_own_is_not_replaced() -> None:
 def test_a_context_with_paths_that_are_no_strings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", ["/a", Path("/b")])
     monkeypatch.setattr("sys.argv", [Path("/program"), 1])
-    context = json.loads(_exchange._context({}))
+    context = json.loads(json.dumps(_exchange._surroundings({})))
     assert (context["sys_path"], context["argv"]) == (["/a"], ["/program", "1"])
 
 
@@ -123,7 +123,7 @@ def test_a_context_without_a_working_directory(monkeypatch: pytest.MonkeyPatch) 
         raise FileNotFoundError
 
     monkeypatch.setattr("os.getcwd", removed)
-    assert json.loads(_exchange._context({}))["cwd"] is None
+    assert _exchange._surroundings({})["cwd"] is None
 
 
 def test_arguments_that_are_too_long_are_told_as_that() -> None:

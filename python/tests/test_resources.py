@@ -90,7 +90,12 @@ DEFAULTS: dict[str, object] = {
     "repo": None,
     "userId": None,
 }
-ON_LOAD_BALANCED = {"scalerType": ServerlessScalerType.REQUEST_COUNT, "type": ServerlessType.LB, "cancel_on_disconnect": False}
+ON_LOAD_BALANCED = {
+    "scalerType": ServerlessScalerType.REQUEST_COUNT,
+    "type": ServerlessType.LB,
+    "cancel_on_disconnect": False,
+    "max_concurrency": None,
+}
 ON_CPU_INSTANCES = {"gpus": None, "gpuCount": 0, "minCudaVersion": None, "instanceIds": [CpuInstanceType.CPU3G_2_8]}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flash_process import Flash, Result, run_to_end
+from serve_process import Server
 
 
 @pytest.fixture
@@ -29,6 +30,27 @@ def serve() -> Iterator[Callable[..., Flash]]:
             flash.wait_until_alone()
         finally:
             flash.destroy()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts `flash serve`, in one home unless told otherwise; after the test each one must end in order, and leave no process behind."""
+    started: list[Server] = []
+
+    def start(*options: str, home: Path | None = None, port: int = 0, within: Sequence[str] = (), **environment: str) -> Server:
+        server = Server(home or tmp_path / "home", *options, port=port, within=within, **environment)
+        started.append(server)
+        server.wait_until_serving()
+        return server
+
+    yield start
+    for server in started:
+        try:
+            if server.process.poll() is None:
+                assert server.terminate() == 0, server.told()
+            server.wait_until_alone()
+        finally:
+            server.destroy()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A `flash run` under test: its output, its processes, and requests to it."""
+"""A `flash` under test: its output, its processes, and requests to it."""
 
 from __future__ import annotations
 
@@ -93,15 +93,13 @@ class Answer:
         return json.loads(self.body)
 
 
-class Flash:
-    """A running `flash run`."""
+class Running:
+    """A `flash` that serves until it is told to end."""
 
-    def __init__(self, path: Path, *options: str, port: int | None = 0, within: Sequence[str] = (), **environment: str) -> None:
+    def __init__(self, arguments: Sequence[str | Path], within: Sequence[str] = (), **environment: str) -> None:
         self.mark = uuid.uuid4().hex
-        ports = [] if port is None else ["--port", str(port)]
-        arguments: list[str | Path] = [*within, find_flash(), "run", *ports, "--python", sys.executable, *options, path]
         self.process = subprocess.Popen(
-            arguments,
+            [*within, find_flash(), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -115,20 +113,6 @@ class Flash:
         assert self.process.stderr is not None
         self._readers = [_collect(self.process.stdout, self.stdout), _collect(self.process.stderr, self.stderr)]
         self.port = 0
-        self.endpoints: dict[str, str] = {}
-
-    def wait_until_listed(self) -> None:
-        """Waits for the line of the first endpoint: it can answer then."""
-
-        def listed() -> bool:
-            assert self.process.poll() is None, f"flash run ended: {self.told()}"
-            for line in self.stdout:
-                if match := re.fullmatch(r"  (\S+) +http://([^/]+):(\d+)(/lb/\S+)   \d+ routes?", line):
-                    self.endpoints[match[1]] = match[4]
-                    self.port = int(match[3])
-            return bool(self.endpoints)
-
-        wait_for(listed, "the list of endpoints")
 
     def told(self) -> str:
         """All that it wrote."""
@@ -187,6 +171,28 @@ class Flash:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
+
+
+class Flash(Running):
+    """A running `flash run`."""
+
+    def __init__(self, path: Path, *options: str, port: int | None = 0, within: Sequence[str] = (), **environment: str) -> None:
+        ports = [] if port is None else ["--port", str(port)]
+        super().__init__(["run", *ports, "--python", sys.executable, *options, path], within, **environment)
+        self.endpoints: dict[str, str] = {}
+
+    def wait_until_listed(self) -> None:
+        """Waits for the line of the first endpoint: it can answer then."""
+
+        def listed() -> bool:
+            assert self.process.poll() is None, f"flash run ended: {self.told()}"
+            for line in self.stdout:
+                if match := re.fullmatch(r"  (\S+) +http://([^/]+):(\d+)(/lb/\S+)   \d+ routes?", line):
+                    self.endpoints[match[1]] = match[4]
+                    self.port = int(match[3])
+            return bool(self.endpoints)
+
+        wait_for(listed, "the list of endpoints")
 
 
 def exchange(

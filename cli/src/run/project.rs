@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use flash_manifest::{Diagnostic, Endpoint, Kind, Project};
+use flash_manifest::{Diagnostic, Endpoint, EnvironmentName, Kind, Project};
 
 use crate::report::{Failure, Fault, Trouble, warn};
 
@@ -14,18 +14,20 @@ pub struct Target {
     path: PathBuf,
     /// The value of `FLASH_APP`.
     app: Option<String>,
+    /// Whose settings hold; those for all environments where none is named.
+    environment: Option<EnvironmentName>,
     warned: BTreeSet<String>,
 }
 
 impl Target {
     /// With the environment's `FLASH_APP`.
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), app: std::env::var("FLASH_APP").ok(), warned: BTreeSet::new() }
+    pub fn new(path: &Path, environment: Option<EnvironmentName>) -> Self {
+        Self { path: path.to_owned(), app: std::env::var("FLASH_APP").ok(), environment, warned: BTreeSet::new() }
     }
 
-    /// Reads the project, which has at least one load-balanced endpoint. It takes a while, and the same each time.
+    /// Reads the project, which has at least one load-balanced endpoint; its endpoints are as `flash.toml` has them. It takes a while, and the same each time.
     pub fn scan(&self) -> Result<Project, Failure> {
-        let project = flash_scan::scan(&self.path, self.app.as_deref())
+        let mut project = flash_scan::scan(&self.path, self.app.as_deref())
             .map_err(|errors| Failure::all(Fault::Request, errors.into_iter().map(Trouble::from).collect()))?;
         if served(&project).is_empty() {
             let trouble = Trouble::new(
@@ -34,6 +36,9 @@ impl Target {
                 "name a file that has some: flash run app.py",
             );
             return Err(Failure::new(Fault::Request, trouble));
+        }
+        for endpoint in &mut project.endpoints {
+            *endpoint = endpoint.with(&project.settings.overrides(endpoint.name.as_str(), self.environment.as_ref()));
         }
         Ok(project)
     }

@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::report::{Failure, Fault, Trouble, warn};
 use crate::run::burst::Burst;
 use crate::run::contents::Contents;
+use crate::run::dependencies::Dependencies;
 use crate::run::place::{Look, Place};
 use crate::run::plan::{further_routes, plan, reloaded};
 use crate::run::project::{Target, served};
@@ -52,6 +53,7 @@ pub struct Reloader {
     place: Place,
     known: Contents,
     log: Log,
+    dependencies: Dependencies,
     /// Files that were written during the last reload, and were not before: one that is written at each import is no endless reason.
     doubted: BTreeSet<PathBuf>,
     /// Whether it was told that the project is too large to be watched as a whole.
@@ -63,9 +65,9 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    pub fn new(target: Target, sight: Sight, log: Log) -> Self {
+    pub fn new(target: Target, sight: Sight, log: Log, dependencies: Dependencies) -> Self {
         let Sight { place, known } = sight;
-        Self { target, place, known, log, doubted: BTreeSet::new(), narrow: false, told: None, preparing: None }
+        Self { target, place, known, log, dependencies, doubted: BTreeSet::new(), narrow: false, told: None, preparing: None }
     }
 
     /// Reloads until the sources cannot be watched any more, which it tells. May be dropped at any point: what it has started and not
@@ -134,6 +136,11 @@ impl Reloader {
         };
         self.target.warn(&project);
         let endpoints = served(&project);
+        let overlays = tokio::select! {
+            overlays = self.dependencies.overlays(&endpoints) => overlays,
+            () = changed_again(watch) => return None,
+        };
+        service.set_overlays(overlays);
         let wanted: BTreeMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.name.as_str(), service.config(endpoint))).collect();
         let plan = plan(&service.running(), &wanted, changed);
         if plan.is_empty() {

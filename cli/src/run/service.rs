@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::report::{Trouble, warn};
+use crate::run::dependencies::Overlays;
 use crate::run::plan::Running;
 
 /// Requests that may wait for a slot, an endpoint: about what a full worker gets through within the time that a request has.
@@ -44,6 +45,7 @@ pub struct Setting {
 /// All endpoints that are served.
 pub struct Service {
     setting: Setting,
+    overlays: Overlays,
     /// In the order of the project.
     endpoints: Vec<Endpoint>,
     service: service::Service,
@@ -53,7 +55,12 @@ impl Service {
     /// Serves nothing yet.
     pub fn new(setting: Setting) -> Self {
         let service = service::Service::new(setting.gateway.clone(), Arc::new(|_, error| warn(&Trouble::from(error))));
-        Self { setting, endpoints: Vec::new(), service }
+        Self { setting, overlays: Overlays::new(), endpoints: Vec::new(), service }
+    }
+
+    /// Says what is installed for endpoints that start from now on.
+    pub fn set_overlays(&mut self, overlays: Overlays) {
+        self.overlays = overlays;
     }
 
     /// What runs, by name.
@@ -77,7 +84,7 @@ impl Service {
                 id: endpoint.name.as_str().to_owned(),
                 endpoint: endpoint.clone(),
                 config: self.config(endpoint),
-                settings: self.pool_settings(endpoint.timeout.unwrap_or(self.setting.limits.timeout)),
+                settings: self.pool_settings(endpoint),
                 base: self.setting.base.clone(),
                 access: if self.setting.host.is_some() { Access::Live } else { Access::Routes },
                 public: true,
@@ -117,9 +124,11 @@ impl Service {
         self.service.close().await;
     }
 
-    fn pool_settings(&self, timeout: Duration) -> flash_workers::Settings {
+    fn pool_settings(&self, endpoint: &Endpoint) -> flash_workers::Settings {
+        let slots = endpoint.max_concurrency.map_or(MAX_SLOTS, usize::from);
+        let timeout = endpoint.timeout.unwrap_or(self.setting.limits.timeout);
         flash_workers::Settings {
-            limits: Limits { slots: MAX_SLOTS, waiting: WAITING, grace: GRACE },
+            limits: Limits { slots, waiting: WAITING, grace: GRACE },
             workers: self.setting.workers.into(),
             timeout,
             start_timeout: START_TIMEOUT,
@@ -130,7 +139,11 @@ impl Service {
 
     /// What a worker must know of its endpoint.
     pub fn config(&self, endpoint: &Endpoint) -> Value {
-        service::config(endpoint, self.setting.reload, self.setting.host.as_ref())
+        let mut config = service::config(endpoint, self.setting.reload, self.setting.host.as_ref());
+        if let Some(overlay) = self.overlays.get(endpoint.name.as_str()) {
+            config["overlay"] = overlay.to_string_lossy().into();
+        }
+        config
     }
 }
 

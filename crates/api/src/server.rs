@@ -15,6 +15,7 @@ pub struct Server {
     pub started: String,
     /// Its interpreter's version, as `3.12.1`.
     pub python: String,
-    /// What keeps deployed workers from the rest of the machine: `none`, `user` or `landlock`, the strongest that is in force.
+    /// What keeps deployed workers from the rest of the machine: `none`, `user`, `landlock-files`, `landlock`, `user+landlock-files` or
+    /// `user+landlock` (`docs/isolation.md`).
     pub isolation: String,
 }

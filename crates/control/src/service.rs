@@ -170,7 +170,7 @@ pub fn config(endpoint: &Endpoint, reload: bool, host: Option<&Value>) -> Value 
     });
     let functions: Vec<_> = functions.collect();
     serde_json::json!({
-        "endpoint": endpoint.name.as_str(), "functions": functions, "inline": true, "reload": reload, "host": host
+        "endpoint": endpoint.name.as_str(), "functions": functions, "inline": true, "env": endpoint.env, "reload": reload, "host": host
     })
 }
 

@@ -40,7 +40,7 @@ pub struct Environment {
 pub struct Overlay {
     /// Of the requirements and the kind of interpreter.
     pub id: String,
-    /// A directory for the import path, before those of the interpreter's own packages.
+    /// A directory for the import path, called `site-packages` as all that hold libraries, before those of the interpreter's own packages.
     pub packages: PathBuf,
 }
 
@@ -51,6 +51,8 @@ pub struct Asked<'a> {
     pub python: &'a Path,
     /// The requirements, as pip takes them.
     pub requirements: &'a [String],
+    /// Packages that must stay at the version that the interpreter has: they are imported already where the overlay comes in.
+    pub keep: &'a [&'a str],
     /// The directories in which the interpreter's modules are, where they are not its own.
     pub path: Option<&'a [String]>,
     /// From where relative paths go, and where `uv` reads its settings; without it, the current directory.
@@ -141,7 +143,8 @@ impl Environments {
         }
         let sorted = |texts: &[String]| texts.iter().map(|text| text.trim().to_owned()).collect::<BTreeSet<_>>();
         // What is there need not be on an index; it bounds the versions of what it has in common with the rest.
-        let wanted = Wanted { missing: sorted(&about.missing), bounds: sorted(&about.bounds) };
+        let mut wanted = Wanted { missing: sorted(&about.missing), bounds: sorted(&about.bounds) };
+        wanted.bounds.extend(asked.keep.iter().filter_map(|name| Some(format!("{name}=={}", about.installed.get(*name)?))));
         let identity = about.identity.iter().map(String::as_str);
         let (missing, bounds) = (wanted.missing.iter().map(String::as_str), wanted.bounds.iter().map(String::as_str));
         let id = digest(["overlay", FORM].into_iter().chain(identity).chain(missing).chain(["within"]).chain(bounds));
@@ -154,10 +157,12 @@ impl Environments {
         if let Some(found) = fitting(&place, &about) {
             return Ok(Some(Overlay { id, packages: found }));
         }
+        progress(&format!("installing {}", about.missing.join(", ")));
         let current = std::env::current_dir().unwrap_or_else(|_| place.clone()); // it was removed
         let directory = asked.directory.filter(|directory| directory.is_dir()).unwrap_or(&current);
         let uv = Uv::find(&self.variables, asked.python, &about.scripts, directory, progress, cancel)?;
-        let packages = make_overlay(&uv, asked.python, &about, &wanted, &place)?;
+        let made = make_overlay(&uv, asked.python, &about, &wanted, &place);
+        let packages = made.inspect_err(|_| drop(std::fs::remove_dir(&place)))?; // unless there are others in it
         Ok(Some(Overlay { id, packages }))
     }
 }
@@ -168,7 +173,7 @@ fn fitting(place: &Path, about: &About) -> Option<PathBuf> {
         let marker: Option<Marker> = place::used(directory);
         marker.is_some_and(|marker| marker.relies.iter().all(|(name, version)| about.installed.get(name) == Some(version)))
     };
-    place::within(place).into_iter().find(fits).map(|directory| directory.join("packages"))
+    place::within(place).into_iter().find(fits).map(|directory| directory.join("site-packages"))
 }
 
 /// Resolves, keeping to the versions that are there wherever that works, and installs the rest.
@@ -186,7 +191,7 @@ fn make_overlay(uv: &Uv<'_>, python: &Path, about: &About, wanted: &Wanted, plac
     let text = std::fs::read_to_string(&resolved).map_err(Error::writing(&resolved))?;
     let Plan { relies, installs } = plan(&text, &about.installed);
     let home = place.join(digest(relies.iter().flat_map(|(name, version)| [&**name, &**version]).chain(installs.iter().copied())));
-    let packages = home.join("packages");
+    let packages = home.join("site-packages");
     // Another interpreter's may be the same.
     if place::used::<Marker>(&home).is_some() {
         return Ok(packages);

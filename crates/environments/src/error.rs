@@ -86,7 +86,9 @@ impl Error {
             Self::Interpreter { python, .. } => format!("run `{} -c pass` and see what it says", python.display()),
             Self::NoUv => "pip install uv".into(),
             Self::Unresolved { .. } => "see to the names and versions in `dependencies`, and to what they ask of each other".into(),
-            Self::NoNetwork { .. } => "see to the network, or name an index that can be reached with UV_INDEX_URL; then try again".into(),
+            Self::NoNetwork { .. } => {
+                "see to the network, or name an index that can be reached with UV_DEFAULT_INDEX; then try again".into()
+            }
             Self::DiskFull { path, .. } => {
                 format!("make room: {} may be removed while nothing runs, and `uv cache clean` helps as well", path.display())
             }

@@ -69,6 +69,10 @@ impl Place {
 
     /// An overlay for an interpreter that has the wheels of `has` installed, each `name==version`.
     fn overlay(&self, requirements: &[&str], has: &str) -> Result<Option<Overlay>, Error> {
+        self.overlay_that_keeps(&[], requirements, has)
+    }
+
+    fn overlay_that_keeps(&self, keep: &[&str], requirements: &[&str], has: &str) -> Result<Option<Overlay>, Error> {
         let site = self.path(&format!("has {has}"));
         for one in has.split_whitespace() {
             let (name, version) = one.split_once("==").unwrap();
@@ -79,8 +83,16 @@ impl Place {
         let requirements: Vec<String> = requirements.iter().map(|one| (*one).to_owned()).collect();
         let path = [site.to_string_lossy().into_owned()];
         let python = venv("python");
-        let asked = Asked { python: &python, requirements: &requirements, path: Some(&path), directory: None };
+        let asked = Asked { python: &python, requirements: &requirements, keep, path: Some(&path), directory: None };
         self.environments().overlay(asked, &|_| {}, &Cancel::default())
+    }
+}
+
+impl Place {
+    /// How many directories there are of what was made, or begun.
+    fn made(&self) -> usize {
+        let entries = fs::read_dir(self.path("home/environments")).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
     }
 }
 
@@ -121,6 +133,8 @@ fn an_overlay_has_what_is_missing_and_no_more() {
     // What is there bounds what is made, and need not be on an index.
     let bound = place.overlay(&["top_c", "base-a<2", "private>=1"], "base_a==1.0 private==1.5");
     assert!(bound.unwrap_err().why().contains("base-a<2"));
+    let kept = place.overlay_that_keeps(&["base-a", "absent"], &["top_c"], "base_a==1.0");
+    assert!(kept.unwrap_err().why().contains("base-a==1.0"));
     // What it relied on is no more.
     let anew = place.overlay(&["top_b"], "").unwrap().unwrap();
     assert_eq!(modules(&anew), ["base_a", "top_b"]);
@@ -166,7 +180,7 @@ fn two_at_once_make_one() {
     place.uv("echo . >> $here/runs; while [ ! -e $here/go ]; do sleep 0.01; done; exec $real \"$@\"");
     let python = venv("python");
     let requirements = ["top_b".to_owned()];
-    let asked = Asked { python: &python, requirements: &requirements, path: Some(&[]), directory: None };
+    let asked = Asked { python: &python, requirements: &requirements, keep: &[], path: Some(&[]), directory: None };
     let environments = place.environments();
     let wait = |line: &str| {
         if line.starts_with("waiting for another process") {
@@ -189,10 +203,7 @@ fn what_cannot_be_resolved_is_told_in_uvs_own_words() {
     let error = place.overlay(&["base-a>=2"], "").unwrap_err();
     assert!(matches!(error, Error::Unresolved { .. }), "{error:?}");
     assert!(error.why().contains("uv says: No solution found") && error.why().contains("base-a>=2"), "{}", error.why());
-    assert!(fs::read_dir(place.path("home/environments")).unwrap().all(|entry| {
-        let path = entry.unwrap().path();
-        path.is_file() || fs::read_dir(path).unwrap().next().is_none()
-    }));
+    assert_eq!(place.made(), 0);
 }
 
 #[test]
@@ -205,11 +216,9 @@ fn what_is_half_made_is_made_anew() {
     // It installs, and is killed all the same.
     place.uv("$real \"$@\" || exit; [ $1 = venv ] || kill -9 $$");
     assert!(matches!(get(&place), Err(Error::Killed { .. })));
-    let left = |place: &Place| {
-        fs::read_dir(place.path("home/environments")).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
-    };
-    assert_eq!(left(&place), 0);
+    assert_eq!(place.made(), 0);
     assert!(matches!(place.overlay(&["top_b"], ""), Err(Error::Killed { .. })));
+    assert_eq!(place.made(), 0);
     place.first = None;
     let made = get(&place).unwrap();
     // As it is where this process was killed.
@@ -231,7 +240,7 @@ fn who_gives_up_has_uv_killed() {
     place.uv("echo $$ > $here/pid; echo started >&2; exec sleep 1000");
     let python = venv("python");
     let requirements = ["top_b".to_owned()];
-    let asked = Asked { python: &python, requirements: &requirements, path: Some(&[]), directory: None };
+    let asked = Asked { python: &python, requirements: &requirements, keep: &[], path: Some(&[]), directory: None };
     let cancel = Cancel::default();
     let given_up = place.environments().overlay(
         asked,

@@ -5,11 +5,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use flash_workers::{Answer, Event, Events, Outcome, how_it_ended};
+use flash_workers::{Answer, Call, Event, Events, Outcome, how_it_ended};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 
+use crate::endpoint::Endpoint;
 use crate::mount::MountedBody;
+use crate::preparation::{Preparing, Step, Unprepared};
+use crate::request_id::RequestId;
 
 /// A response's body: bytes that are there, or the records of a live call as they come.
 pub enum Payload {
@@ -28,6 +31,8 @@ pub enum Payload {
     },
     /// What a mounted service says.
     Mounted(MountedBody),
+    /// A live call for which something is to be done first.
+    Preparing(Preparing),
 }
 
 impl Body for Payload {
@@ -35,7 +40,20 @@ impl Body for Payload {
     type Error = std::convert::Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.get_mut() {
+        let this = self.get_mut();
+        if let Self::Preparing(preparing) = this {
+            match std::task::ready!(preparing.poll(context)) {
+                Step::Note(text) => return Poll::Ready(Some(Ok(Frame::data(encoded(NOTE, text.into()))))),
+                Step::Call(endpoint, call) => *this = Self::call(&endpoint, call),
+                Step::Failed(Unprepared { what, why, remedy }) => {
+                    *this = Self::Whole(None);
+                    let failure = serde_json::json!({ "kind": "unprepared", "error": what, "why": why, "try": remedy });
+                    return Poll::Ready(Some(Ok(Frame::data(encoded(FAILURE, failure.to_string().into())))));
+                }
+            }
+        }
+        match this {
+            Self::Preparing(_) => unreachable!("it has become something else"),
             Self::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes)))),
             Self::Mounted(body) => Pin::new(body).poll_frame(context),
             Self::Records { ended: true, .. } => Poll::Ready(None),
@@ -52,15 +70,24 @@ impl Body for Payload {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Records { ended, .. } => *ended,
             Self::Mounted(body) => body.is_end_stream(),
+            Self::Preparing(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Records { .. } => SizeHint::default(),
             Self::Mounted(body) => body.size_hint(),
+            Self::Records { .. } | Self::Preparing(_) => SizeHint::default(),
         }
+    }
+}
+
+impl Payload {
+    /// The records of a live call, which is given to the endpoint's worker.
+    pub(crate) fn call(endpoint: &Endpoint, call: Call) -> Self {
+        let timeout = call.timeout.unwrap_or(endpoint.pool.timeout());
+        Self::Records { events: endpoint.pool.call(call), endpoint: endpoint.name.clone(), timeout, ended: false }
     }
 }
 
@@ -80,6 +107,10 @@ fn record(endpoint: &str, timeout: Duration, event: Event) -> Bytes {
         Event::End(Outcome::Answered(Answer { status, body, .. })) => (status as u8, body),
         Event::End(outcome) => (FAILURE, explain(endpoint, timeout, &outcome).to_string().into()),
     };
+    encoded(kind, payload)
+}
+
+fn encoded(kind: u8, payload: Bytes) -> Bytes {
     let mut out = BytesMut::with_capacity(5 + payload.len());
     out.put_u32_le(payload.len() as u32);
     out.put_u8(kind);
@@ -133,10 +164,10 @@ pub(crate) fn detail(status: StatusCode, text: &str) -> Response<Payload> {
 }
 
 /// As [`detail`], as the bytes of the last answer on a connection of HTTP/1.1.
-pub(crate) fn closing(status: StatusCode, text: &str, id: &str) -> Vec<u8> {
+pub(crate) fn closing(status: StatusCode, text: &str, id: &RequestId) -> Vec<u8> {
     let body = serde_json::json!({ "detail": text }).to_string();
     let retry = if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
-    let length = body.len();
+    let (length, id) = (body.len(), id.as_str());
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n{retry}x-request-id: {id}\r\n\r\n"
     );
@@ -144,12 +175,12 @@ pub(crate) fn closing(status: StatusCode, text: &str, id: &str) -> Vec<u8> {
 }
 
 /// As [`detail`], for a failure that somebody may want to look up in the log.
-fn failure(status: StatusCode, text: &str, id: &str) -> Response<Payload> {
-    json(status, serde_json::json!({ "detail": text, "request_id": id }).to_string())
+fn failure(status: StatusCode, text: &str, id: &RequestId) -> Response<Payload> {
+    json(status, serde_json::json!({ "detail": text, "request_id": id.as_str() }).to_string())
 }
 
 /// The response for what became of a request.
-pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &str) -> Response<Payload> {
+pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &RequestId) -> Response<Payload> {
     match outcome {
         Outcome::Answered(answer) => answered(answer, id),
         Outcome::Expired => failure(StatusCode::GATEWAY_TIMEOUT, &expired(endpoint, timeout), id),
@@ -163,7 +194,7 @@ pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &
     }
 }
 
-fn answered(answer: Answer, id: &str) -> Response<Payload> {
+fn answered(answer: Answer, id: &RequestId) -> Response<Payload> {
     // An informational status ends nothing: the caller would wait on.
     let chosen = StatusCode::from_u16(answer.status).ok().filter(|status| !status.is_informational());
     let unexplained = answer.headers.is_empty() && answer.body.is_empty() && chosen == Some(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,13 +1,13 @@
 //! Bodies of requests: read whole, within limits on each and on all together.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 
 use crate::answer::{self, Payload};
 use crate::framing::Doubt;
@@ -63,37 +63,57 @@ impl Drop for Room<'_> {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("there is no room for the body")]
-struct NoRoom;
-
-/// A body that counts what comes of it.
-struct Counted<'room, 'bodies> {
-    body: Incoming,
-    room: &'room mut Room<'bodies>,
+/// Why a body is not there as a whole.
+enum Unread {
+    TooLong,
+    Late,
+    /// There are too many others.
+    NoRoom,
+    Broken(hyper::Error),
 }
 
-impl Body for Counted<'_, '_> {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
+/// A body of which all is waited for.
+struct Whole<'room, 'bodies> {
+    body: Incoming,
+    limit: usize,
+    room: &'room mut Room<'bodies>,
+    /// What came first: of most bodies, all. It is taken as it is.
+    first: Bytes,
+    more: BytesMut,
+}
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-            && !self.room.grow(data.len())
-        {
-            return Poll::Ready(Some(Err(NoRoom.into())));
+impl Whole<'_, '_> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Unread>> {
+        while !self.body.is_end_stream() {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else { break };
+            // A frame without data has trailers, which nobody reads.
+            if let Ok(data) = frame.map_err(Unread::Broken)?.into_data() {
+                self.push(data)?;
+            }
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+        let first = std::mem::take(&mut self.first);
+        Poll::Ready(Ok(if self.more.is_empty() { first } else { std::mem::take(&mut self.more).freeze() }))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    fn push(&mut self, data: Bytes) -> Result<(), Unread> {
+        let length = self.room.read + data.len();
+        if length > self.limit {
+            return Err(Unread::TooLong);
+        }
+        if !self.room.grow(data.len()) {
+            return Err(Unread::NoRoom);
+        }
+        if length == data.len() {
+            self.first = data;
+        } else {
+            if self.more.is_empty() {
+                let announced = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
+                self.more.reserve(length + announced.min(FREE));
+                self.more.extend_from_slice(&self.first);
+            }
+            self.more.extend_from_slice(&data);
+        }
+        Ok(())
     }
 }
 
@@ -110,28 +130,26 @@ impl Gateway {
         if body.size_hint().lower() > limit as u64 {
             return Err(too_large());
         }
-        let collected = Limited::new(Counted { body, room }, limit).collect();
+        let mut whole = Whole { body, limit, room, first: Bytes::new(), more: BytesMut::new() };
         // Small bodies are there with the head: no timer for them.
-        let mut collected = std::pin::pin!(collected);
-        let first = std::future::poll_fn(|context| Poll::Ready(collected.as_mut().poll(context))).await;
-        let done = match first {
+        let done = match poll_fn(|context| Poll::Ready(whole.poll(context))).await {
             Poll::Ready(done) => done,
-            Poll::Pending => match tokio::time::timeout(self.settings.timeout, collected).await {
-                Ok(done) => done,
-                Err(_) => return Err(answer::detail(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
-            },
+            Poll::Pending => {
+                let rest = tokio::time::timeout(self.settings.timeout, poll_fn(|context| whole.poll(context)));
+                Box::pin(rest).await.unwrap_or(Err(Unread::Late))
+            }
         };
-        match done {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-            Err(error) if error.is::<NoRoom>() => {
+        done.map_err(|unread| match unread {
+            Unread::TooLong => too_large(),
+            Unread::Late => answer::detail(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+            Unread::NoRoom => {
                 let text = "too many large bodies are being read or worked on";
                 let mut response = closing(answer::detail(StatusCode::SERVICE_UNAVAILABLE, text));
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                Err(response)
+                response
             }
-            Err(error) => Err(answer::detail(StatusCode::BAD_REQUEST, &why_unreadable(&*error))),
-        }
+            Unread::Broken(error) => answer::detail(StatusCode::BAD_REQUEST, &why_unreadable(&error)),
+        })
     }
 }
 

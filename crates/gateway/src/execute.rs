@@ -11,11 +11,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flash_workers::{Call, Cancel};
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::answer::{self, Payload, detail};
 use crate::body::Bodies;
 use crate::endpoint::Endpoint;
 use crate::gateway::Gateway;
+use crate::preparation::Preparing;
+use crate::request_id::RequestId;
 
 /// How long the call may take, in milliseconds.
 const TIMEOUT: &str = "x-flash-timeout-ms";
@@ -31,8 +34,8 @@ enum Format {
     Json,
 }
 
-/// The number of a request, for the log, and its name, for the caller.
-pub(crate) type Tag<'a> = (u64, &'a str);
+/// The number of a request, for the log, and its id, for the caller.
+pub(crate) type Tag<'a> = (u64, &'a RequestId);
 
 pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: Incoming, local: IpAddr, tag: Tag<'_>) -> Response<Payload> {
     let Some(token) = gateway.token().filter(|_| local.is_loopback()) else {
@@ -68,7 +71,7 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
         Err(response) => return response,
     };
     match format {
-        Format::Records => records(&endpoint, head, body),
+        Format::Records => records(gateway, &endpoint, head, body),
         Format::Json => json(&endpoint, &body, tag).await,
     }
 }
@@ -85,7 +88,7 @@ fn format(head: &Parts) -> Option<Format> {
     }
 }
 
-fn records(endpoint: &Endpoint, head: &Parts, mut body: Bytes) -> Response<Payload> {
+fn records(gateway: &Gateway, endpoint: &Endpoint, head: &Parts, mut body: Bytes) -> Response<Payload> {
     if body.len() < 4 {
         return detail(StatusCode::BAD_REQUEST, "the body of a live call begins with its context");
     }
@@ -97,18 +100,30 @@ fn records(endpoint: &Endpoint, head: &Parts, mut body: Bytes) -> Response<Paylo
     if context.len() > flash_wire::MAX_PAYLOAD {
         return detail(StatusCode::PAYLOAD_TOO_LARGE, "the caller's environment and paths are longer than the 1 MiB that a worker takes");
     }
-    if !context.is_empty() {
-        endpoint.pool.set_context(context);
-    } else if !endpoint.pool.has_context() {
+    if context.is_empty() && !endpoint.pool.has_context() {
         return detail(StatusCode::PRECONDITION_REQUIRED, "this endpoint's first call brings the caller's context");
     }
     let timeout = head.headers.get(TIMEOUT).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
     let cancel = if head.headers.contains_key(CANCEL_ON_DISCONNECT) { Cancel::Anyway } else { Cancel::UnlessBegun };
-    let events = endpoint.pool.call(Call { body, timeout, cancel });
-    let timeout = timeout.unwrap_or(endpoint.pool.timeout());
-    let mut response = Response::new(Payload::Records { events, endpoint: endpoint.name.clone(), timeout, ended: false });
+    let call = Call { body, timeout, cancel };
+    let mut response = Response::new(begin(gateway, endpoint, context, call));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-flash-records"));
     response
+}
+
+/// Gives the call to the endpoint's worker, or has it prepared first.
+fn begin(gateway: &Gateway, endpoint: &Endpoint, context: Bytes, call: Call) -> Payload {
+    if context.is_empty() {
+        return Payload::call(endpoint, call);
+    }
+    if let Some(prepare) = &gateway.prepare {
+        let (sender, notes) = unbounded_channel();
+        if let Some(prepared) = prepare(&endpoint.name, &context, sender) {
+            return Payload::Preparing(Preparing::new(prepared, notes, call));
+        }
+    }
+    endpoint.pool.set_context(context);
+    Payload::call(endpoint, call)
 }
 
 /// Its caller has no context to bring: it sends the function's source, and what that imports.

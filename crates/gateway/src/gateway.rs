@@ -1,6 +1,7 @@
 //! The life of a request.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -11,6 +12,7 @@ use flash_wire::{Content, RequestHead, encode_form};
 use flash_workers::{Body as BodyPlan, Outcome, Pool, Request as Work, Status};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use hyper::body::Incoming;
+use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
 use crate::answer::{self, Payload};
@@ -23,6 +25,8 @@ use crate::host;
 use crate::matcher::Matched;
 use crate::mount::{self, Mount};
 use crate::overview;
+use crate::preparation::Prepare;
+use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// Limits on what callers may send, and for how long.
 #[derive(Clone, Debug)]
@@ -100,9 +104,10 @@ pub type Admits = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 /// Everything one listener serves.
 pub struct Gateway {
     pub(crate) settings: Settings,
-    endpoints: RwLock<HashMap<String, Arc<Endpoint>>>,
+    endpoints: RwLock<BTreeMap<String, Arc<Endpoint>>>,
     /// For a script's own session, whose endpoints are those it calls.
     open: Option<OpenEndpoint>,
+    pub(crate) prepare: Option<Prepare>,
     /// Whoever has it may make live calls; `None` where live calls are off.
     token: Option<String>,
     observer: Option<Observer>,
@@ -128,6 +133,7 @@ impl Gateway {
             settings,
             endpoints: RwLock::default(),
             open: None,
+            prepare: None,
             token: None,
             observer: None,
             admits: None,
@@ -150,6 +156,13 @@ impl Gateway {
     #[must_use]
     pub fn with_open_endpoints(mut self, open: OpenEndpoint) -> Self {
         self.open = Some(open);
+        self
+    }
+
+    /// Has live calls prepared that bring a context.
+    #[must_use]
+    pub fn with_preparation(mut self, prepare: Prepare) -> Self {
+        self.prepare = Some(prepare);
         self
     }
 
@@ -209,9 +222,7 @@ impl Gateway {
     /// The title of the page for all endpoints, and their names in order; `None` where there is no such page.
     pub(crate) fn overview(&self) -> Option<(&str, Vec<String>)> {
         let title = self.overview.as_deref()?;
-        let mut names: Vec<String> = self.endpoints.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        names.sort_unstable();
-        Some((title, names))
+        Some((title, self.endpoints.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()))
     }
 
     pub(crate) fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
@@ -219,7 +230,7 @@ impl Gateway {
     }
 
     /// The endpoint of a live call, made if need be.
-    pub(crate) fn live_endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
+    pub fn live_endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
         if let Some(endpoint) = self.endpoint(name) {
             return Some(endpoint);
         }
@@ -233,9 +244,9 @@ impl Gateway {
     }
 
     /// A request's number, and the id that its answer carries.
-    pub(crate) fn next_id(&self) -> (u64, String) {
+    pub(crate) fn next_id(&self) -> (u64, RequestId) {
         let tag = self.requests.fetch_add(1, Ordering::Relaxed);
-        (tag, request_id(self.epoch, tag))
+        (tag, RequestId::new(self.epoch, tag))
     }
 
     /// Answers one request, in this order:
@@ -249,7 +260,7 @@ impl Gateway {
         if head.method == Method::HEAD {
             response = answer::without_body(response);
         }
-        response.headers_mut().insert("x-request-id", HeaderValue::try_from(id).expect("hexadecimal digits are allowed"));
+        response.headers_mut().insert(X_REQUEST_ID, id.header());
         self.observe(&head, response.status(), arrived, tag);
         response
     }
@@ -265,7 +276,7 @@ impl Gateway {
         }
     }
 
-    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &str) -> Response<Payload> {
+    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &RequestId) -> Response<Payload> {
         if head.method == Method::CONNECT {
             // Its caller may send what is meant for another server before it has read the answer: that must not be taken for requests.
             return closing(answer::detail(StatusCode::NOT_IMPLEMENTED, "this server opens no tunnels"));
@@ -287,7 +298,7 @@ impl Gateway {
             return empty(StatusCode::NO_CONTENT); // it asks of the server alone, and whether it is there
         }
         if let Some(mounted) = self.mounted.get().filter(|mounted| mounted.has(head.uri.path())) {
-            return mounted.answer(Request::from_parts(head.clone(), body), id).await;
+            return mounted.answer(Request::from_parts(head.clone(), body), id.as_str()).await;
         }
         let from_here = || local.is_loopback() && by_loopback && !forwarded::came_through_a_proxy(&head.headers);
         let admitted = self.admits.as_ref().is_none_or(|admits| from_here() || admits(head));
@@ -299,7 +310,8 @@ impl Gateway {
             return unauthorized();
         }
         if path == "/execute" {
-            return execute::answer(self, &name, head, body, local, (tag, id)).await;
+            // Boxed, as a document is: every request's future would be as large as the largest of them.
+            return Box::pin(execute::answer(self, &name, head, body, local, (tag, id))).await;
         }
         let Some(endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
         if path == "/ping" {
@@ -307,7 +319,7 @@ impl Gateway {
         }
         let (route, values) = match endpoint.routes.find(&head.method, &path) {
             Matched::Route(route, values) => (route, values),
-            Matched::Document(document) => return document.answer(&endpoint, &self.settings, head).await,
+            Matched::Document(document) => return Box::pin(document.answer(&endpoint, &self.settings, head)).await,
             Matched::OtherMethods(methods) => return method_not_allowed(&methods),
             Matched::Redirect => return redirect(&head.uri),
             Matched::Nothing => return answer::detail(StatusCode::NOT_FOUND, "Not Found"),
@@ -339,7 +351,9 @@ impl Gateway {
                 return Ok((Content::Form, encode_form(&parts)));
             }
         }
-        Ok((Content::Typed(Bytes::copy_from_slice(content_type)), body))
+        let json = b"application/json";
+        let content_type = if content_type == json { Bytes::from_static(json) } else { Bytes::copy_from_slice(content_type) };
+        Ok((Content::Typed(content_type), body))
     }
 }
 
@@ -368,7 +382,7 @@ impl Drop for Departure<'_> {
 
 /// What the answer to this process's request of this number carries as `x-request-id`.
 pub fn request_id(epoch: u32, tag: u64) -> String {
-    format!("{epoch:08x}{:08x}", tag as u32)
+    RequestId::new(epoch, tag).as_str().to_owned()
 }
 
 const MISDIRECTED: &str = "this server answers to loopback addresses, `localhost` and its own domains only";
@@ -382,11 +396,14 @@ fn unauthorized() -> Response<Payload> {
 }
 
 /// `/lb/{endpoint}/{rest}`, percent-decoded as a whole before it is matched, as Starlette's is.
-fn split(uri: &Uri) -> Option<(String, String)> {
+fn split(uri: &Uri) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let rest = uri.path().strip_prefix("/lb/")?;
-    let (name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    Some((decode(name), if path.is_empty() { "/".into() } else { decode(path) }))
+    let (name, path) = rest.split_at(memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
+    Some((decoded(name), if path.is_empty() { "/".into() } else { decoded(path) }))
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    if memchr(b'%', text.as_bytes()).is_some() { percent_decode_str(text).decode_utf8_lossy() } else { text.into() }
 }
 
 /// Bytes of a request's head, as HTTP/1.1 writes it.

@@ -37,15 +37,18 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 
 /// Of `host` or `host:port` the host; `None` where it is neither.
 fn without_port(authority: &str) -> Option<&str> {
-    let (host, port) = match authority.find(']') {
-        Some(end) if authority.starts_with('[') => {
-            let inside = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    let inside = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    let allowed = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
+    };
+    let bracket = authority.starts_with('[').then(|| authority.find(']')).flatten();
+    let (host, port) = match bracket {
+        Some(end) => {
             (authority.as_bytes()[1..end].iter().all(|byte| inside(*byte)) && end > 1).then_some(())?;
             authority.split_at(end + 1)
         }
-        _ => {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
-            let end = authority.find(':').unwrap_or(authority.len());
+        None => {
+            let end = authority.bytes().position(|byte| byte == b':').unwrap_or(authority.len());
             (end > 0 && authority.as_bytes()[..end].iter().all(|byte| allowed(*byte))).then_some(())?;
             authority.split_at(end)
         }

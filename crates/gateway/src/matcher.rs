@@ -1,7 +1,7 @@
 //! Which route a method and a path mean, as Starlette decides it but for four things: static routes win over parameters wherever they
 //! stand, `Allow` names all methods of the path, HEAD is there where GET is, and parameter names do not matter.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use flash_manifest::{Part, PathPattern};
 use http::Method;
@@ -26,7 +26,7 @@ pub enum Matched {
 /// The routes of one endpoint.
 #[derive(Debug, Default)]
 pub struct Routes {
-    fixed: HashMap<String, Vec<(Method, usize)>>,
+    fixed: BTreeMap<String, Vec<(Method, usize)>>,
     patterns: Vec<(PathPattern, Method, usize)>,
 }
 

@@ -11,11 +11,11 @@
 //! A connection notes what it does in its place: a store or two, no clock, no timer. One sweep, some ten times within the shortest
 //! limit, looks at all places and tells those that are overdue. Time is counted in sweeps.
 
-use std::sync::Arc;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::Duration;
-
-use tokio::sync::Notify;
 
 /// Sweeps are no further apart than this, and no closer than that.
 const SWEEP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
@@ -36,10 +36,9 @@ pub(crate) enum Phase {
 
 /// What a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Order {
     /// The server stops: end when there is nothing to answer.
-    Finish = 1,
+    Finish,
     /// The limit on the wait for a request has passed.
     Expire,
     /// Others wait for the place.
@@ -81,8 +80,14 @@ pub(crate) struct Place {
     owed: AtomicBool,
     /// The sweep in which its caller ceased to take what is written, and one; 0 where it takes it.
     blocked: AtomicU32,
-    order: AtomicU8,
-    told: Notify,
+    told: Mutex<Told>,
+}
+
+/// What a connection is to hear next.
+struct Told {
+    order: Option<Order>,
+    /// Its task, which looks whenever it is polled.
+    task: Waker,
 }
 
 const UNANSWERED: u64 = 1 << 16;
@@ -98,8 +103,7 @@ impl Place {
             requests: AtomicU64::new(0),
             owed: AtomicBool::new(false),
             blocked: AtomicU32::new(0),
-            order: AtomicU8::new(0),
-            told: Notify::new(),
+            told: Mutex::new(Told { order: None, task: Waker::noop().clone() }),
         }
     }
 
@@ -153,22 +157,23 @@ impl Place {
     }
 
     pub(crate) fn tell(&self, order: Order) {
-        self.order.store(order as u8, Relaxed);
-        self.told.notify_one();
+        let mut told = self.told();
+        told.order = Some(order);
+        told.task.wake_by_ref();
     }
 
-    /// Waits for the next order.
+    /// Waits for the next order. A connection's task alone may.
     pub(crate) async fn order(&self) -> Order {
-        loop {
-            self.told.notified().await;
-            match self.order.swap(0, Relaxed) {
-                1 => return Order::Finish,
-                2 => return Order::Expire,
-                3 => return Order::MakeWay,
-                4 => return Order::Drop,
-                _ => {} // told twice before it looked
-            }
-        }
+        poll_fn(|context| {
+            let mut told = self.told();
+            told.task.clone_from(context.waker()); // the same one but for the first time
+            told.order.take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What must become of it, if it must end.

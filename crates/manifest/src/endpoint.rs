@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Diagnostic, EndpointName, Location, Method, PathPattern, PythonVersion};
+use crate::{Diagnostic, EndpointName, Location, Method, Overrides, PathPattern, PythonVersion};
 
 /// One endpoint of a project: the unit of naming, scaling and addressing. What is `None` or empty is not said by the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Endpoint {
     pub workers: Option<Workers>,
     /// How long a worker may have nothing to do before it is stopped.
     pub idle_timeout: Option<Duration>,
+    /// Requests that may be in flight on one worker.
+    pub max_concurrency: Option<u16>,
     /// Requests in flight that one more worker is started for.
     pub scaler_value: Option<u32>,
     /// How long a function may take.
@@ -38,6 +40,25 @@ pub struct Endpoint {
     pub functions: Vec<Function>,
     /// Where it is declared.
     pub location: Location,
+}
+
+impl Endpoint {
+    /// The same with what is set beside its code. `overrides` were checked; of them, what has no field here is in [`crate::Settings`] alone.
+    #[must_use]
+    pub fn with(&self, overrides: &Overrides) -> Self {
+        let workers = overrides.workers.and_then(|[least, most]| Workers::new(least, most).ok());
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let milliseconds = |milliseconds: u32| Duration::from_millis(milliseconds.into());
+        let mut endpoint = self.clone();
+        endpoint.workers = workers.or(self.workers);
+        endpoint.idle_timeout = overrides.idle_timeout_s.map(seconds).or(self.idle_timeout);
+        endpoint.max_concurrency = overrides.max_concurrency.or(self.max_concurrency);
+        endpoint.scaler_value = overrides.scaler_value.or(self.scaler_value);
+        endpoint.timeout = overrides.timeout_ms.map(milliseconds).or(self.timeout);
+        endpoint.env.extend(overrides.env.clone());
+        endpoint.image = overrides.image.clone().or_else(|| self.image.clone());
+        endpoint
+    }
 }
 
 /// How an endpoint is called.

@@ -48,18 +48,13 @@ impl FlashToml {
     }
 
     /// The server for an environment, or for all.
-    pub fn server(&self, environment: &EnvironmentName) -> Option<(&ServerUrl, Origin)> {
-        let own = self.environments.get(environment).and_then(|layer| layer.server.as_ref());
+    pub fn server(&self, environment: Option<&EnvironmentName>) -> Option<(&ServerUrl, Origin)> {
+        let own = environment.and_then(|name| Some((name, self.environments.get(name)?.server.as_ref()?)));
         match (own, &self.common.server) {
-            (Some(own), _) => Some((&own.value, Origin::Environment(environment.clone(), own.location.clone()))),
+            (Some((name, own)), _) => Some((&own.value, Origin::Environment(name.clone(), own.location.clone()))),
             (None, Some(common)) => Some((&common.value, Origin::FlashToml(common.location.clone()))),
             (None, None) => None,
         }
-    }
-
-    /// The server for environments that do not have their own.
-    pub fn common_server(&self) -> Option<&Given<ServerUrl>> {
-        self.common.server.as_ref()
     }
 
     /// The environments that have a section.

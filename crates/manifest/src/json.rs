@@ -13,7 +13,8 @@ use crate::manifest::{inner_path, inner_text};
 use crate::text::shown;
 use crate::{
     App, AppName, AppOrigin, Diagnostic, Endpoint, Function, Kind, Location, Manifest, Method, Module, Nature, Project, ResourceClass,
-    Route, Workers, check_variable, overrides::IDLE_TIMEOUT_S,
+    Route, Workers, check_variable,
+    overrides::{IDLE_TIMEOUT_S, MOST_CONCURRENCY},
 };
 
 /// The version of the format that is written, and the only one that is read.
@@ -43,6 +44,8 @@ struct EndpointText {
     workers: Option<[u32; 2]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     idle_timeout_s: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_concurrency: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scaler_value: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +120,7 @@ fn endpoint_text(endpoint: &Endpoint) -> EndpointText {
         line: endpoint.location.line,
         workers: endpoint.workers.map(|workers| [workers.least(), workers.most()]),
         idle_timeout_s: endpoint.idle_timeout.map(|timeout| u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)),
+        max_concurrency: endpoint.max_concurrency,
         scaler_value: endpoint.scaler_value,
         timeout_ms: endpoint.timeout.map(|timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)),
         env: endpoint.env.clone(),
@@ -211,6 +215,12 @@ fn read_endpoint(text: EndpointText, errors: &mut Vec<Diagnostic>) -> Option<End
             format!("it is {} to {} seconds", IDLE_TIMEOUT_S.start(), IDLE_TIMEOUT_S.end()),
         ));
     }
+    if text.max_concurrency.is_some_and(|most| !(1..=MOST_CONCURRENCY).contains(&most)) {
+        keep(wrong(
+            format!("endpoint '{}' has a concurrency out of range", shown(&text.name)),
+            format!("a worker has {MOST_CONCURRENCY} slots"),
+        ));
+    }
     for (name, value) in &text.env {
         if let Err(problem) = check_variable(name, value) {
             keep(problem);
@@ -229,6 +239,7 @@ fn read_endpoint(text: EndpointText, errors: &mut Vec<Diagnostic>) -> Option<End
         class,
         workers,
         idle_timeout: text.idle_timeout_s.map(|seconds| Duration::from_secs(seconds.into())),
+        max_concurrency: text.max_concurrency,
         scaler_value: text.scaler_value,
         env: text.env,
         image: text.image,

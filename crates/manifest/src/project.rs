@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::{AppName, Diagnostic, Endpoint, Function, Route};
+use crate::{AppName, Diagnostic, Endpoint, FlashToml, Function, Route};
 
 /// Everything that a project declares. Holds to every rule: `Project::new` is the only way to make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Project {
     pub root: PathBuf,
     /// What it is called.
     pub app: App,
+    /// What is set for it beside its code.
+    pub settings: FlashToml,
     /// Its endpoints, no two of one name, in the order of their declaration.
     pub endpoints: Vec<Endpoint>,
     /// What will surprise.
@@ -52,7 +54,13 @@ impl Project {
             return Err(errors);
         }
         warnings.extend(endpoints.iter().flat_map(shadowed_routes));
-        Ok(Self { root, app, endpoints, warnings })
+        Ok(Self { root, app, settings: FlashToml::default(), endpoints, warnings })
+    }
+
+    /// With what its `flash.toml` says.
+    #[must_use]
+    pub fn with_settings(self, settings: FlashToml) -> Self {
+        Self { settings, ..self }
     }
 }
 

@@ -44,21 +44,17 @@ impl Settings {
 
     /// What holds for an endpoint. `overrides` are those of its project for the environment, and were checked.
     pub fn of(endpoint: &Endpoint, overrides: &Overrides) -> Self {
-        let mut env = endpoint.env.clone();
-        env.extend(overrides.env.clone());
-        let workers = overrides.workers.and_then(|[least, most]| Workers::new(least, most).ok());
-        let milliseconds = |milliseconds: u32| Duration::from_millis(milliseconds.into());
-        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let Endpoint { workers, timeout, idle_timeout, max_concurrency, scaler_value, image, env, .. } = endpoint.with(overrides);
         Self {
-            workers: workers.or(endpoint.workers).unwrap_or_default(),
-            timeout: overrides.timeout_ms.map(milliseconds).or(endpoint.timeout).unwrap_or(Self::TIMEOUT),
-            idle_timeout: overrides.idle_timeout_s.map(seconds).or(endpoint.idle_timeout).unwrap_or(Self::IDLE_TIMEOUT),
-            max_concurrency: overrides.max_concurrency.unwrap_or(MOST_CONCURRENCY),
-            scaler_value: overrides.scaler_value.or(endpoint.scaler_value).unwrap_or(Self::SCALER_VALUE),
+            workers: workers.unwrap_or_default(),
+            timeout: timeout.unwrap_or(Self::TIMEOUT),
+            idle_timeout: idle_timeout.unwrap_or(Self::IDLE_TIMEOUT),
+            max_concurrency: max_concurrency.unwrap_or(MOST_CONCURRENCY),
+            scaler_value: scaler_value.unwrap_or(Self::SCALER_VALUE),
             gpu: overrides.gpu.unwrap_or(0),
             cpu: overrides.cpu,
             memory_mib: overrides.memory_mib,
-            image: overrides.image.clone().or_else(|| endpoint.image.clone()),
+            image,
             env,
             public: overrides.public.unwrap_or(false),
         }
@@ -125,10 +121,11 @@ impl Origins {
             SettingKey::Workers => endpoint.workers.is_some(),
             SettingKey::Timeout => endpoint.timeout.is_some(),
             SettingKey::IdleTimeout => endpoint.idle_timeout.is_some(),
+            SettingKey::MaxConcurrency => endpoint.max_concurrency.is_some(),
             SettingKey::Scaler => endpoint.scaler_value.is_some(),
             SettingKey::Image => endpoint.image.is_some(),
             SettingKey::Env => !endpoint.env.is_empty(),
-            SettingKey::MaxConcurrency | SettingKey::Gpu | SettingKey::Cpu | SettingKey::Memory | SettingKey::Public => false,
+            SettingKey::Gpu | SettingKey::Cpu | SettingKey::Memory | SettingKey::Public => false,
         };
         Self {
             keys: SettingKey::ALL.into_iter().filter(said).map(|key| (key, code())).collect(),

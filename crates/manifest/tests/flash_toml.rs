@@ -53,6 +53,7 @@ fn endpoint(name: &str) -> Endpoint {
         class: ResourceClass::LoadBalancerSlsResource,
         workers: Workers::new(1, 2).ok(),
         idle_timeout: None,
+        max_concurrency: None,
         scaler_value: None,
         timeout: Some(Duration::from_secs(10)),
         env: [("MODE", "code"), ("OWN", "code")].map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -95,9 +96,10 @@ fn an_environment_is_stronger_and_adds_its_variables() {
     let staging = settings.overrides("user-service", Some(&environment("staging")));
     assert_eq!((staging.workers, staging.gpu), (Some([0, 1]), Some(1)));
     assert_eq!(staging.env, BTreeMap::from([("MODE".into(), "slow".into()), ("LEVEL".into(), "1".into())]));
-    let server = |name: &str| settings.server(&environment(name)).map(|(url, origin)| format!("{url} by {origin}"));
+    let server = |name: &str| settings.server(Some(&environment(name))).map(|(url, origin)| format!("{url} by {origin}"));
     assert_eq!(server("staging").as_deref(), Some("http://127.0.0.1:8000 by flash.toml:19 (staging)"));
     assert_eq!(server("production").as_deref(), Some("https://flash.example.org by flash.toml:3"));
+    assert_eq!(settings.server(None).map(|(url, _)| url.as_str()), Some("https://flash.example.org"));
     assert_eq!(settings.environments().map(EnvironmentName::as_str).collect::<Vec<_>>(), ["staging"]);
 }
 

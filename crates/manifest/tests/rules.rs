@@ -106,6 +106,7 @@ fn endpoint(name: &str, routes: &[Route]) -> Endpoint {
         class: ResourceClass::LiveLoadBalancer,
         workers: None,
         idle_timeout: None,
+        max_concurrency: None,
         scaler_value: None,
         timeout: None,
         env: BTreeMap::new(),

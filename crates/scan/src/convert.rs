@@ -8,8 +8,9 @@ use ruff_python_ast as ast;
 use ruff_python_ast::{ConversionFlag, Expr, InterpolatedStringElement, Number, Operator, Stmt, UnaryOp};
 use ruff_text_size::{Ranged, TextRange, TextSize};
 
+use crate::dynamic;
 use crate::nesting::too_deep;
-use crate::syntax::{Binding, Call, Decorated, Expression, Form, Frame, Item, Meaning, Origin, Parameters, Piece, Star};
+use crate::syntax::{Binding, Call, Decorated, Expression, Form, Frame, Import, Item, Meaning, Origin, Parameters, Piece, Star};
 
 /// Declarations nest a few levels; an expression deeper than this is data, or an attack.
 const DEEPEST: usize = 64;
@@ -25,6 +26,8 @@ pub(crate) struct Contents {
     /// The names imported inside of functions and classes.
     pub(crate) inner: HashMap<String, Vec<Binding>>,
     pub(crate) stars: Vec<Star>,
+    /// Every import, in order.
+    pub(crate) imports: Vec<Import>,
     pub(crate) decorated: Vec<Decorated>,
     /// Calls of a call's result, as in `remote(api)(function)`.
     pub(crate) applied: Vec<Call>,
@@ -52,8 +55,11 @@ pub(crate) fn convert(text: &str) -> Result<Contents, Failure> {
         if let Some(error) = parsed.errors().first() {
             return Err(Failure::Syntax { problem: error.error.to_string(), at: error.location.start() });
         }
-        let mut walk = Walk { out: Contents::default(), frames: Vec::new(), shared: Arc::new([]) };
+        let mut walk = Walk { out: Contents::default(), frames: Vec::new(), shared: Arc::new([]), attempts: 0 };
         walk.body(parsed.suite());
+        if dynamic::mentioned(text) {
+            walk.out.imports.extend(dynamic::imports(parsed.suite()));
+        }
         Ok(walk.out)
     })
 }
@@ -63,6 +69,8 @@ struct Walk {
     frames: Vec<Frame>,
     /// `frames`, as bindings hold them.
     shared: Arc<[Frame]>,
+    /// How many `try` stand around.
+    attempts: usize,
 }
 
 impl Walk {
@@ -132,7 +140,9 @@ impl Walk {
                 self.body(&with.body);
             }
             Stmt::Try(attempt) => {
+                self.attempts += 1;
                 self.body(&attempt.body);
+                self.attempts -= 1;
                 for ast::ExceptHandler::ExceptHandler(handler) in &attempt.handlers {
                     self.within([Frame::Handler], &handler.body);
                 }
@@ -223,15 +233,23 @@ impl Walk {
     fn import(&mut self, import: &ast::StmtImport, at: TextSize) {
         for alias in &import.names {
             let module = alias.name.to_string();
+            self.imported(Origin { level: 0, module: module.clone() }, Vec::new(), alias.start());
             let first = module.split('.').next().unwrap_or_default().to_owned();
             let name = alias.asname.as_ref().map_or(first, ToString::to_string);
             self.bind(&name, at, Meaning::Import { module, whole: alias.asname.is_some() });
         }
     }
 
+    fn imported(&mut self, from: Origin, names: Vec<String>, at: TextSize) {
+        let essential = self.frames.is_empty() && self.attempts == 0;
+        self.out.imports.push(Import { from, names, at, essential });
+    }
+
     fn import_from(&mut self, import: &ast::StmtImportFrom, at: TextSize) {
         let module = import.module.as_ref().map(ToString::to_string).unwrap_or_default();
         let from = Origin { level: import.level, module };
+        let names = import.names.iter().map(|alias| alias.name.to_string()).filter(|name| name != "*");
+        self.imported(from.clone(), names.collect(), at);
         for alias in &import.names {
             if &alias.name == "*" {
                 if self.at_module_level() {

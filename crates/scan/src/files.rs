@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use flash_manifest::Diagnostic;
+use ignore::overrides::{Override, OverrideBuilder};
 use ignore::{DirEntry, WalkBuilder};
 
 /// The Python files below a folder, in order, and what kept others from being found.
 ///
-/// Left out: what `.gitignore` names, hidden files and folders, virtual environments, installed packages, and tests
+/// Left out: what `exclude`, `.flashignore` and `.gitignore` name, hidden files and folders, virtual environments, installed packages, and tests
 /// (unless the folder itself is called `tests`).
-pub(crate) fn below(folder: &Path) -> (Vec<PathBuf>, Vec<Diagnostic>) {
+pub(crate) fn below(folder: &Path, exclude: Override) -> (Vec<PathBuf>, Vec<Diagnostic>) {
     let mut files = Vec::new();
     let mut warnings = Vec::new();
-    for entry in walk(folder, folder.file_name().is_some_and(|name| name == "tests")) {
+    for entry in walk(folder, folder.file_name().is_some_and(|name| name == "tests"), exclude) {
         match entry {
             Ok(entry) if is_python(&entry) => files.push(entry.into_path()),
             Ok(_) => {}
@@ -28,6 +29,24 @@ pub(crate) fn below(folder: &Path) -> (Vec<PathBuf>, Vec<Diagnostic>) {
     (files, warnings)
 }
 
+/// Patterns of files to leave out, as `.gitignore` has them, from a project's root. Errs with the one that is none.
+pub(crate) fn excluding(root: &Path, patterns: &[String]) -> Result<Override, Diagnostic> {
+    let wrong = |pattern: &str, error: ignore::Error| {
+        let why = format!("it is not as patterns are in .gitignore: {error}");
+        Diagnostic::error(format!("`{pattern}` is no pattern of files"), why, "a pattern such as '*.csv' or 'data/'")
+    };
+    let mut excluded = OverrideBuilder::new(root);
+    for pattern in patterns {
+        if pattern.starts_with('!') {
+            let why = "what is excluded is named; nothing is taken in again here";
+            return Err(Diagnostic::error(format!("`{pattern}` is no pattern to exclude"), why, "put it into .flashignore"));
+        }
+        // Here a pattern names what is taken, unless it is turned around.
+        excluded.add(&format!("!{pattern}")).map_err(|error| wrong(pattern, error))?;
+    }
+    excluded.build().map_err(|error| wrong(&patterns.join(","), error))
+}
+
 /// The sources of a project: what a change can be in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
@@ -41,7 +60,7 @@ pub struct Sources {
 pub fn sources(folder: &Path, most: usize) -> Option<Sources> {
     let mut found = Sources::default();
     // What cannot be read is passed over: it has been told of when it was searched.
-    for entry in walk(folder, true).filter_map(Result::ok) {
+    for entry in walk(folder, true, Override::empty()).filter_map(Result::ok) {
         if is_python(&entry) {
             found.files.push(entry.into_path());
         } else if entry.file_type().is_some_and(|kind| kind.is_dir()) {
@@ -55,8 +74,9 @@ pub fn sources(folder: &Path, most: usize) -> Option<Sources> {
 }
 
 /// What is below a folder, in order and without what is left out.
-fn walk(folder: &Path, with_tests: bool) -> ignore::Walk {
+fn walk(folder: &Path, with_tests: bool, exclude: Override) -> ignore::Walk {
     let mut walk = WalkBuilder::new(folder);
+    walk.add_custom_ignore_filename(".flashignore").overrides(exclude);
     // What is searched depends on the project alone, not on the settings of the machine or of one checkout.
     walk.git_global(false).git_exclude(false).ignore(false).follow_links(true).sort_by_file_name(std::cmp::Ord::cmp);
     walk.filter_entry(move |entry| entry.depth() == 0 || !is_left_out(entry, with_tests));

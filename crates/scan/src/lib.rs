@@ -4,11 +4,13 @@
 
 mod convert;
 mod declare;
+mod dynamic;
 mod files;
 mod library;
 mod naming;
 mod nesting;
 mod options;
+mod reached;
 mod refusals;
 mod resolve;
 mod resource;
@@ -23,12 +25,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use flash_manifest::{App, Diagnostic, Project, Severity};
+use flash_manifest::{App, Diagnostic, Endpoint, FlashToml, Location, Project, Severity};
 
 pub use crate::files::{Sources, sources};
+pub use crate::reached::Reached;
 
 use crate::declare::Declarations;
-use crate::library::{Library, PythonModule, SDK, spell};
+use crate::library::{Library, PythonModule, SDK, spell, unspell};
 use crate::resolve::Resolver;
 use crate::source::Source;
 
@@ -37,6 +40,52 @@ use crate::source::Source;
 /// Of a folder, tests, hidden and ignored files and virtual environments are left out; a file that is named is read whatever it is. Paths
 /// in the project are absolute, and messages spell them as `target` does. Errs with everything that is wrong.
 pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagnostic>> {
+    examine(target, flash_app, &[]).map(|(project, _)| project)
+}
+
+/// A project, and the files that its functions reach.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Survey {
+    /// The project.
+    pub project: Project,
+    /// What its functions' modules import.
+    pub reached: Reached,
+    spelled: (PathBuf, PathBuf),
+}
+
+impl Survey {
+    /// The file of a place in the project, which is spelled there as the target was.
+    pub fn file(&self, location: &Location) -> PathBuf {
+        unspell(&location.file, &self.spelled)
+    }
+}
+
+/// Reads a project as [`scan`] does, and follows the imports of its functions' modules. `exclude` has patterns of files to leave out, as
+/// `.gitignore` has them, from the project's root.
+pub fn survey(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result<Survey, Vec<Diagnostic>> {
+    let (project, mut library) = examine(target, flash_app, exclude)?;
+    let reached = reached::reached(&project, &mut library);
+    let spelled = library.spelled().clone();
+    Ok(Survey { project, reached, spelled })
+}
+
+/// What these files of a project declare, whatever their names are: for holding it against what somebody says of them. `root` is where the
+/// project's imports begin. Errs with everything that is wrong.
+pub fn declared(root: &Path, files: &[PathBuf]) -> Result<Vec<Endpoint>, Vec<Diagnostic>> {
+    let spelled = (root.to_owned(), PathBuf::new());
+    let (modules, mut errors) = parse(files.to_owned(), &spelled, Asked::File);
+    let library = Library::new(root.to_owned(), spelled, modules.clone());
+    let mut declarations = Declarations::new(Resolver::new(library));
+    for module in &modules {
+        declarations.read(module);
+    }
+    let endpoints = declarations.endpoints(&modules);
+    errors.append(&mut declarations.errors);
+    if errors.is_empty() { Ok(endpoints) } else { Err(errors) }
+}
+
+fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result<(Project, Library), Vec<Diagnostic>> {
     let absolute = target.canonicalize().map_err(|error| vec![missing(target, &error)])?;
     let asked = if absolute.is_dir() { Asked::Folder } else { Asked::File };
     let (folder, spelling) = match asked {
@@ -44,18 +93,26 @@ pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagn
         Asked::Folder => (absolute.clone(), target.components().filter(|part| *part != Component::CurDir).collect()),
     };
     let spelled = (folder.clone(), spelling);
+    let root = root::root_of(&folder);
+    let excluded = files::excluding(&root, exclude).map_err(|problem| vec![problem])?;
     let (files, mut warnings) = match asked {
         Asked::File if absolute.extension().is_none_or(|extension| extension != "py") => return Err(vec![not_python(target)]),
         Asked::File => (vec![absolute.clone()], Vec::new()),
-        Asked::Folder => files::below(&absolute),
+        Asked::Folder => files::below(&absolute, excluded),
     };
 
     let searched = files.len();
     let (modules, problems) = parse(files, &spelled, asked);
     let (mut errors, unread): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
     warnings.extend(unread);
-    let root = root::root_of(&folder);
-    let app = root::app_of(&root, flash_app).map_err(|problem| errors.push(problem));
+    let settings = root::settings_of(&root, |file| spell(file, &spelled)).map_err(|mut problems| errors.append(&mut problems));
+    let app = settings.and_then(|settings| match root::app_of(&root, flash_app, &settings) {
+        Ok(app) => Ok((app, settings)),
+        Err(problem) => {
+            errors.push(problem);
+            Err(())
+        }
+    });
 
     let library = Library::new(root.clone(), spelled, modules.clone());
     let mut declarations = Declarations::new(Resolver::new(library));
@@ -70,8 +127,19 @@ pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagn
         warnings.push(nothing_found(target, asked, searched, declarations.decorated));
         return Err(warnings);
     }
+    // What is set for an endpoint of another file is no mistake, unless all files were searched.
+    if let Ok((_, settings)) = &app
+        && absolute == root
+        && exclude.is_empty()
+        && errors.is_empty()
+    {
+        errors.extend(settings.strangers(endpoints.iter()));
+    }
     match app {
-        Ok(app) if errors.is_empty() => Project::new(root, app, endpoints, warnings),
+        Ok((app, settings)) if errors.is_empty() => {
+            let project = Project::new(root, app, endpoints, warnings)?.with_settings(settings);
+            Ok((project, declarations.resolver.library))
+        }
         _ => Err(errors),
     }
 }
@@ -87,9 +155,22 @@ pub fn root(target: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When a name that was given cannot be an app's, or a file that may hold one cannot be read.
-pub fn app(target: &Path, flash_app: Option<&str>) -> Result<App, Diagnostic> {
-    let root = root(target).ok_or_else(|| missing(target, &std::io::ErrorKind::NotFound.into()))?;
-    root::app_of(&root, flash_app)
+pub fn app(target: &Path, flash_app: Option<&str>) -> Result<App, Vec<Diagnostic>> {
+    let (root, settings) = settings(target)?;
+    root::app_of(&root, flash_app, &settings).map_err(|problem| vec![problem])
+}
+
+/// The root of the project that a file or folder belongs to, and what `flash.toml` there says.
+///
+/// # Errors
+/// When there is no such file or folder, or with everything that is wrong with `flash.toml`.
+pub fn settings(target: &Path) -> Result<(PathBuf, FlashToml), Vec<Diagnostic>> {
+    let absolute = target.canonicalize().map_err(|error| vec![missing(target, &error)])?;
+    let (folder, spelling) = if absolute.is_dir() { (absolute, target.to_owned()) } else { (parent(&absolute), parent(target)) };
+    let spelling = spelling.components().filter(|part| *part != Component::CurDir).collect();
+    let root = root::root_of(&folder);
+    let settings = root::settings_of(&root, |file| spell(file, &(folder, spelling)))?;
+    Ok((root, settings))
 }
 
 /// What `scan` was pointed at.

@@ -95,6 +95,11 @@ impl Library {
         Self { root, spelled, modules, packages: HashMap::new() }
     }
 
+    /// The folder that messages spell paths from, and how they spell it.
+    pub(crate) fn spelled(&self) -> &(PathBuf, PathBuf) {
+        &self.spelled
+    }
+
     /// The module of a file; none where it cannot be read or is no Python: whoever imports it says so.
     pub(crate) fn load(&mut self, file: &Path) -> Option<Arc<PythonModule>> {
         if let Some(known) = self.modules.get(file) {
@@ -135,6 +140,11 @@ impl Library {
 /// How messages spell a file.
 pub(crate) fn spell(file: &Path, (folder, spelling): &(PathBuf, PathBuf)) -> PathBuf {
     file.strip_prefix(folder).map_or_else(|_| file.to_owned(), |rest| spelling.join(rest))
+}
+
+/// The file that a message spells so.
+pub(crate) fn unspell(shown: &Path, (folder, spelling): &(PathBuf, PathBuf)) -> PathBuf {
+    shown.strip_prefix(spelling).map_or_else(|_| shown.to_owned(), |rest| folder.join(rest))
 }
 
 impl Package {

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flash_manifest::{Diagnostic, Endpoint, EndpointName, PythonVersion, ResourceClass, Workers, check_variable};
+use flash_manifest::{
+    Diagnostic, Endpoint, EndpointName, IDLE_TIMEOUT_S, MOST_CONCURRENCY, PythonVersion, ResourceClass, Workers, check_variable,
+};
 use ruff_text_size::{Ranged, TextSize};
 
 use crate::resolve::{Place, Resolver};
 use crate::syntax::{Call, Expression, Form};
 use crate::value::{Resource, Stop, Unresolved, Value};
-
-/// How long a worker may be told to stay without work, in seconds, as the SDK has it.
-const IDLE_TIMEOUT: std::ops::RangeInclusive<u32> = 1..=3600;
 
 impl Resolver {
     /// The endpoint that a call declares. What is wrong with it is reported the first time it is asked for.
@@ -50,6 +49,7 @@ impl<'d> Fields<'d> {
             workers: self.workers(),
             idle_timeout: self.idle_timeout(),
             scaler_value: self.count("scalerValue", ("requests", "one more worker is started for that many in flight", 4)).filter(positive),
+            max_concurrency: self.max_concurrency(),
             timeout: self.timeout(),
             cancel_on_disconnect: self.flag("cancel_on_disconnect"),
             env: self.env(),
@@ -107,7 +107,7 @@ impl<'d> Fields<'d> {
 
     fn idle_timeout(&mut self) -> Option<Duration> {
         let seconds = self.count("idleTimeout", ("seconds", "a worker that had nothing to do for that long is stopped", 60))?;
-        if !IDLE_TIMEOUT.contains(&seconds) {
+        if !IDLE_TIMEOUT_S.contains(&seconds) {
             let problem = Diagnostic::error(
                 "idleTimeout must be between 1 and 3600 seconds",
                 format!("idleTimeout is {seconds}"),
@@ -117,6 +117,21 @@ impl<'d> Fields<'d> {
             self.refuse(problem, at);
         }
         Some(Duration::from_secs(seconds.into()))
+    }
+
+    fn max_concurrency(&mut self) -> Option<u16> {
+        let most = self.count("max_concurrency", ("requests", "so many may be in flight on one worker", 64))?;
+        let within = u16::try_from(most).ok().filter(|most| (1..=MOST_CONCURRENCY).contains(most));
+        if within.is_none() {
+            let problem = Diagnostic::error(
+                format!("max_concurrency must be between 1 and {MOST_CONCURRENCY}"),
+                format!("max_concurrency is {most}"),
+                format!("choose a value that is between 1 and {MOST_CONCURRENCY}"),
+            );
+            let at = self.field("max_concurrency").map_or(self.call.range.start(), Ranged::start);
+            self.refuse(problem, at);
+        }
+        within
     }
 
     /// `executionTimeoutMs`, where 0 stands for none.

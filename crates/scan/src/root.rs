@@ -1,8 +1,10 @@
-//! Where a project's root is, and what its app is called.
+//! Where a project's root is, what is set in it, and what its app is called.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use flash_manifest::{App, AppName, AppOrigin, Diagnostic, Location};
+use flash_manifest::{App, AppName, AppOrigin, Diagnostic, FlashToml, Location};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -15,10 +17,8 @@ pub(crate) fn root_of(folder: &Path) -> PathBuf {
     folder.ancestors().find(marked).unwrap_or(folder).to_owned()
 }
 
-#[derive(Deserialize)]
-struct FlashToml {
-    app: Option<Spanned<String>>,
-}
+/// `flash.toml` and `pyproject.toml` are no longer than this.
+const LONGEST: u64 = 1024 * 1024;
 
 #[derive(Deserialize)]
 struct Pyproject {
@@ -30,8 +30,18 @@ struct Table {
     name: Option<Spanned<String>>,
 }
 
+/// What `flash.toml` in the project's root says; nothing where there is none. `spell` gives the file as the user would spell it.
+pub(crate) fn settings_of(root: &Path, spell: impl FnOnce(&Path) -> PathBuf) -> Result<FlashToml, Vec<Diagnostic>> {
+    let file = root.join("flash.toml");
+    let shown = spell(&file);
+    match read(&file, &shown, "it holds the project's settings", "mend the file, or take it away").map_err(|problem| vec![problem])? {
+        Some(text) => FlashToml::read(&text, &shown),
+        None => Ok(FlashToml::default()),
+    }
+}
+
 /// The app's name: from `FLASH_APP`, `flash.toml`, `pyproject.toml`, or the folder.
-pub(crate) fn app_of(root: &Path, flash_app: Option<&str>) -> Result<App, Diagnostic> {
+pub(crate) fn app_of(root: &Path, flash_app: Option<&str>, settings: &FlashToml) -> Result<App, Diagnostic> {
     if let Some(given) = flash_app.filter(|given| !given.is_empty()) {
         let name = given.parse().map_err(|mut problem: Diagnostic| {
             problem.remedy = format!("set FLASH_APP to a name such as '{}'", AppName::like(given));
@@ -39,42 +49,46 @@ pub(crate) fn app_of(root: &Path, flash_app: Option<&str>) -> Result<App, Diagno
         })?;
         return Ok(App { name, origin: AppOrigin::Environment });
     }
-    let named = |flash: FlashToml| flash.app;
-    if let Some(name) = name_in(&root.join("flash.toml"), named)? {
-        return Ok(App { name, origin: AppOrigin::FlashToml });
+    if let Some(app) = settings.app() {
+        return Ok(App { name: app.value.clone(), origin: AppOrigin::FlashToml });
     }
-    let named = |pyproject: Pyproject| pyproject.project.and_then(|table| table.name);
-    if let Some(name) = name_in(&root.join("pyproject.toml"), named)? {
+    if let Some(name) = name_in_pyproject(&root.join("pyproject.toml"))? {
         return Ok(App { name, origin: AppOrigin::Pyproject });
     }
     let folder = root.file_name().unwrap_or_default().to_string_lossy();
     Ok(App { name: AppName::like(&folder), origin: AppOrigin::Folder })
 }
 
-/// The name that a TOML file gives, if the file is there and gives one.
-fn name_in<T: for<'de> Deserialize<'de>>(
-    file: &Path,
-    name: impl FnOnce(T) -> Option<Spanned<String>>,
-) -> Result<Option<AppName>, Diagnostic> {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let what = format!("`{}` cannot be read: {error}", file.display());
-            return Err(Diagnostic::error(what, "it may hold the app's name", "mend the file, or set FLASH_APP"));
-        }
-    };
+/// The name that `pyproject.toml` gives, if the file is there and gives one.
+fn name_in_pyproject(file: &Path) -> Result<Option<AppName>, Diagnostic> {
+    let Some(text) = read(file, file, "it may hold the app's name", "mend the file, or set FLASH_APP")? else { return Ok(None) };
     let point = |problem: Diagnostic, at: usize| {
         let before = text.get(..at).unwrap_or_default();
         let line = u32::try_from(before.matches('\n').count() + 1).unwrap_or(u32::MAX);
         let excerpt = text.lines().nth(before.matches('\n').count()).unwrap_or_default().trim();
         problem.at(Location { file: file.into(), line }).showing(excerpt)
     };
-    let parsed: T = toml::from_str(&text).map_err(|error| {
+    let parsed: Pyproject = toml::from_str(&text).map_err(|error| {
         let what = format!("`{}` is not as it should be: {}", file.display(), error.message().replace('\n', ", "));
         let problem = Diagnostic::error(what, "it may hold the app's name", "mend the line, or set FLASH_APP");
         point(problem, error.span().map_or(0, |span| span.start))
     })?;
-    let Some(given) = name(parsed) else { return Ok(None) };
+    let Some(given) = parsed.project.and_then(|table| table.name) else { return Ok(None) };
     given.get_ref().parse().map(Some).map_err(|problem| point(problem, given.span().start))
+}
+
+/// The text of a file in the root, if it is there.
+fn read(file: &Path, shown: &Path, why: &str, remedy: &str) -> Result<Option<String>, Diagnostic> {
+    let wrong = |what: &str| Diagnostic::error(format!("`{}` cannot be read: {what}", shown.display()), why, remedy);
+    let file = match File::open(file) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(&error.to_string())),
+    };
+    let mut text = String::new();
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| wrong(&error.to_string()))?;
+    if text.len() as u64 > LONGEST {
+        return Err(wrong("it has more than 1 MiB"));
+    }
+    Ok(Some(text))
 }

@@ -131,6 +131,17 @@ pub(crate) struct Origin {
     pub(crate) module: String,
 }
 
+/// An import, wherever it stands: in a function, in a branch.
+#[derive(Clone, Debug)]
+pub(crate) struct Import {
+    pub(crate) from: Origin,
+    /// What is imported from it, which may be modules themselves; nothing for `import module`.
+    pub(crate) names: Vec<String>,
+    pub(crate) at: TextSize,
+    /// Whether it stands at module level, outside of branches and of `try`: without it the module cannot be imported.
+    pub(crate) essential: bool,
+}
+
 /// `from module import *`
 #[derive(Clone, Debug)]
 pub(crate) struct Star {

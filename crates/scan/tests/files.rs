@@ -264,7 +264,7 @@ fn the_apps_name_comes_from_the_strongest_source() {
     check(None, "my-project", AppOrigin::Folder);
     tree.write("my project/pyproject.toml", "[project]\nname = 'shop'\nversion = '1'\n[tool.x]\na = 1\n");
     check(None, "shop", AppOrigin::Pyproject);
-    tree.write("my project/flash.toml", "app = 'store'\n[gpu]\n");
+    tree.write("my project/flash.toml", "app = 'store'\n[endpoints.a]\n");
     check(None, "store", AppOrigin::FlashToml);
     check(Some(""), "store", AppOrigin::FlashToml);
     check(Some("mart"), "mart", AppOrigin::Environment);
@@ -280,11 +280,7 @@ fn a_wrong_app_name_is_shown_where_it_is_given() {
         fs::remove_file(tree.path(file)).unwrap();
     };
     check("flash.toml", "# x\napp = 'a b'\n", "error: app name 'a b' has the character ' '\n   at: flash.toml:2\n       app = 'a b'\n");
-    check(
-        "flash.toml",
-        "app = 3\n",
-        "error: `flash.toml` is not as it should be: invalid type: integer `3`, expected a string\n   at: flash.toml:1\n",
-    );
+    check("flash.toml", "app = 3\n", "error: app must be a text. Got: 3\n   at: flash.toml:1\n");
     check("pyproject.toml", "[project\n", "error: `pyproject.toml` is not as it should be: ");
     let told = tree.told(&flash_scan::scan(&tree.path("app.py"), Some("a b")).unwrap_err());
     assert!(told.contains("app name 'a b'") && told.contains("try: set FLASH_APP to a name such as 'a-b'"), "{told}");
@@ -304,4 +300,58 @@ fn a_large_project_is_read_whole() {
         tree.write(&format!("p{}/m{index}.py", index % 20), text);
     }
     assert_eq!(summary(&tree.project("")).len(), 100);
+}
+
+#[test]
+fn what_is_set_comes_with_the_project() {
+    let tree = Tree::new([("app.py", one("a")), ("flash.toml", "[endpoints.a]\ngpu = 1\n".into())]);
+    for target in ["app.py", ""] {
+        assert_eq!(tree.project(target).settings.overrides("a", None).gpu, Some(1), "{target}");
+    }
+    let (root, settings) = flash_scan::settings(&tree.path("app.py")).unwrap();
+    assert_eq!((root, settings.overrides("a", None).gpu), (tree.root(), Some(1)));
+    assert_eq!(
+        flash_scan::settings(&tree.path("nowhere.py")).unwrap_err()[0].what,
+        format!("`{}` does not exist", tree.path("nowhere.py").display())
+    );
+}
+
+#[test]
+fn settings_of_endpoints_that_are_not_there_are_refused_of_a_whole_project() {
+    let tree = Tree::new([("one.py", one("a")), ("sub/two.py", one("b")), ("flash.toml", "[endpoints.a]\n[endpoints.jobs]\n".into())]);
+    tree.project("one.py");
+    tree.project("sub");
+    let told = tree.told(&tree.scan("").unwrap_err());
+    assert!(told.starts_with("error: the project has no endpoint 'jobs'\n   at: flash.toml:2\n       [endpoints.jobs]\n"), "{told}");
+    assert!(told.ends_with("try: take it out; the endpoints are: a, b"), "{told}");
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_told_of() {
+    let tree = Tree::new([("app.py", one("a"))]);
+    let check = |expected: &str| {
+        let told = tree.told(&tree.scan("app.py").unwrap_err());
+        assert!(told.starts_with(expected), "{told}");
+    };
+    tree.write("flash.toml", b"app = '\xff'");
+    check("error: `flash.toml` cannot be read: stream did not contain valid UTF-8");
+    tree.write("flash.toml", " ".repeat(1024 * 1024 + 1));
+    check("error: `flash.toml` cannot be read: it has more than 1 MiB");
+    tree.write("flash.toml", "ap = 1\nserver = 2\n");
+    check("error: unknown key `ap` in flash.toml (Did you mean `app`?)\n   at: flash.toml:1\n       ap = 1\n");
+    assert_eq!(tree.scan("app.py").unwrap_err().len(), 2, "both lines are told");
+    fs::remove_file(tree.path("flash.toml")).unwrap();
+    fs::create_dir(tree.path("flash.toml")).unwrap();
+    check("error: `flash.toml` cannot be read: ");
+}
+
+#[test]
+fn settings_are_spelled_as_the_user_does() {
+    let tree = Tree::new([("app.py", one("a")), ("flash.toml", "x = 1".into())]);
+    let at = |target: &std::path::Path| flash_scan::scan(target, None).unwrap_err()[0].location.as_ref().unwrap().to_string();
+    let relative =
+        |path: &str| std::path::PathBuf::from(format!("{}{path}", "../".repeat(30))).join(tree.path("app.py").strip_prefix("/").unwrap());
+    assert_eq!(at(&tree.path("app.py")), tree.path("flash.toml").display().to_string() + ":1");
+    let spelled = relative("");
+    assert_eq!(at(&spelled), spelled.with_file_name("flash.toml").display().to_string() + ":1");
 }

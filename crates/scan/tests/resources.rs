@@ -45,6 +45,7 @@ fn literal_fields_are_read() {
     assert_eq!(endpoint(", idleTimeout=None").idle_timeout, None);
     assert_eq!(endpoint(", scalerValue=8").scaler_value, Some(8));
     assert_eq!(endpoint(", scalerValue=0").scaler_value, None);
+    assert_eq!(endpoint(", max_concurrency=128").max_concurrency, Some(128));
     assert_eq!(endpoint(", gpuCount=2").gpu_count, Some(2));
     assert_eq!(endpoint(", python_version='3.12'").python, "3.12".parse::<PythonVersion>().ok());
     assert_eq!(endpoint("").image.as_deref(), Some("x"));
@@ -114,6 +115,9 @@ fn wrong_fields_are_refused_where_they_stand() {
     check("idleTimeout=3601", "idleTimeout must be between 1 and 3600 seconds");
     check("idleTimeout='5m'", "idleTimeout is a number of seconds. Got: '5m'");
     check("idleTimeout=int(os.environ['T'])", "idleTimeout cannot be told from the source: `int(os.environ['T'])`");
+    check("max_concurrency=0", "max_concurrency must be between 1 and 128");
+    check("max_concurrency=129", "max_concurrency must be between 1 and 128");
+    check("max_concurrency=70000", "max_concurrency must be between 1 and 128");
     check("scalerValue=-1", "scalerValue is a number of requests. Got: -1");
     check("workersMax=1025", "workersMax is 1025, more than 1024");
     check("python_version='3.9'", "Python 3.9 is not supported. Supported versions: 3.10, 3.11, 3.12, 3.13");

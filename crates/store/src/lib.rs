@@ -34,7 +34,7 @@ pub trait Store: Send + Sync {
     /// Forgets an app with all of its environments; false where it is not there.
     fn remove_app(&self, app: &str) -> Result<bool>;
 
-    /// Begins a deployment, as [`State::Rolling`], unless another one rolls there: makes the environment, and gives each endpoint its id.
+    /// Begins a deployment, as [`State::Rolling`], unless another one rolls there or its build is not known: makes the environment, and gives each endpoint its id.
     fn begin(&self, new: &NewDeployment) -> Result<Begun>;
     /// Notes a step of a deployment.
     fn note(&self, deployment: u64, event: &Event) -> Result<()>;

@@ -98,6 +98,8 @@ pub struct NewDeployment {
 pub enum Begun {
     /// It rolls under this number; its endpoints have these ids, in the order of their names.
     Rolling(u64, Vec<Endpoint>),
+    /// There is no build of its digest.
+    NoBuild,
     /// The deployment of this number rolls there already.
     Busy(u64),
 }

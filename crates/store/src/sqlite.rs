@@ -180,6 +180,9 @@ impl Store for Sqlite {
     fn begin(&self, new: &NewDeployment) -> Result<Begun> {
         self.write(|transaction| {
             let (app, environment) = (&*new.app, &*new.environment);
+            if !transaction.prepare_cached("SELECT 1 FROM builds WHERE digest = ?1")?.exists([&new.build])? {
+                return Ok(Begun::NoBuild);
+            }
             make_environment(transaction, app, environment, new.created)?;
             let sql = "SELECT id FROM deployments WHERE app = ?1 AND environment = ?2 AND state = 'rolling'";
             if let Some(id) = transaction.query_row(sql, [app, environment], |row| row.get(0)).optional()? {

@@ -124,7 +124,7 @@ pub fn encode_request(out: &mut BytesMut, request: u32, route: u16, head: &Reque
     out.put_u8(if rest.is_empty() { 0 } else { MORE });
     out.put_u32_le(head.len() as u32);
     out.put_slice(&head);
-    out.put_slice(&first);
+    out.put_slice(first);
     rest
 }
 
@@ -142,14 +142,12 @@ fn first_or_next(out: &mut BytesMut, kind: Kind, request: u32, body: &Bytes) -> 
     let (first, rest) = cut(body);
     header(out, kind, request, 1 + first.len());
     out.put_u8(if rest.is_empty() { 0 } else { MORE });
-    out.put_slice(&first);
+    out.put_slice(first);
     rest
 }
 
-fn cut(body: &Bytes) -> (Bytes, Bytes) {
-    let mut first = body.clone();
-    let rest = first.split_off(first.len().min(CHUNK));
-    (first, rest)
+fn cut(body: &Bytes) -> (&[u8], Bytes) {
+    if body.len() <= CHUNK { (body, Bytes::new()) } else { (&body[..CHUNK], body.slice(CHUNK..)) }
 }
 
 /// The head of an ANSWER frame.

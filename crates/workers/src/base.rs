@@ -6,6 +6,7 @@ use tokio::sync::Mutex;
 
 use crate::error::Error;
 use crate::interpreter::Program;
+use crate::isolation::Isolation;
 use crate::libraries::Libraries;
 use crate::printed::Pipes;
 use crate::zygote::Zygote;
@@ -29,6 +30,7 @@ pub type Sink = Arc<dyn Fn(Printed<'_>) + Send + Sync>;
 /// A program's base zygote, shared by all pools that run in it.
 pub struct Base {
     program: Program,
+    isolation: Option<Isolation>,
     sink: Sink,
     zygote: Mutex<Option<Zygote>>,
     libraries: Libraries,
@@ -37,7 +39,14 @@ pub struct Base {
 impl Base {
     /// Starts nothing yet.
     pub fn new(program: impl Into<Program>, sink: Sink) -> Self {
-        Self { program: program.into(), sink, zygote: Mutex::new(None), libraries: Libraries::default() }
+        Self { program: program.into(), isolation: None, sink, zygote: Mutex::new(None), libraries: Libraries::default() }
+    }
+
+    /// One whose processes are kept apart, for one endpoint.
+    #[must_use]
+    pub fn isolated(mut self, isolation: Isolation) -> Self {
+        self.isolation = Some(isolation);
+        self
     }
 
     /// The running base zygote.
@@ -51,7 +60,7 @@ impl Base {
         }
         let (pipes, printed) = Pipes::new()?;
         self.print_all(pipes, None);
-        let started = Zygote::start(&self.program, printed).await?;
+        let started = Zygote::start(&self.program, self.isolation.as_ref(), printed).await?;
         *zygote = Some(started.clone());
         Ok(started)
     }

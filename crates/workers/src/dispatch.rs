@@ -112,7 +112,12 @@ struct InFlight<R> {
     /// Workers that have died with it.
     deaths: u8,
     expired: bool,
-    answer: Option<Answer>,
+    partial: Option<Box<Partial>>,
+}
+
+/// An answer of which there is more to come.
+struct Partial {
+    answer: Answer,
     pieces: BytesMut,
 }
 
@@ -232,8 +237,8 @@ impl<R> Dispatcher<R> {
         let in_flight = lane.in_flight(request).ok_or(Unexpected { request })?;
         let answer = Answer { status: head.status, headers: head.headers, body: head.body };
         if head.more {
-            in_flight.pieces.extend_from_slice(&answer.body);
-            in_flight.answer = Some(answer);
+            let pieces = BytesMut::from(&*answer.body);
+            in_flight.partial = Some(Box::new(Partial { answer, pieces }));
             return Ok(None);
         }
         Ok(lane.free(request).map(|reply| (reply, answer)))
@@ -243,15 +248,16 @@ impl<R> Dispatcher<R> {
     pub fn continued(&mut self, id: WorkerId, request: u32, more: bool, piece: &[u8]) -> Result<Option<(R, Answer)>, Unexpected> {
         let lane = self.lane(id).ok_or(Unexpected { request })?;
         let in_flight = lane.in_flight(request).ok_or(Unexpected { request })?;
-        let answer = in_flight.answer.as_mut().ok_or(Unexpected { request })?;
+        let mut partial = in_flight.partial.take().ok_or(Unexpected { request })?;
         if in_flight.reply.is_some() {
-            in_flight.pieces.extend_from_slice(piece);
+            partial.pieces.extend_from_slice(piece);
         }
         if more {
+            in_flight.partial = Some(partial);
             return Ok(None);
         }
-        answer.body = std::mem::take(&mut in_flight.pieces).freeze();
-        let answer = in_flight.answer.take().expect("it was there a moment ago");
+        let Partial { answer, pieces } = *partial;
+        let answer = Answer { body: pieces.freeze(), ..answer };
         Ok(lane.free(request).map(|reply| (reply, answer)))
     }
 
@@ -338,9 +344,9 @@ impl<R> Dispatcher<R> {
         swept
     }
 
-    /// Bytes for a worker's socket: everything that has gathered, or the next chunk of a large body.
-    pub fn take_output(&mut self, id: WorkerId) -> BytesMut {
-        let Some(lane) = self.lane(id) else { return BytesMut::new() };
+    /// Puts into `out`, which is empty, what goes to a worker's socket: everything that has gathered, or the next chunk of a large body.
+    pub fn take_output(&mut self, id: WorkerId, out: &mut BytesMut) {
+        let Some(lane) = self.lane(id) else { return };
         if lane.out.is_empty()
             && let Some((request, rest)) = lane.rests.pop_front()
         {
@@ -349,7 +355,7 @@ impl<R> Dispatcher<R> {
                 lane.rests.push_back((request, rest));
             }
         }
-        std::mem::take(&mut lane.out)
+        std::mem::swap(&mut lane.out, out);
     }
 
     /// Puts a frame of no request into a worker's buffer.
@@ -416,7 +422,7 @@ impl<R> Lane<R> {
         if !rest.is_empty() {
             self.rests.push_back((request, rest));
         }
-        state.in_flight = Some(InFlight { job, ticket, reply: Some(reply), deaths, expired: false, answer: None, pieces: BytesMut::new() });
+        state.in_flight = Some(InFlight { job, ticket, reply: Some(reply), deaths, expired: false, partial: None });
     }
 
     fn in_flight(&mut self, request: u32) -> Option<&mut InFlight<R>> {

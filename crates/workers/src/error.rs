@@ -45,6 +45,17 @@ pub enum Error {
         /// How it ended.
         status: ExitStatus,
     },
+    /// The directories that its processes live in cannot be made.
+    #[error("the directories of the endpoint's workers cannot be made in `{}`", path.display())]
+    NoDirectory {
+        /// The directory for all of them.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A zygote said that a process is its own, and it is not.
+    #[error("a zygote handed over a process that it has not forked")]
+    Foreign,
     /// It runs, and does not say that it is ready.
     #[error("the interpreter `{}` said nothing for {} s", python.display(), limit.as_secs())]
     Silent {
@@ -111,7 +122,8 @@ impl Error {
     /// Why it happened.
     pub fn why(&self) -> String {
         match self {
-            Self::NoInterpreter { cause, .. } | Self::System(cause) => cause.to_string(),
+            Self::NoInterpreter { cause, .. } | Self::NoDirectory { cause, .. } | Self::System(cause) => cause.to_string(),
+            Self::Foreign => "the host would have killed it in the end, which the endpoint itself may not".into(),
             Self::NotStarted { status, .. } => format!("it said nothing first ({status})"),
             Self::Silent { .. } => "it should have imported `runpod_flash` by then; it was killed".into(),
             Self::OrderTooLong { .. } => "the names, files and paths of all of them travel in one packet, which the system bounds".into(),
@@ -130,6 +142,10 @@ impl Error {
     pub fn remedy(&self) -> String {
         match self {
             Self::NoInterpreter { .. } => "name an existing interpreter with --python, or activate a virtual environment".into(),
+            Self::NoDirectory { .. } => {
+                "see who may write there, and that the disk has room; or choose another directory with FLASH_HOME".into()
+            }
+            Self::Foreign => "see which of its modules changes `os.fork` or `os.pidfd_open`".into(),
             Self::OrderTooLong { .. } => "spread the functions over several endpoints, each a resource of its own".into(),
             Self::NotStarted { python, .. } | Self::Silent { python, .. } => {
                 format!("run `{} -c pass` and see what it says", python.display())

@@ -77,6 +77,14 @@ impl Program {
         }
     }
 
+    /// The directory of the worker's package, where the host brings one.
+    pub(crate) fn package(&self) -> Option<&Path> {
+        match self {
+            Self::Python(interpreter) => interpreter.package.as_deref(),
+            Self::Native { .. } => None,
+        }
+    }
+
     /// The command of its base zygote; the caller sets the standard streams.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(self.path());

@@ -9,6 +9,7 @@ mod dispatch;
 mod error;
 mod imported;
 mod interpreter;
+mod isolation;
 mod libraries;
 mod link;
 mod open_files;
@@ -26,9 +27,12 @@ pub use dispatch::{Answer, Cancel, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
 pub use imported::Imported;
 pub use interpreter::{Interpreter, Program};
+pub use isolation::{
+    FIRST_USER, Isolation, Landlock, Level, ResourceLimits, USERS, closed_to_others, confine, forget_endpoint, remove_leftovers, user_of,
+};
 pub use open_files::raise_open_files;
 pub use orphans::Orphans;
 pub use pool::{Call, Event, Events, Outcome, Pool, Request, Settings, Status};
 pub use process::watched;
-pub use ready::{Body, Plan, Ready, Route};
+pub use ready::{Body, Parameter, Plan, Ready, Route};
 pub use zygote::Hello;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use flash_wire::{self as wire, Decoder, Frame, Kind};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
@@ -25,8 +26,11 @@ const TICK: Duration = Duration::from_millis(10);
 pub(crate) const SWEEP: Duration = Duration::from_millis(50);
 /// How long a worker may take to end after DRAIN.
 const END: Duration = Duration::from_secs(2);
-/// Bytes read from a worker at once.
-const READ: usize = 256 * 1024;
+/// Bytes read from a worker at once: so many at first, and while more comes at a time, up to so many. A small answer keeps the whole buffer
+/// that it came in until its caller has it.
+const READ: (usize, usize) = (16 * 1024, 256 * 1024);
+/// A buffer for requests that grew larger than this is not kept.
+const KEPT: usize = 64 * 1024;
 
 /// One worker's process and connection.
 pub(crate) struct Link {
@@ -34,6 +38,7 @@ pub(crate) struct Link {
     page: Page,
     printed: Pipes,
     decoder: Decoder,
+    room: Room,
     process: Option<Process>,
 }
 
@@ -46,7 +51,7 @@ impl Link {
         let (printed, [out, err]) = Pipes::new()?;
         let shared = page.descriptor().try_clone_to_owned().map_err(Error::System)?;
         let stream = UnixStream::from_std(ours).map_err(Error::System)?;
-        let link = Self { stream, page, printed, decoder: Decoder::default(), process: None };
+        let link = Self { stream, page, printed, decoder: Decoder::default(), room: Room::default(), process: None };
         Ok((link, vec![theirs.into(), out, err, shared]))
     }
 
@@ -68,12 +73,9 @@ impl Link {
                     continue;
                 }
                 tokio::select! {
-                    readable = self.stream.readable() => {
-                        readable.map_err(Error::System)?;
-                        match read(&self.stream, &mut self.decoder) {
-                            Read::Some => {}
-                            Read::Nothing => continue,
-                            Read::End => return Err(Error::EndedEarly { status: process.status().await }),
+                    more = read(&mut self.stream, &mut self.decoder, &mut self.room) => {
+                        if !more {
+                            return Err(Error::EndedEarly { status: process.status().await });
                         }
                     }
                     () = self.printed.readable() => { self.printed.take(|stream, text| inner.print(None, stream, text)); }
@@ -105,7 +107,7 @@ impl Link {
             let busy = {
                 let mut shared = inner.lock();
                 if out.is_empty() {
-                    out = shared.dispatcher.take_output(id);
+                    shared.dispatcher.take_output(id, &mut out);
                 }
                 shared.dispatcher.pending() > 0
             };
@@ -116,28 +118,30 @@ impl Link {
                     Err(_) => out.clear(), // it is gone; the read side says so
                 }
                 if out.is_empty() {
-                    out = inner.lock().dispatcher.take_output(id);
+                    if out.capacity() > KEPT {
+                        out = BytesMut::new();
+                    }
+                    inner.lock().dispatcher.take_output(id, &mut out);
                 }
             }
+            let (mut incoming, outgoing) = self.stream.split();
             tokio::select! {
                 biased;
                 now = tick.tick(), if busy => watch.look(inner, id, &self.page, &process, now.into_std()),
-                readable = self.stream.readable() => {
-                    let read = if readable.is_ok() { read(&self.stream, &mut self.decoder) } else { Read::End };
-                    if matches!(read, Read::Nothing) { continue }
+                more = read(&mut incoming, &mut self.decoder, &mut self.room) => {
                     // What the worker wrote before its answers goes to the caller before them.
                     self.print(inner, id);
                     if self.take(inner, id).is_err() {
                         tracing::error!(endpoint = inner.name, pid = process.pid, "a worker does not keep to the wire protocol");
                         break;
                     }
-                    if matches!(read, Read::End) { break }
+                    if !more { break }
                 }
                 () = notify.notified() => {}
-                _ = self.stream.writable(), if !out.is_empty() => {}
+                _ = outgoing.writable(), if !out.is_empty() => {}
                 () = self.printed.readable() => { self.print(inner, id); }
                 () = process.ended() => {
-                    while matches!(read(&self.stream, &mut self.decoder), Read::Some) {}
+                    while self.stream.try_read_buf(self.room.make(&mut self.decoder)).is_ok_and(|count| count > 0) {}
                     let _ = self.take(inner, id); // it is dead: whatever it wrote last, it is replaced
                     break;
                 }
@@ -218,7 +222,8 @@ impl Link {
         inner.lock().dispatcher.tell(id, Kind::Drain, &[]);
         let ended = tokio::time::timeout(END, async {
             loop {
-                let mut out = inner.lock().dispatcher.take_output(id);
+                let mut out = BytesMut::new();
+                inner.lock().dispatcher.take_output(id, &mut out);
                 while !out.is_empty() && self.stream.writable().await.is_ok() {
                     match self.stream.try_write(&out) {
                         Ok(count) => out.advance(count),
@@ -228,11 +233,11 @@ impl Link {
                 }
                 tokio::select! {
                     () = process.ended() => return,
-                    readable = self.stream.readable() => match readable.map(|()| read(&self.stream, &mut self.decoder)) {
-                        Ok(Read::Nothing) => {}
-                        Ok(Read::Some) if self.take(inner, id).is_ok() => {}
-                        Ok(_) | Err(_) => { process.ended().await; return }
-                    },
+                    more = read(&mut self.stream, &mut self.decoder, &mut self.room) => {
+                        if !more || self.take(inner, id).is_err() {
+                            return process.ended().await;
+                        }
+                    }
                 }
             }
         });
@@ -280,19 +285,39 @@ impl Watch {
     }
 }
 
-enum Read {
-    Some,
-    Nothing,
-    End,
+/// Room for what is read next: as much as has come at a time.
+struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(READ.0)
+    }
 }
 
-fn read(stream: &UnixStream, decoder: &mut Decoder) -> Read {
-    let buffer = decoder.buffer();
-    buffer.reserve(READ);
-    match stream.try_read_buf(buffer) {
-        Ok(0) => Read::End,
-        Ok(_) => Read::Some,
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Read::Nothing,
-        Err(_) => Read::End,
+impl Room {
+    /// The place to read into. A buffer is read into until little of it is left: a new one is an allocation.
+    fn make<'decoder>(&self, decoder: &'decoder mut Decoder) -> &'decoder mut BytesMut {
+        let buffer = decoder.buffer();
+        if buffer.capacity() - buffer.len() < self.0 / 4 {
+            buffer.reserve(self.0);
+        }
+        buffer
     }
+
+    fn adapt(&mut self, filled: bool, count: usize) {
+        if filled {
+            self.0 = (self.0 * 2).min(READ.1);
+        } else if count < self.0 / 16 {
+            self.0 = (self.0 / 2).max(READ.0);
+        }
+    }
+}
+
+/// Waits for more from the worker; false at its end. Unlike `try_read_buf` it knows, when less came than there is room for, that no more is
+/// there, and does not ask the system once more.
+async fn read(stream: &mut (impl AsyncRead + Unpin), decoder: &mut Decoder, room: &mut Room) -> bool {
+    let buffer = room.make(decoder);
+    let Ok(count @ 1..) = stream.read_buf(buffer).await else { return false };
+    room.adapt(buffer.len() == buffer.capacity(), count);
+    true
 }

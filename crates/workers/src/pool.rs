@@ -330,6 +330,11 @@ impl Pool {
         ready()
     }
 
+    /// What the last worker that got ready says of its routes; `None` before one has been.
+    pub fn last_ready(&self) -> Option<Arc<Ready>> {
+        self.inner.lock().ready.clone()
+    }
+
     /// The project's files that its workers have imported; they say so where the configuration's `reload` is set.
     pub fn imported(&self) -> Imported {
         self.inner.imported().clone()

@@ -16,11 +16,31 @@ pub struct Route {
     pub plan: Plan,
 }
 
-/// The part of a binding plan (`_worker/binding.py`) that concerns the host.
+/// The part of a binding plan (`_worker/binding.py`) that concerns the host, and those who ask it how functions are called.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Plan {
     /// How the body is made; `None` where it is not read.
     pub body: Option<Body>,
+    /// The function's parameters, in its order; none where a worker does not say.
+    #[serde(default)]
+    pub parameters: Vec<Parameter>,
+}
+
+/// Where one of a function's parameters comes from.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Parameter {
+    /// Its name in the function.
+    pub name: String,
+    /// `path`, `query`, `body`, `form` or `file`.
+    #[serde(rename = "in")]
+    pub place: String,
+    /// Its name in the request.
+    pub key: String,
+    /// Whether it must be there.
+    pub required: bool,
+    /// Whether the query, or a form, may repeat it.
+    #[serde(default)]
+    pub many: bool,
 }
 
 /// How a body is made of parameters.
@@ -35,4 +55,16 @@ pub enum Body {
     Whole,
     /// A form, which the host takes apart.
     Form,
+}
+
+impl Body {
+    /// As the plan says it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fields => "fields",
+            Self::Keyed => "keyed",
+            Self::Whole => "whole",
+            Self::Form => "form",
+        }
+    }
 }

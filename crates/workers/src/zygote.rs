@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
 use crate::interpreter::Program;
+use crate::isolation::{Isolation, Lineage};
 use crate::process::{Process, watched};
 
 /// The longest frame on a control channel, in bytes.
@@ -43,6 +44,8 @@ pub struct Zygote {
     orders: mpsc::Sender<Order>,
     /// The program, as HELLO said; forked zygotes inherit it.
     pub about: Arc<Hello>,
+    /// Where its processes are kept apart: which ones they are.
+    lineage: Option<Arc<Lineage>>,
     /// The one that forked it, which must outlast it.
     _maker: Option<Arc<Zygote>>,
 }
@@ -92,18 +95,36 @@ pub(crate) fn control_pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Zygote {
-    /// Starts the base zygote of a program; `printed` become its standard streams.
+    /// Starts the base zygote of a program, kept apart where that is asked for; `printed` become its standard streams.
     ///
     /// # Errors
     /// When the interpreter does not start, says nothing, is too old, lacks what it needs, or is of another version than this host.
-    pub(crate) async fn start(program: &Program, printed: [OwnedFd; 2]) -> Result<Self, Error> {
+    pub(crate) async fn start(program: &Program, isolation: Option<&Isolation>, printed: [OwnedFd; 2]) -> Result<Self, Error> {
         let (ours, theirs) = control_pair().map_err(Error::System)?;
-        let mut command = program.command();
+        let (mut command, surroundings) = match isolation {
+            None => (program.command(), None),
+            Some(isolation) => {
+                let (order, surroundings) = isolation.prepare(program, |name| std::env::var_os(name))?;
+                order.send(&ours).map_err(Error::System)?;
+                (isolation.command(), Some(surroundings))
+            }
+        };
+        let mut lineage = isolation.map(|isolation| Lineage { base: 0, user: isolation.user });
+        if let Some(lineage) = &lineage {
+            lineage.own(&printed).map_err(Error::System)?;
+        }
         command.stdin(Stdio::from(theirs));
         let [out, err] = printed;
         command.stdout(Stdio::from(out)).stderr(Stdio::from(err));
-        let mut child = command.spawn().map_err(|cause| Error::NoInterpreter { python: program.path().to_owned(), cause })?;
+        let mut child = command.spawn().map_err(|cause| {
+            let started = isolation.map_or(program.path(), |isolation| &isolation.launcher);
+            Error::NoInterpreter { python: started.to_owned(), cause }
+        })?;
         drop(command);
+        if let (Some(lineage), Some(pid)) = (&mut lineage, child.id()) {
+            lineage.base = pid;
+        }
+        let lineage = lineage.map(Arc::new);
         let control = watched(ours).map_err(Error::System)?;
         let Ok(first) = tokio::time::timeout(HELLO_LIMIT, receive(&control)).await else {
             child.kill().await.map_err(Error::System)?;
@@ -119,12 +140,14 @@ impl Zygote {
         };
         let hello = check_hello(program, &frame)?;
         let (orders, queue) = mpsc::channel(16);
+        let of = lineage.clone();
         tokio::spawn(async move {
-            serve(control, queue).await;
+            serve(control, queue, of).await;
             // The channel is closed: the zygote ends by itself.
             let _ended = child.wait().await;
+            drop(surroundings); // all that came of it ends with it
         });
-        Ok(Self { orders, about: Arc::new(hello), _maker: None })
+        Ok(Self { orders, about: Arc::new(hello), lineage, _maker: None })
     }
 
     /// Takes over a forked zygote at its control channel, once it has imported its modules.
@@ -142,11 +165,12 @@ impl Zygote {
             _ => return Err(Error::Protocol),
         };
         let (orders, queue) = mpsc::channel(16);
+        let of = self.lineage.clone();
         tokio::spawn(async move {
-            serve(control, queue).await;
+            serve(control, queue, of).await;
             process.ended().await;
         });
-        let zygote = Self { orders, about: self.about.clone(), _maker: Some(Arc::new(self.clone())) };
+        let zygote = Self { orders, about: self.about.clone(), lineage: self.lineage.clone(), _maker: Some(Arc::new(self.clone())) };
         Ok(Adopted { zygote, ready })
     }
 
@@ -156,6 +180,9 @@ impl Zygote {
     /// [`Error::ZygoteGone`] when it ended before; [`Error::OrderTooLong`] when the order does not fit into a packet.
     pub(crate) async fn fork(&self, order: &serde_json::Value, descriptors: Vec<OwnedFd>) -> Result<Process, Error> {
         let (reply, answer) = oneshot::channel();
+        if let (Some(lineage), Some(streams)) = (&self.lineage, descriptors.get(1..3)) {
+            lineage.own(streams).map_err(Error::System)?;
+        }
         let order = Order { payload: order.to_string().into_bytes(), descriptors, reply };
         self.orders.send(order).await.map_err(|_| Error::ZygoteGone)?;
         answer.await.map_err(|_| Error::ZygoteGone)?
@@ -187,7 +214,7 @@ fn check_hello(program: &Program, frame: &Frame) -> Result<Hello, Error> {
 }
 
 /// Carries orders to the zygote, one at a time, until it or the last handle is gone.
-async fn serve(control: AsyncFd<OwnedFd>, mut orders: mpsc::Receiver<Order>) {
+async fn serve(control: AsyncFd<OwnedFd>, mut orders: mpsc::Receiver<Order>, lineage: Option<Arc<Lineage>>) {
     let mut alive = Alive::default();
     loop {
         let order = tokio::select! {
@@ -198,7 +225,7 @@ async fn serve(control: AsyncFd<OwnedFd>, mut orders: mpsc::Receiver<Order>) {
             },
         };
         let Some(order) = order else { return };
-        let done = fork(&control, &order, &mut alive).await;
+        let done = fork(&control, &order, &mut alive, lineage.as_deref()).await;
         let gone = matches!(done, Err(Error::ZygoteGone));
         drop(order.reply.send(done)); // who asked may have given up
         if gone {
@@ -207,7 +234,7 @@ async fn serve(control: AsyncFd<OwnedFd>, mut orders: mpsc::Receiver<Order>) {
     }
 }
 
-async fn fork(control: &AsyncFd<OwnedFd>, order: &Order, alive: &mut Alive) -> Result<Process, Error> {
+async fn fork(control: &AsyncFd<OwnedFd>, order: &Order, alive: &mut Alive, lineage: Option<&Lineage>) -> Result<Process, Error> {
     let mut packet = BytesMut::new();
     encode(&mut packet, Kind::Fork, 0, &order.payload);
     let descriptors: Vec<BorrowedFd<'_>> = order.descriptors.iter().map(AsFd::as_fd).collect();
@@ -228,6 +255,9 @@ async fn fork(control: &AsyncFd<OwnedFd>, order: &Order, alive: &mut Alive) -> R
         match (frame.kind, descriptors.pop()) {
             (Kind::Forked, Some(pidfd)) if frame.payload.len() == 4 => {
                 let pid = frame.payload.clone().get_u32_le();
+                if lineage.is_some_and(|lineage| !lineage.has(pid, &pidfd)) {
+                    return Err(Error::Foreign);
+                }
                 return Process::new(pid, pidfd, alive.expect(pid)).map_err(Error::System);
             }
             _ => alive.note(&frame),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .. import _carry, _raised
+from .. import _carry, _overlay, _raised
 from .._errors import CannotCarry, FunctionNotFound
 from . import failures, modules, state
 
@@ -60,6 +60,8 @@ def apply_context(context: bytes) -> None:
     except (OSError, TypeError):  # it was removed; the caller has none either
         pass
     sys.path[:] = told["sys_path"]
+    if overlay := told.get("overlay") or _overlay.directory:
+        _overlay.stand_before(overlay)
     sys.argv = told["argv"]
     os.environ.clear()
     os.environ.update(told["environ"])

@@ -59,11 +59,15 @@ if TYPE_CHECKING:
         endpoint: str
         functions: list[Declared]
         inline: bool
+        #: Environment variables, for the modules to find when they are imported; none where it is left out.
+        env: NotRequired[dict[str, str]]
         #: Whether the sources are reloaded when they change, for which the host must know what is imported.
         reload: bool
         host: Host | None
         #: Of a deployed endpoint, in place of `host`.
         deployment: NotRequired[Deployment]
+        #: The packages that stand before those of the interpreter; a live worker is told with its first call.
+        overlay: NotRequired[str | None]
 
 
 class CannotLoad(Exception):
@@ -79,8 +83,14 @@ def routes(config: Config) -> list[Route]:
     state.endpoint = config["endpoint"]
     if not config["functions"]:
         return []
+    if overlay := config.get("overlay"):
+        from .. import _overlay
+
+        _overlay.stand_before(overlay)
     from .routes import Route
 
+    state.variables = config.get("env", {})
+    os.environ.update(state.variables)
     found = []
     for declared in config["functions"]:
         module = _import(declared["module"])

@@ -8,12 +8,15 @@ from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from .load import Deployment
 
 #: The endpoint whose functions this worker runs; None outside a worker.
 endpoint: str | None = None
+
+#: Environment variables that the host has set for this endpoint: the code's own do not take their place.
+variables: Mapping[str, str] = {}
 
 #: Loopback port and token of the host, for calls to functions of other endpoints.
 host: tuple[int, str] | None = None

@@ -175,7 +175,9 @@ def _import_project(control: socket.socket, config: Config, held: Held) -> None:
         output.flush()
         control.send(frames.encode_json(frames.FAILED, error.report))
         os._exit(0)
-    _ready(control, before, {"libraries": held.imports and held.imports.libraries()})
+    # Those of an overlay must not be imported where there is none, nor those that it takes the place of.
+    libraries = held.imports.libraries() if held.imports is not None and not config.get("overlay") else None
+    _ready(control, before, {"libraries": libraries})
     serve(control, held)
 
 

@@ -60,7 +60,8 @@ impl Trial {
     fn frames(&mut self, worker: WorkerId) -> Vec<Frame> {
         let mut decoder = Decoder::default();
         loop {
-            let out = self.dispatcher.take_output(worker);
+            let mut out = BytesMut::new();
+            self.dispatcher.take_output(worker, &mut out);
             if out.is_empty() {
                 break;
             }
@@ -259,7 +260,8 @@ fn a_second_grace_is_the_last() {
 fn large_bodies_go_in_chunks_and_small_requests_pass_between_them() {
     let mut trial = Trial::with(4, 4, &[FIRST]);
     trial.submit_body("large", Bytes::from(vec![b'x'; 600 * 1024]));
-    let first = trial.dispatcher.take_output(FIRST);
+    let mut first = BytesMut::new();
+    trial.dispatcher.take_output(FIRST, &mut first);
     trial.submit("small");
     let mut decoder = Decoder::default();
     decoder.buffer().extend_from_slice(&first);
@@ -268,7 +270,8 @@ fn large_bodies_go_in_chunks_and_small_requests_pass_between_them() {
         while let Some(frame) = decoder.next_frame().expect("we speak our own protocol") {
             kinds.push((frame.kind, frame.request & 0xFFFF));
         }
-        let out = trial.dispatcher.take_output(FIRST);
+        let mut out = BytesMut::new();
+        trial.dispatcher.take_output(FIRST, &mut out);
         if out.is_empty() {
             break;
         }

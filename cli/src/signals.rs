@@ -1,4 +1,4 @@
-//! What asks `flash run` to end.
+//! What asks a program that serves to end.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

@@ -1,0 +1,116 @@
+//! From a project to an artifact: the steps, in order.
+
+use std::fs;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use flash_manifest::{Diagnostic, Endpoint, Location, Manifest};
+use flash_scan::Survey;
+
+use crate::pack::{Failure, pack};
+use crate::tree::tree;
+use crate::{Artifact, Request};
+
+/// What builds leave in a project's root. Nothing of it is packed.
+pub const DIRECTORY: &str = ".flash";
+
+/// Reads a project, checks every rule on it, and packs it. Never imports or runs any of its code. Errs with everything that is wrong; what
+/// was built before is there then.
+pub fn build(request: &Request<'_>) -> Result<Artifact, Vec<Diagnostic>> {
+    let survey = flash_scan::survey(request.target, request.flash_app, request.exclude)?;
+    let root = &survey.project.root;
+    let base = base(&survey);
+    let output = match request.output {
+        Some(output) => std::path::absolute(output).map_err(|error| vec![unwritable(output, &error)])?,
+        None => directory(root)?.join("artifact.tar.gz"),
+    };
+    let tree = tree(root, &base, &survey.reached.files, request.exclude, &output, &request.limits)?;
+    let manifest = Manifest {
+        app: survey.project.app.name.clone(),
+        python_version: request.python_version,
+        endpoints: relative(&survey, &base).map_err(|problem| vec![problem])?,
+    };
+    let packed = write(&output, |file| pack(file, &manifest.to_json(), None, &tree.files)).map_err(|problem| vec![problem])?;
+    let mut warnings = survey.project.warnings;
+    warnings.extend(survey.reached.warnings);
+    warnings.extend(tree.warnings);
+    warnings.extend(secrets_left_out(&tree.secrets));
+    let files = tree.files.into_iter().map(|source| source.name).collect();
+    Ok(Artifact { path: output, digest: packed.digest, bytes: packed.bytes, manifest, files, warnings })
+}
+
+/// The folder that the build's paths are relative to: the root, or where the root is a package itself, the folder that it is imported from.
+fn base(survey: &Survey) -> PathBuf {
+    let root = &survey.project.root;
+    let functions = survey.project.endpoints.iter().flat_map(|endpoint| &endpoint.functions);
+    let above = functions.map(|function| &function.module.import_base).filter(|base| root.starts_with(base));
+    above.min_by_key(|base| base.as_os_str().len()).unwrap_or(root).clone()
+}
+
+/// The endpoints with paths relative to `base`.
+fn relative(survey: &Survey, base: &Path) -> Result<Vec<Endpoint>, Diagnostic> {
+    let inner = |path: &Path, location: &Location| {
+        path.strip_prefix(base).map(Path::to_owned).map_err(|_| {
+            let what = format!("`{}` is outside of the project", path.display());
+            let why = format!("a build holds what is below the project's root, which is `{}`", base.display());
+            let remedy = "move it into the project; or put an empty flash.toml into a folder above both, which makes that the root";
+            Diagnostic::error(what, why, remedy).at(location.clone())
+        })
+    };
+    let mut endpoints = survey.project.endpoints.clone();
+    for endpoint in &mut endpoints {
+        endpoint.location.file = inner(&survey.file(&endpoint.location), &endpoint.location)?.into();
+        for function in &mut endpoint.functions {
+            function.module.file = inner(&function.module.file, &function.location)?;
+            function.module.import_base = inner(&function.module.import_base, &function.location)?;
+            function.location.file = function.module.file.as_path().into();
+        }
+    }
+    Ok(endpoints)
+}
+
+/// The project's folder for builds, which git leaves alone.
+fn directory(root: &Path) -> Result<PathBuf, Vec<Diagnostic>> {
+    let directory = root.join(DIRECTORY);
+    let ignored = directory.join(".gitignore");
+    let made = fs::create_dir_all(&directory).and_then(|()| if ignored.exists() { Ok(()) } else { fs::write(&ignored, "*\n") });
+    match made {
+        Ok(()) => Ok(directory),
+        Err(error) => Err(vec![unwritable(&directory, &error)]),
+    }
+}
+
+/// Has a file written beside its place and moved there once it is whole.
+fn write<T>(output: &Path, fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> Result<T, Failure>) -> Result<T, Diagnostic> {
+    let folder = output.parent().unwrap_or(Path::new("/"));
+    let failed = |error: io::Error| unwritable(output, &error);
+    fs::create_dir_all(folder).map_err(failed)?;
+    let mut file = tempfile::Builder::new().prefix(".artifact-").tempfile_in(folder).map_err(failed)?;
+    let filled = fill(&mut BufWriter::with_capacity(64 * 1024, file.as_file_mut())).map_err(|failure| match failure {
+        Failure::Source(problem) => problem,
+        Failure::Output(error) => failed(error),
+    })?;
+    file.persist(output).map_err(|error| failed(error.error))?;
+    Ok(filled)
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
+    let what = format!("`{}` cannot be written: {error}", path.display());
+    Diagnostic::error(what, "the artifact goes there", "make room or mend the permissions there, or name another place: --output FILE")
+}
+
+fn secrets_left_out(names: &[String]) -> Option<Diagnostic> {
+    let (first, others) = names.split_first()?;
+    let shown: Vec<String> = names.iter().take(5).map(|name| format!("`{name}`")).collect();
+    let more = if names.len() > shown.len() { format!(" and {} more", names.len() - shown.len()) } else { String::new() };
+    let what = if others.is_empty() {
+        format!("`{first}` is left out: it looks like a secret")
+    } else {
+        format!("{} files are left out, for they look like secrets: {}{more}", names.len(), shown.join(", "))
+    };
+    Some(Diagnostic::warning(
+        what,
+        "an artifact is kept and copied, and read by whoever may deploy",
+        "give functions their secrets by the endpoint's environment variables (`env` in flash.toml)",
+    ))
+}

@@ -1,0 +1,123 @@
+//! Deployments: asked for, watched, taken back.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use flash_api::{DeployRequest, Deployment, DeploymentState, Event, RollbackRequest};
+use flash_store::State;
+use http::{StatusCode, Uri};
+
+use super::body::Sent;
+use super::{Named, Names, Shared, query};
+use crate::builds::is_digest;
+use crate::clock;
+use crate::control::{Control, Place};
+use crate::refusal::Refusal;
+use crate::rollout::Order;
+
+/// The longest that an answer is waited for.
+const LONGEST: Duration = Duration::from_secs(60);
+/// So many deployments of an environment are listed, and looked through for one to go back to.
+const LISTED: u32 = 100;
+
+pub(super) async fn deploy(control: Shared, Names(place): Names<Place>, Sent(asked): Sent<DeployRequest>) -> Result<Response, Refusal> {
+    if !is_digest(&asked.build) {
+        return Err(Refusal::BadBody { why: "`build` is a SHA-256: 64 hexadecimal digits, in lower case".into() });
+    }
+    let order = Order { place, build: asked.build, settings: asked.endpoints };
+    if asked.dry_run {
+        return Ok(Json(control.changes(&order).await?).into_response());
+    }
+    let id = control.deploy(order).await?;
+    Ok((StatusCode::ACCEPTED, Json(get(&control, id).await?)).into_response())
+}
+
+pub(super) async fn roll_back(
+    control: Shared,
+    Names(place): Names<Place>,
+    Sent(asked): Sent<RollbackRequest>,
+) -> Result<Response, Refusal> {
+    let Place { app, environment } = place.clone();
+    let mut earlier = control.ask(move |store| store.deployments(&app, &environment, LISTED)).await?;
+    earlier.retain(|deployment| deployment.state == State::Superseded);
+    let there = |build: &str| control.builds.has(build);
+    let found = match &asked.to {
+        Some(to) => {
+            let matching: Vec<_> = earlier.into_iter().filter(|deployment| deployment.build.starts_with(to.as_str())).collect();
+            if matching.iter().any(|deployment| deployment.build != matching[0].build) {
+                let why = "several builds that were deployed there begin with it".to_owned();
+                return Err(Refusal::BadName { what: "build", name: to.clone(), why });
+            }
+            let found = matching.into_iter().find(|deployment| there(&deployment.build));
+            found.ok_or_else(|| Refusal::Unknown { what: "build", name: to.chars().take(64).collect() })?
+        }
+        None => {
+            let found = earlier.into_iter().find(|deployment| there(&deployment.build));
+            let Place { app, environment } = place.clone();
+            found.ok_or(Refusal::NothingBefore { app, environment })?
+        }
+    };
+    let settings = serde_json::from_str(&found.settings).map_err(|error| Refusal::System {
+        what: format!("the settings of deployment {} cannot be read", found.id),
+        why: error.to_string(),
+    })?;
+    let id = control.deploy(Order { place, build: found.build, settings }).await?;
+    Ok((StatusCode::ACCEPTED, Json(get(&control, id).await?)).into_response())
+}
+
+pub(super) async fn list(control: Shared, Names(place): Names<Place>) -> Result<Json<Vec<Deployment>>, Refusal> {
+    let deployments = control.ask(move |store| store.deployments(&place.app, &place.environment, LISTED)).await?;
+    Ok(Json(deployments.into_iter().map(|deployment| shown(&control, deployment)).collect()))
+}
+
+pub(super) async fn find(control: Shared, Names(named): Names<Named>, uri: Uri) -> Result<Json<Deployment>, Refusal> {
+    let text = named.text("id");
+    let bad = |what, name: &str, why: &str| Refusal::BadName { what, name: name.chars().take(100).collect(), why: why.into() };
+    let id = text.parse().map_err(|_| bad("deployment", text, "deployments are numbered"))?;
+    let wait = match query(&uri, &["wait"])?.get("wait") {
+        Some(text) => text.parse::<u64>().map_err(|_| bad("wait", text, "it is a number of seconds, up to 60"))?,
+        None => 0,
+    };
+    let until = tokio::time::Instant::now() + LONGEST.min(Duration::from_secs(wait));
+    let mut progress = control.progress.subscribe();
+    loop {
+        let deployment = get(&control, id).await?;
+        if deployment.state != DeploymentState::Rolling || control.is_stopping() {
+            return Ok(Json(deployment));
+        }
+        tokio::select! {
+            changed = progress.changed() => changed.expect("the control that we hold keeps it"),
+            () = tokio::time::sleep_until(until) => return Ok(Json(deployment)),
+            () = control.stopped() => {}
+        }
+    }
+}
+
+async fn get(control: &Shared, id: u64) -> Result<Deployment, Refusal> {
+    let found = control.ask(move |store| store.deployment(id)).await?;
+    found.map(|deployment| shown(control, deployment)).ok_or_else(|| Refusal::Unknown { what: "deployment", name: id.to_string() })
+}
+
+fn shown(control: &Control, deployment: flash_store::Deployment) -> Deployment {
+    let rolling = control.is_rolling(deployment.id);
+    let state = match deployment.state {
+        // Its traffic has not moved yet, whatever the store says.
+        State::Rolling => DeploymentState::Rolling,
+        State::Current if rolling => DeploymentState::Rolling,
+        State::Current => DeploymentState::Current,
+        State::Superseded => DeploymentState::Superseded,
+        State::Failed => DeploymentState::Failed,
+    };
+    Deployment {
+        id: deployment.id,
+        app: deployment.app,
+        environment: deployment.environment,
+        build: deployment.build,
+        state,
+        created: clock::text(deployment.created),
+        events: deployment.events.into_iter().map(|event| Event { time: clock::text(event.time), text: event.text }).collect(),
+        problem: deployment.problem.and_then(|problem| serde_json::from_str(&problem).ok()),
+        output: deployment.output.lines().map(str::to_owned).collect(),
+    }
+}

@@ -1,0 +1,37 @@
+//! Endpoints as they are served.
+
+use axum::Json;
+use flash_api::Endpoint;
+use http::{StatusCode, Uri};
+
+use super::{Named, Names, Shared, no_content, query};
+use crate::control::Place;
+use crate::refusal::Refusal;
+
+pub(super) async fn list(control: Shared, uri: Uri) -> Result<Json<Vec<Endpoint>>, Refusal> {
+    let query = query(&uri, &["app", "environment", "name"])?;
+    let asked = |name: &str, value: &str| query.get(name).is_none_or(|asked| asked == value);
+    let mut endpoints = control.endpoints();
+    endpoints
+        .retain(|endpoint| asked("app", &endpoint.app) && asked("environment", &endpoint.environment) && asked("name", &endpoint.name));
+    Ok(Json(endpoints))
+}
+
+pub(super) async fn find(control: Shared, Names(named): Names<Named>) -> Result<Json<Endpoint>, Refusal> {
+    let (app, environment, name) = (named.get("app")?, named.get("environment")?, named.get("name")?);
+    let found = control
+        .endpoints()
+        .into_iter()
+        .find(|endpoint| endpoint.app == app && endpoint.environment == environment && endpoint.name == name);
+    found.map(Json).ok_or(Refusal::Unknown { what: "endpoint", name })
+}
+
+pub(super) async fn remove(control: Shared, Names(named): Names<Named>) -> Result<StatusCode, Refusal> {
+    let (place, name) = (Place { app: named.get("app")?, environment: named.get("environment")? }, named.get("name")?);
+    let _changing = control.change(&place)?;
+    let (asked, wanted) = (place, name.clone());
+    let removed = control.ask(move |store| store.remove_endpoint(&asked.app, &asked.environment, &wanted)).await?;
+    let id = removed.ok_or(Refusal::Unknown { what: "endpoint", name })?;
+    control.take_down_ids(&[id].into());
+    Ok(no_content())
+}

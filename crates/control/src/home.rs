@@ -1,0 +1,168 @@
+//! The directory in which a server keeps everything: what is where, who has it, and the credential of this machine.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::secret;
+
+/// `FLASH_HOME`, in the hands of this process.
+pub struct Home {
+    path: PathBuf,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+/// What a running server says of itself, in `server.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its process.
+    pub pid: u32,
+    /// Where it is reached from this machine.
+    pub url: String,
+}
+
+/// Why a directory cannot be a server's home.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another server has it.
+    #[error("a server runs from `{}` already", home.display())]
+    Taken {
+        /// The directory.
+        home: PathBuf,
+        /// The other one, where it has said who it is.
+        by: Option<Running>,
+    },
+    /// It cannot be read or written.
+    #[error("`{}` cannot be used", path.display())]
+    Unusable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    /// Why it happened.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Taken { by: Some(Running { pid, url }), .. } => format!("process {pid} serves {url}"),
+            Self::Taken { by: None, .. } => "another process holds its lock".into(),
+            Self::Unusable { cause, .. } => cause.to_string(),
+        }
+    }
+
+    /// How to mend it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Taken { .. } => "use that one; or end it first: flash stop; or choose another directory with FLASH_HOME".into(),
+            Self::Unusable { .. } => {
+                "see who may write there, and that the disk has room; or choose another directory with FLASH_HOME".into()
+            }
+        }
+    }
+}
+
+impl Home {
+    /// Takes the directory, which is made where it is not there.
+    ///
+    /// # Errors
+    /// Where another server has it, or it cannot be used.
+    pub fn take(path: &Path) -> Result<Self, Error> {
+        let unusable = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| Error::Unusable { path, cause }
+        };
+        let path = std::path::absolute(path).map_err(unusable(path))?;
+        private_directory(&path).map_err(unusable(&path))?;
+        let lock = path.join("lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock).map_err(unusable(&lock))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::Taken { by: running(&path), home: path }),
+            Err(error) => return Err(unusable(&lock)(error.into())),
+        }
+        let home = Self { path, _lock: file };
+        for directory in [home.builds(), home.logs()] {
+            private_directory(&directory).map_err(unusable(&directory))?;
+        }
+        Ok(home)
+    }
+
+    /// Itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of the store.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state.db")
+    }
+
+    /// Builds, a directory each by its digest.
+    pub fn builds(&self) -> PathBuf {
+        self.path.join("builds")
+    }
+
+    /// The logs of endpoints.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// The credential of this machine's users who may read this user's files: the one that is there, else a new one.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written.
+    pub fn token(&self) -> Result<String, Error> {
+        let path = self.path.join("token");
+        let unusable = |cause| Error::Unusable { path: path.clone(), cause };
+        let mut text = String::new();
+        let read = File::open(&path).and_then(|file| file.take(1024).read_to_string(&mut text));
+        if read.is_ok() && secret::is_secret(text.trim()) {
+            return Ok(text.trim().to_owned());
+        }
+        let token = secret::draw().map_err(unusable)?;
+        replace(&path, format!("{token}\n").as_bytes()).map_err(unusable)?;
+        Ok(token)
+    }
+
+    /// Says that this process serves.
+    ///
+    /// # Errors
+    /// Where that cannot be written.
+    pub fn announce(&self, running: &Running) -> Result<(), Error> {
+        let path = self.path.join("server.json");
+        let text = serde_json::to_vec(running).expect("it is plain data");
+        replace(&path, &text).map_err(|cause| Error::Unusable { path, cause })
+    }
+
+    /// Says that it serves no longer.
+    pub fn withdraw(&self) {
+        let _ = fs::remove_file(self.path.join("server.json")); // the next server replaces it
+    }
+}
+
+/// The server that runs from this directory, or ran last.
+pub fn running(home: &Path) -> Option<Running> {
+    serde_json::from_slice(&fs::read(home.join("server.json")).ok()?).ok()
+}
+
+fn private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// In one step, for nobody but its owner: nobody reads half of it, and no link is followed.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = path.with_added_extension("new");
+    let _ = fs::remove_file(&beside); // of a process that was killed
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}

@@ -1,0 +1,403 @@
+//! A rollout: from a deployment that was asked for to one that serves, or that has failed and changed nothing.
+//!
+//! ```text
+//!  begin (store: rolling) ─▶ start workers beside the old ─▶ all ready ─▶ store: current ─▶ switch ─▶ drain the old
+//!                                         └──────────────▶ store: failed; the new ones end, the old serve on
+//! ```
+//!
+//! Until the store says `current`, a server that is killed comes back with the old deployment, and from then on with the new one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flash_environments::Cancel;
+use flash_gateway::Access;
+use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
+use flash_store::{Event, NewDeployment};
+use flash_workers::{Base, Interpreter, Status};
+
+use crate::builds::Tree;
+use crate::control::{Changing, Control, Deployed, Place, blocking};
+use crate::refusal::Refusal;
+use crate::service::{self, Started, Wanted, give_up};
+use crate::tail::Tail;
+use crate::{clock, resolve};
+
+/// What is to be deployed, and where.
+pub(crate) struct Order {
+    pub(crate) place: Place,
+    /// The build's digest.
+    pub(crate) build: String,
+    /// By endpoint.
+    pub(crate) settings: BTreeMap<String, Overrides>,
+}
+
+/// Why a rollout has failed.
+struct Failed {
+    problem: String,
+    output: String,
+}
+
+struct Rollout {
+    control: Arc<Control>,
+    id: u64,
+    order: Order,
+    tree: Tree,
+    /// Ids of the build's endpoints, by name.
+    ids: HashMap<String, String>,
+}
+
+impl Control {
+    /// Begins a deployment; it goes on by itself. Gives its number.
+    pub(crate) async fn deploy(self: &Arc<Self>, order: Order) -> Result<u64, Refusal> {
+        let changing = self.change(&order.place)?;
+        let tree = self.tree(&order.build).await?;
+        self.check(&tree, &order.settings)?;
+        if let Some(lacking) = self.lacking(&tree, &order.settings).await?.into_iter().next() {
+            return Err(lacking);
+        }
+        let new = NewDeployment {
+            app: order.place.app.clone(),
+            environment: order.place.environment.clone(),
+            build: order.build.clone(),
+            settings: serde_json::to_string(&order.settings).expect("they are plain data"),
+            endpoints: served(&tree).map(|endpoint| endpoint.name.to_string()).collect(),
+            created: clock::now(),
+        };
+        let (id, endpoints) = changing.begin(new).await?;
+        let ids = endpoints.into_iter().map(|endpoint| (endpoint.name, endpoint.id)).collect();
+        let rollout = Arc::new(Rollout { control: self.clone(), id, order, tree, ids });
+        let mut rollouts = self.rollouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        while rollouts.try_join_next().is_some() {} // those that are done
+        rollouts.spawn(rollout.run(changing));
+        Ok(id)
+    }
+
+    /// What this machine lacks of what the endpoints are set to have.
+    pub(crate) async fn lacking(self: &Arc<Self>, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<Vec<Refusal>, Refusal> {
+        let machine = self.work(|_| Ok(crate::machine())).await?;
+        let lacks = |endpoint: &Endpoint| {
+            let overrides = settings.get(endpoint.name.as_str()).cloned().unwrap_or_default();
+            machine.lacks(endpoint.name.as_str(), &Settings::of(endpoint, &overrides))
+        };
+        let refused = |(_, Diagnostic { what, why, remedy, .. })| Refusal::BadSettings { what, why, remedy };
+        Ok(served(tree).flat_map(lacks).map(refused).collect())
+    }
+
+    /// What a build declares, which must be there.
+    pub(crate) async fn tree(self: &Arc<Self>, digest: &str) -> Result<Tree, Refusal> {
+        let digest = digest.to_owned();
+        self.work(move |control| {
+            if control.store.build(&digest)?.is_none() || !control.builds.has(&digest) {
+                return Err(Refusal::Unknown { what: "build", name: digest });
+            }
+            control.builds.read(&digest)
+        })
+        .await
+    }
+
+    /// Serves what was current when the last server ended; its workers start meanwhile. What can not be served is told of.
+    ///
+    /// # Errors
+    /// Where the store does not say what that was.
+    pub fn reconcile(&self) -> flash_store::Result<()> {
+        let ended = problem("the server ended while it was rolled out", "it was killed, or the machine was");
+        self.store.fail_rolling(&ended, &event("failed: the server ended meanwhile"))?;
+        let endpoints = self.store.endpoints()?;
+        for deployment in self.store.current()? {
+            let place = Place { app: deployment.app, environment: deployment.environment };
+            let settings: BTreeMap<String, Overrides> = serde_json::from_str(&deployment.settings).unwrap_or_default();
+            let tree = self.builds.read(&deployment.build).map_err(|refusal| refusal.problem(None).detail);
+            if let Err(why) = &tree {
+                tracing::error!(app = place.app, environment = place.environment, why, "a deployment cannot be served");
+            }
+            // Made anew where it is gone.
+            let interpreter = tree.as_ref().map_err(Clone::clone).and_then(|tree| {
+                let made = self.interpreter_of(&deployment.build, tree, &|_| {}, &Cancel::default());
+                made.map_err(|error| format!("{error}: {}", error.why()))
+            });
+            let tree = interpreter.as_ref().map_err(Clone::clone).and_then(|_| tree);
+            let base = self.base(interpreter.unwrap_or_default(), Arc::default());
+            let mut started = Vec::new();
+            for known in endpoints.iter().filter(|endpoint| endpoint.deployment == Some(deployment.id)) {
+                let overrides = settings.get(&known.name).cloned().unwrap_or_default();
+                let endpoint = tree.as_ref().map_err(Clone::clone).and_then(|tree| {
+                    let found = served(tree).find(|endpoint| endpoint.name.as_str() == known.name);
+                    found.cloned().ok_or_else(|| "its build does not have it".to_owned())
+                });
+                if let Ok(endpoint) = &endpoint {
+                    started.push(Started::new(self.wanted(&known.id, endpoint, &overrides, &base)));
+                }
+                let (place, name, build) = (place.clone(), known.name.clone(), deployment.build.clone());
+                self.serving().deployed.insert(known.id.clone(), Deployed { place, name, build, overrides, endpoint });
+            }
+            self.serving().service.switch(started, &BTreeSet::new());
+        }
+        Ok(())
+    }
+
+    /// What a deployment's workers are forked from. What they print goes to `tail` as well.
+    fn base(&self, python: PathBuf, tail: Arc<Tail>) -> Arc<Base> {
+        let Interpreter { package, routes, .. } = &self.interpreter;
+        let interpreter = Interpreter { python, package: package.clone(), routes: *routes };
+        Arc::new(Base::new(interpreter, Arc::new(move |printed| tail.add(&printed))))
+    }
+
+    /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
+    /// need be. Blocks.
+    fn interpreter_of(
+        &self,
+        build: &str,
+        tree: &Tree,
+        progress: &dyn Fn(&str),
+        cancel: &Cancel,
+    ) -> Result<PathBuf, flash_environments::Error> {
+        let Some(lock) = &tree.lock else { return Ok(self.interpreter.python.clone()) };
+        if let Some(known) = &tree.interpreter {
+            return Ok(known.clone());
+        }
+        let made = self.environments.get(lock, &self.interpreter.python, progress, cancel)?.python;
+        if let Err(error) = self.builds.note_interpreter(build, &made) {
+            tracing::debug!(%error, "the next start will look for the environment again");
+        }
+        Ok(made)
+    }
+
+    /// Whether a build can be deployed here with these settings.
+    pub(crate) fn check(&self, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<(), Refusal> {
+        check(tree, settings)?;
+        let Some(wanted) = &tree.python else { return Ok(()) };
+        let (wanted, ours) = (wanted.to_string(), &self.about.python);
+        if *ours == wanted || ours.starts_with(&format!("{wanted}.")) {
+            return Ok(());
+        }
+        Err(Refusal::BadArtifact {
+            what: format!("the build is for Python {wanted}, and the server runs {ours}"),
+            why: "its requirements were locked for that version: others may be other packages, or none".into(),
+            remedy: format!("flash build --python-version {}", ours.rsplit_once('.').map_or(&**ours, |(minor, _)| minor)),
+        })
+    }
+
+    fn wanted(&self, id: &str, endpoint: &Endpoint, overrides: &Overrides, base: &Arc<Base>) -> Wanted {
+        let settings = Settings::of(endpoint, overrides);
+        let endpoint = endpoint.with(overrides);
+        Wanted {
+            id: id.to_owned(),
+            config: service::config(&endpoint, false, None),
+            settings: resolve::pool(&settings),
+            base: base.clone(),
+            // Whatever class it was declared with: no deployment has `/execute`.
+            access: Access::Routes,
+            public: settings.public,
+            endpoint,
+        }
+    }
+}
+
+impl Rollout {
+    /// `_changing` is given back when all is done.
+    async fn run(self: Arc<Self>, _changing: Changing) {
+        let id = self.id;
+        let Err(Failed { problem, output }) = self.roll().await else {
+            if let Err(refusal) = self.control.work(Control::collect_builds).await {
+                tracing::warn!(%refusal, "builds that nobody needs could not be collected");
+            }
+            return;
+        };
+        let failed = self.control.ask(move |store| store.fail(id, &problem, &output, &event("failed: what served before serves on")));
+        if let Err(refusal) = failed.await {
+            // The next deployment there tries again, and so does the next start.
+            tracing::error!(deployment = id, %refusal, "the end of a deployment could not be written");
+        }
+    }
+
+    async fn roll(self: &Arc<Self>) -> Result<(), Failed> {
+        let tail = Arc::new(Tail::default());
+        let names: Vec<String> = self.ids.keys().cloned().collect();
+        let python = self.interpreter().await?;
+        let started = self.start(&python, &tail);
+        self.note(&match started.len() {
+            0 => "no endpoint differs from what serves".to_owned(),
+            _ => format!("starting {}", list(started.iter().map(|started| started.wanted().endpoint.name.as_str()))),
+        })
+        .await?;
+        let settled = tokio::select! {
+            settled = service::ready(&started) => settled.map_err(|errors| self.not_ready(&errors)),
+            () = self.control.stopped() => Err(problem("the server was stopped while it was rolled out", "somebody asked for its end")),
+        };
+        if let Err(problem) = settled {
+            give_up(started).await;
+            return Err(Failed { problem, output: tail.last().await });
+        }
+        let (id, serves) = (self.id, event("serves"));
+        match self.control.ask(move |store| store.make_current(id, &names, &serves)).await {
+            Ok(true) => {}
+            Ok(false) => {
+                give_up(started).await;
+                return Err(Failed { problem: problem("it does not roll any more", "its environment was removed"), output: String::new() });
+            }
+            Err(refusal) => {
+                give_up(started).await;
+                return Err(refusal.into());
+            }
+        }
+        tail.close();
+        self.switch(started);
+        Ok(())
+    }
+
+    /// Starts the workers of all endpoints that differ from what serves, or do not serve as they should.
+    fn start(&self, python: &Path, tail: &Arc<Tail>) -> Vec<Started> {
+        let mut base = None;
+        let serving = self.control.serving();
+        let mut started = Vec::new();
+        for endpoint in served(&self.tree) {
+            let (id, overrides) = self.identity(endpoint);
+            let stays =
+                serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
+                    && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
+            if !stays {
+                let base = base.get_or_insert_with(|| self.control.base(python.to_owned(), tail.clone()));
+                started.push(Started::new(self.control.wanted(id, endpoint, &overrides, base)));
+            }
+        }
+        started
+    }
+
+    /// All at one moment: what was started serves, and what left the project does no longer.
+    fn switch(&self, started: Vec<Started>) {
+        let mut serving = self.control.serving();
+        let ours = |deployed: &Deployed| deployed.place == self.order.place;
+        let kept: BTreeSet<&String> = self.ids.values().collect();
+        let gone: BTreeSet<String> =
+            serving.deployed.iter().filter(|(id, deployed)| ours(deployed) && !kept.contains(id)).map(|(id, _)| id.clone()).collect();
+        serving.deployed.retain(|id, _| !gone.contains(id));
+        for endpoint in served(&self.tree) {
+            let (id, overrides) = self.identity(endpoint);
+            let deployed = Deployed {
+                place: self.order.place.clone(),
+                name: endpoint.name.to_string(),
+                build: self.order.build.clone(),
+                overrides,
+                endpoint: Ok(endpoint.clone()),
+            };
+            serving.deployed.insert(id.to_owned(), deployed);
+        }
+        serving.service.switch(started, &gone);
+    }
+
+    fn identity(&self, endpoint: &Endpoint) -> (&str, Overrides) {
+        let name = endpoint.name.as_str();
+        (&self.ids[name], self.order.settings.get(name).cloned().unwrap_or_default())
+    }
+
+    /// The interpreter for the build, with its requirements; what is done for it is told.
+    async fn interpreter(self: &Arc<Self>) -> Result<PathBuf, Failed> {
+        let (rollout, cancel) = (self.clone(), Cancel::default());
+        let given_up = cancel.clone();
+        let made = blocking(move || {
+            let told = |text: &str| {
+                if let Err(error) = rollout.control.store.note(rollout.id, &event(text)) {
+                    tracing::warn!(%error, "a step of a deployment could not be noted");
+                }
+                rollout.control.progress.send_replace(());
+            };
+            rollout.control.interpreter_of(&rollout.order.build, &rollout.tree, &told, &cancel)
+        });
+        let mut made = std::pin::pin!(made);
+        let done = tokio::select! {
+            done = &mut made => done,
+            () = self.control.stopped() => {
+                given_up.cancel();
+                made.await
+            }
+        };
+        done.map_err(|error| {
+            let (what, why, remedy) = (error.to_string(), error.why(), error.remedy());
+            Failed::from(Refusal::NotReady { what, why, remedy })
+        })
+    }
+
+    async fn note(&self, text: &str) -> Result<(), Failed> {
+        let (id, event) = (self.id, event(text));
+        self.control.ask(move |store| store.note(id, &event)).await?;
+        self.control.progress.send_replace(());
+        Ok(())
+    }
+
+    fn not_ready(&self, errors: &[(String, Arc<flash_workers::Error>)]) -> String {
+        let name = |id: &str| self.ids.iter().find(|(_, other)| *other == id).map_or(id.to_owned(), |(name, _)| name.clone());
+        let (mut names, mut whys, mut remedies) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, error) in errors {
+            names.push(name(id));
+            let mut why = format!("{error}: {}", error.why());
+            if let flash_workers::Error::CannotLoad(report) = &**error
+                && let Some(at) = &report.at
+            {
+                why.push_str(&format!(" ({at})"));
+            }
+            // Endpoints of one broken module fail alike.
+            if !whys.contains(&why) {
+                whys.push(why);
+                remedies.push(error.remedy());
+            }
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let refusal = Refusal::NotReady {
+            what: format!("{} did not come up", list(names.into_iter())),
+            why: whys.join("\n"),
+            remedy: remedies.join("\n"),
+        };
+        json(&refusal)
+    }
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self { problem: json(&refusal), output: String::new() }
+    }
+}
+
+/// The endpoints that are served: those with routes.
+pub(crate) fn served(tree: &Tree) -> impl Iterator<Item = &Endpoint> {
+    tree.endpoints.iter().filter(|endpoint| endpoint.class.kind() == Kind::LoadBalanced)
+}
+
+/// Settings for what the build does not have are a slip.
+pub(crate) fn check(tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<(), Refusal> {
+    let names = || tree.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+    let wrong: Vec<_> = settings.values().flat_map(|overrides| overrides.check()).map(|(_, problem)| problem).collect();
+    if !wrong.is_empty() {
+        let (what, why, remedy) = crate::builds::told(&wrong);
+        return Err(Refusal::BadSettings { what, why, remedy });
+    }
+    let Some(unknown) = settings.keys().find(|name| !names().any(|known| known == *name)) else { return Ok(()) };
+    let remedy = flash_manifest::nearest(unknown, names())
+        .map_or_else(|| format!("those that it has: {}", list(names())), |near| format!("did you mean `{near}`?"));
+    let why = "settings are for the endpoints of the build that is deployed".to_owned();
+    Err(Refusal::BadSettings { what: format!("the build has no endpoint `{unknown}`"), why, remedy })
+}
+
+/// A step that happens now.
+pub(crate) fn event(text: &str) -> Event {
+    Event { time: clock::now(), text: text.to_owned() }
+}
+
+/// Why a rollout failed that no endpoint is to blame for, as it is remembered.
+pub(crate) fn problem(what: &str, why: &str) -> String {
+    let (what, why, remedy) = (what.to_owned(), why.to_owned(), "deploy it again: flash deploy".to_owned());
+    json(&Refusal::NotReady { what, why, remedy })
+}
+
+fn json(refusal: &Refusal) -> String {
+    serde_json::to_string(&refusal.problem(None)).expect("it is plain data")
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// How long the last words of workers that have ended are waited for.
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);

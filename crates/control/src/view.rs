@@ -1,0 +1,149 @@
+//! What is deployed, as it is shown; and what a deployment would change of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use flash_api::{Change, Changes, EndpointState, Function, Parameter, Plan, WorkerCounts};
+use flash_manifest::{Endpoint, SettingKey, Settings};
+use flash_workers::{Ready, Status};
+
+use crate::control::{Control, Deployed, Serving};
+use crate::refusal::Refusal;
+use crate::rollout::{Order, served};
+
+impl Control {
+    /// All endpoints, by id.
+    pub(crate) fn endpoints(&self) -> Vec<flash_api::Endpoint> {
+        let serving = self.serving();
+        serving.deployed.iter().map(|(id, deployed)| self.shown(&serving, id, deployed)).collect()
+    }
+
+    fn shown(&self, serving: &Serving, id: &str, deployed: &Deployed) -> flash_api::Endpoint {
+        let base = self.about.addresses.first().map_or("", String::as_str);
+        let settings = deployed.endpoint.as_ref().ok().map(|endpoint| Settings::of(endpoint, &deployed.overrides));
+        let (state, error) = match (&deployed.endpoint, serving.service.find(id)) {
+            (Err(why), _) => (EndpointState::Failed, Some(why.clone())),
+            (Ok(_), None) => (EndpointState::Failed, Some("it is not served".into())),
+            (Ok(_), Some(started)) => match &*started.pool().status().borrow() {
+                Status::Starting => (EndpointState::Starting, None),
+                Status::Ready => (EndpointState::Ready, None),
+                Status::Failed(error) => (EndpointState::CrashLoop, Some(format!("{error}: {}", error.why()))),
+            },
+        };
+        let workers = settings.as_ref().map(|settings| settings.workers).unwrap_or_default();
+        let ready = serving.service.find(id).and_then(|started| started.pool().last_ready());
+        flash_api::Endpoint {
+            id: id.to_owned(),
+            name: deployed.name.clone(),
+            app: deployed.place.app.clone(),
+            environment: deployed.place.environment.clone(),
+            url: format!("{base}/lb/{id}"),
+            build: deployed.build.clone(),
+            state,
+            error,
+            workers: WorkerCounts { min: workers.least(), max: workers.most(), ..WorkerCounts::default() },
+            timeout_ms: settings.as_ref().map_or(0, |settings| settings.timeout.as_millis() as u64),
+            public: settings.as_ref().is_some_and(|settings| settings.public),
+            functions: deployed.endpoint.iter().flat_map(|endpoint| functions(endpoint, ready.as_deref())).collect(),
+            remarks: settings.iter().filter_map(remark).collect(),
+        }
+    }
+
+    /// What a deployment would change.
+    pub(crate) async fn changes(self: &Arc<Self>, order: &Order) -> Result<Changes, Refusal> {
+        let tree = self.tree(&order.build).await?;
+        self.check(&tree, &order.settings)?;
+        let problems = self.lacking(&tree, &order.settings).await?.iter().map(|refusal| refusal.problem(None)).collect();
+        let serving = self.serving();
+        let ours: BTreeMap<&str, &Deployed> = serving
+            .deployed
+            .values()
+            .filter(|deployed| deployed.place == order.place)
+            .map(|deployed| (deployed.name.as_str(), deployed))
+            .collect();
+        let mut changes = Vec::new();
+        let mut kept = BTreeSet::new();
+        for endpoint in served(&tree) {
+            let name = endpoint.name.as_str();
+            kept.insert(name);
+            let overrides = order.settings.get(name).cloned().unwrap_or_default();
+            let new = Settings::of(endpoint, &overrides);
+            changes.push(match ours.get(name) {
+                None => Change::Create { endpoint: name.to_owned() },
+                Some(deployed) => match differences(deployed, &order.build, endpoint, &new) {
+                    what if what.is_empty() => Change::Keep { endpoint: name.to_owned() },
+                    what => Change::Update { endpoint: name.to_owned(), what },
+                },
+            });
+        }
+        let gone = ours.keys().filter(|name| !kept.contains(**name));
+        changes.extend(gone.map(|name| Change::Remove { endpoint: (*name).to_owned() }));
+        Ok(Changes { changes, problems })
+    }
+
+    /// Serves endpoints no longer that the store has forgotten.
+    pub(crate) fn take_down(&self, which: impl Fn(&Deployed) -> bool) {
+        let ids = self.serving().deployed.iter().filter(|(_, deployed)| which(deployed)).map(|(id, _)| id.clone()).collect();
+        self.take_down_ids(&ids);
+    }
+
+    pub(crate) fn take_down_ids(&self, ids: &BTreeSet<String>) {
+        let mut serving = self.serving();
+        serving.deployed.retain(|id, _| !ids.contains(id));
+        serving.service.switch(Vec::new(), ids);
+    }
+}
+
+/// `ready` is what a worker says of them, in their order.
+fn functions(endpoint: &Endpoint, ready: Option<&Ready>) -> Vec<Function> {
+    let shown = |(place, function): (usize, &flash_manifest::Function)| Function {
+        name: function.qualname.clone(),
+        module: function.module.name.clone(),
+        method: function.route.as_ref().map(|route| route.method.to_string()),
+        path: function.route.as_ref().map(|route| route.path.to_string()),
+        plan: ready.and_then(|ready| ready.routes.get(place)).map(|route| plan(&route.plan)),
+    };
+    endpoint.functions.iter().enumerate().map(shown).collect()
+}
+
+fn plan(plan: &flash_workers::Plan) -> Plan {
+    let parameter = |parameter: &flash_workers::Parameter| Parameter {
+        name: parameter.name.clone(),
+        place: parameter.place.clone(),
+        key: parameter.key.clone(),
+        required: parameter.required,
+        many: parameter.many,
+    };
+    Plan { body: plan.body.map(|body| body.as_str().to_owned()), parameters: plan.parameters.iter().map(parameter).collect() }
+}
+
+/// What is recorded, and has no effect here.
+fn remark(settings: &Settings) -> Option<String> {
+    settings.image.as_ref().map(|image| format!("the image `{image}` is recorded, and not pulled: functions run in the server's Python"))
+}
+
+/// A phrase for each thing that differs.
+fn differences(deployed: &Deployed, build: &str, endpoint: &Endpoint, new: &Settings) -> Vec<String> {
+    let mut what = Vec::new();
+    let Ok(before) = &deployed.endpoint else { return vec!["what serves is broken".into()] };
+    if deployed.build != build {
+        let routes = |endpoint: &Endpoint| {
+            endpoint.functions.iter().filter_map(|function| function.route.as_ref()).map(ToString::to_string).collect::<BTreeSet<_>>()
+        };
+        let (old, new) = (routes(before), routes(endpoint));
+        what.push("sources".into());
+        what.extend(new.difference(&old).map(|route| format!("new: {route}")));
+        what.extend(old.difference(&new).map(|route| format!("gone: {route}")));
+    }
+    let old = Settings::of(before, &deployed.overrides);
+    for key in SettingKey::ALL {
+        let shown = |settings: &Settings| settings.shown(key).unwrap_or_else(|| "nothing".into());
+        let (old_text, new_text) = (shown(&old), shown(new));
+        if old_text != new_text {
+            what.push(format!("{key} {old_text} -> {new_text}"));
+        } else if key == SettingKey::Env && old.env != new.env {
+            what.push("values of env".into());
+        }
+    }
+    what
+}

@@ -1,0 +1,215 @@
+"""`flash deploy` and what comes after it, as a user types it: a server that starts by itself, in a home of its own, on a port of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flash_process import PATIENCE, ROOT, Result, environment_of, find_flash, marked_processes, wait_for
+
+USER_SERVICE = ROOT / "examples/guide/user_service.py"
+
+
+class Project:
+    """A project in a directory of its own, and the server that its deployments start."""
+
+    def __init__(self, directory: Path) -> None:
+        self.mark = uuid.uuid4().hex
+        self.home = directory / "home"
+        self.root = directory / "shop"
+        self.root.mkdir()
+        (self.root / "pyproject.toml").write_text('[project]\nname = "shop"\n')
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return environment_of(self.mark, **{"FLASH_HOME": str(self.home), "FLASH_PORT": "0", **more})
+
+    def flash(self, *arguments: str, code: int = 0, **environment: str) -> Result:
+        """Runs `flash` in the project; a background server does not hold its streams."""
+        done = subprocess.run(
+            [find_flash(), *arguments],
+            capture_output=True,
+            text=True,
+            cwd=self.root,
+            env=self.environment(**environment),
+            timeout=PATIENCE * 3,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        result = Result(done.returncode, done.stdout, done.stderr)
+        assert result.code == code, result
+        assert "panicked" not in result.stderr
+        return result
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.flash(*arguments, "--json").stdout)
+
+    def write(self, functions: str, name: str = "api", file: str = "app.py") -> None:
+        head = f'from runpod_flash import LiveLoadBalancer, remote\n\napi = LiveLoadBalancer(name="{name}")\n\n'
+        (self.root / file).write_text(head + functions)
+
+    def get(self, path: str, endpoint: str = "api") -> tuple[int, Any]:
+        """Asks a deployed endpoint."""
+        url = self.json("status", endpoint)["url"]
+        try:
+            with urllib.request.urlopen(url + path, timeout=PATIENCE) as response:
+                return response.status, json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read() or b"null")
+
+    def end(self) -> None:
+        """Ends the server as a user does, or a failed test's by force."""
+        try:
+            if (self.home / "server.json").exists():
+                self.flash("stop")
+            wait_for(lambda: not marked_processes(self.mark), f"the end of {marked_processes(self.mark)}")
+        finally:
+            for pid in marked_processes(self.mark):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project; its server is stopped at the end, and must leave no process."""
+    project = Project(tmp_path)
+    yield project
+    project.end()
+
+
+ONE = '@remote(api, method="GET", path="/version")\ndef version():\n    return 1\n'
+TWO = ONE.replace("return 1", "return 2")
+
+
+def test_the_guides_service_from_build_to_call(project: Project) -> None:
+    shutil.copy(USER_SERVICE, project.root)
+    built = project.flash("build").stdout.splitlines()
+    assert built[0].startswith("Built shop 1 endpoint, 6 routes, "), built
+    deployed = project.flash("deploy")
+    assert "Started a server at http://127.0.0.1:" in deployed.stderr
+    first, second, note = deployed.stdout.splitlines()
+    assert first.startswith("Deployed shop to production in ")
+    assert "/lb/user-service  6 routes  workers " in second
+    assert "note: " in note and "runpod/runpod-flash-lb:latest" in note
+    assert project.get("/ping", "user-service") == (200, {"status": "healthy"})
+    call = "import asyncio, user_service as u; print(asyncio.run(u.create_user('Eve', 'e@x.io')))"
+    environment = project.environment(PYTHONPATH=str(ROOT / "python"))
+    called = subprocess.run([sys.executable, "-c", call], cwd=project.root, env=environment, capture_output=True, text=True, check=False)
+    assert called.stdout == "{'id': 3, 'name': 'Eve', 'email': 'e@x.io'}\n", called
+    assert project.get("/users/3", "user-service") == (200, {"id": 3, "name": "Eve", "email": "e@x.io"})
+    assert project.flash("call", "user-service", "get_user", "3").stdout == '{"id":3,"name":"Eve","email":"e@x.io"}\n'
+
+
+def test_a_broken_build_leaves_the_old_one_serving(project: Project) -> None:
+    project.write(ONE)
+    project.flash("deploy")
+    project.write("print('about to fail')\nraise RuntimeError('no luck')\n\n" + TWO)
+    failed = project.flash("deploy", code=1)
+    assert failed.stdout == ""
+    assert "error: api did not come up" in failed.stderr
+    assert "no luck" in failed.stderr and "about to fail" in failed.stderr
+    assert project.get("/version") == (200, 1)
+    project.write(TWO)
+    project.flash("deploy")
+    assert project.get("/version") == (200, 2)
+
+
+def test_rollback_goes_to_the_build_before_or_a_named_one(project: Project) -> None:
+    digests = []
+    for functions in (ONE, TWO, ONE.replace("return 1", "return 3")):
+        project.write(functions)
+        digests.append(project.json("deploy")["deployment"]["build"])
+    assert project.flash("rollback").stdout.startswith("Rolled back shop to production in ")
+    assert project.get("/version") == (200, 2)
+    project.flash("rollback", "--to", digests[0][:12])
+    assert project.get("/version") == (200, 1)
+    assert "error: " in project.flash("rollback", "--to", "0000", code=1).stderr
+
+
+def test_what_left_the_project_is_removed(project: Project) -> None:
+    project.write(ONE)
+    project.write(TWO.replace("version()", "other()"), name="second", file="second.py")
+    project.flash("deploy")
+    assert {endpoint["name"] for endpoint in project.json("status")} == {"api", "second"}
+    (project.root / "second.py").unlink()
+    assert "second" in project.flash("deploy", "--dry-run").stdout
+    assert {endpoint["name"] for endpoint in project.json("status")} == {"api", "second"}
+    project.flash("deploy")
+    assert {endpoint["name"] for endpoint in project.json("status")} == {"api"}
+
+
+def test_environments_are_apart_and_several_must_be_named(project: Project) -> None:
+    project.write(ONE)
+    project.flash("deploy")
+    project.write(TWO)
+    project.flash("deploy", "--env", "staging")
+    ids = {endpoint["environment"]: endpoint["id"] for endpoint in project.json("status")}
+    assert ids["production"] == "api" and ids["staging"] != "api"
+    assert (project.get("/version", ids["production"]), project.get("/version", ids["staging"])) == ((200, 1), (200, 2))
+    assert "production, staging" in project.flash("deploy", code=2).stderr
+    assert [environment["name"] for environment in project.json("env", "list")] == ["production", "staging"]
+    assert "--yes" in project.flash("env", "delete", "staging", code=2).stderr
+    project.flash("env", "delete", "staging", "--yes")
+    assert [environment["name"] for environment in project.json("env", "list")] == ["production"]
+    project.flash("undeploy", "--app", "shop", "--yes")
+    assert project.json("app", "list") == []
+
+
+def test_logs_have_what_a_request_printed(project: Project) -> None:
+    project.write('import sys\n\n@remote(api, method="GET", path="/p")\ndef p():\n    print("hello")\n    print("oh", file=sys.stderr)\n')
+    project.flash("deploy")
+    url = project.json("status", "api")["url"]
+    with urllib.request.urlopen(url + "/p", timeout=PATIENCE) as response:
+        request = response.headers["x-request-id"]
+
+    def lines() -> Any:
+        told = project.flash("logs", "api", "--request", request, "--json").stdout
+        found = [(line["stream"], line["text"]) for line in map(json.loads, told.splitlines())]
+        return found if len(found) > 2 else None
+
+    found = wait_for(lines, "the lines of the request")
+    assert ("stdout", "hello") in found and ("stderr", "oh") in found
+    assert project.flash("logs", "api", "--since", "1h").stdout.count("hello") == 1
+
+
+def test_a_deployed_endpoint_has_no_execute(project: Project) -> None:
+    project.write(ONE)
+    project.flash("deploy")
+    url = project.json("status", "api")["url"]
+    token = (project.home / "token").read_text().strip()
+    for headers in ({}, {"Authorization": f"Bearer {token}"}, {"x-flash-token": token}):
+        request = urllib.request.Request(url + "/execute", b"{}", headers={"Content-Type": "application/json", **headers})
+        with pytest.raises(urllib.error.HTTPError) as refused, urllib.request.urlopen(request, timeout=PATIENCE):
+            pass
+        assert refused.value.code == 404
+        refused.value.close()
+
+
+def test_a_key_of_another_machine_does_what_its_scope_says(project: Project, tmp_path: Path) -> None:
+    project.write(ONE)
+    project.flash("deploy")
+    server = json.loads((project.home / "server.json").read_text())["url"]
+    elsewhere = {"FLASH_HOME": str(tmp_path / "elsewhere"), "FLASH_SERVER": server}
+    assert "error: " in project.flash("status", code=1, **elsewhere).stderr
+    key = project.flash("key", "create", "ci", "--scope", "deploy").stdout.strip()
+    project.write(TWO)
+    assert project.flash("deploy", FLASH_API_KEY=key, **elsewhere).stdout.startswith("Deployed shop to production in ")
+    assert project.get("/version") == (200, 2)
+    assert "error: " in project.flash("key", "list", code=1, FLASH_API_KEY=key, **elsewhere).stderr
+    (known,) = project.json("key", "list")
+    assert (known["name"], known["scope"]) == ("ci", "deploy") and key not in json.dumps(known)
+    project.flash("key", "revoke", known["id"])
+    assert "error: " in project.flash("status", code=1, FLASH_API_KEY=key, **elsewhere).stderr
