@@ -553,6 +553,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
     host = config["host"]
     if host is not None:
         state.host = (host["port"], host["token"])
+    state.deployment = config.get("deployment")
     worker = Worker(wire, page, config, routes)
     os.register_at_fork(after_in_child=worker.forked)
     if imported is not None:
