@@ -283,6 +283,7 @@ mod tests {
             "--index-url https://${SECRET}.example/\n",
             "--index-url https://me:word@x.example/\n",
             "a @ https://$HOME.example/\n",
+            "a==1 ; extra == '${SECRET}'\n",
             "a==1 --global-option=x\n",
             "a==1 --hash=sha256:1 --config-settings=x\n",
             "--no-binary :all: -r x\n",
