@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flash_control::{About, Builds, Control, Home, HomeError, Keyring, Parts, Running, api_service, now, scope};
+use flash_control::{About, Builds, Control, Home, HomeError, Keyring, Logs, Parts, Running, api_service, now, scope};
 use flash_environments::Environments;
 use flash_gateway::{Gateway, Settings};
 use flash_store::{Sqlite, Store};
@@ -80,7 +80,12 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
     let keyring = Arc::new(keyring(&token, &*store)?);
     let limits = Settings { trust_proxy: arguments.trust_proxy, ..Settings::default() };
     let known = keyring.clone();
-    let gateway = Gateway::new(limits.clone(), epoch())
+    let epoch = epoch();
+    // Written until all workers have ended.
+    let (logs, _writer) = Logs::start(home.logs(), epoch);
+    let observed = logs.clone();
+    let gateway = Gateway::new(limits.clone(), epoch)
+        .with_observer(Arc::new(move |finished| observed.request(&finished)))
         .with_domains(arguments.domain.clone())
         .with_admission(Arc::new(move |head| known.scope(head).is_some()));
     let gateway = Arc::new(gateway);
@@ -98,6 +103,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         interpreter: workers_of(&choice),
         environments: Environments::new(home.path(), std::env::vars_os()),
         builds: Builds::new(home.builds()),
+        logs,
     };
     let control = Control::new(parts, about);
     // Before anybody is accepted: what was deployed is there from the first request on.

@@ -101,6 +101,8 @@ def _live(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, 
         from . import _dependencies
 
         needs = _dependencies.needs(function, resource.name, own)
+    if config["system_dependencies"]:
+        _look_for_system_packages(function, config)
     key = function, _carry.main_file()
     head = _heads.get(key)
     if head is not None:
@@ -117,6 +119,18 @@ def _live(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, 
     if needs is not None:
         exchange.bring(needs, required=needs.are_missed_by(own))
     return exchange
+
+
+def _look_for_system_packages(function: Function, config: RemoteConfig) -> None:
+    from . import _system
+
+    names: Any = config["system_dependencies"]  # strings: `remote` saw to it
+    absent = _system.absent(names)
+    if absent:
+        from ._errors import warn
+
+        what, why, remedy = _system.told(function.__qualname__, absent)
+        warn(what, why=why, remedy=remedy)
 
 
 def _head(function: Function, module: dict[str, str | None] | None) -> bytes:

@@ -178,6 +178,21 @@ def test_why_something_cannot_be_installed(place: Place, spoil: Callable[[Place]
     assert expected in error and "install flash_made_one" in error, done.stderr
 
 
+def test_a_system_package_that_is_not_there_is_told_once(place: Place) -> None:
+    script = place.root / "system.py"
+    script.write_text("""
+from runpod_flash import LiveLoadBalancer, remote
+api = LiveLoadBalancer(name="system")
+@remote(api, method="GET", path="/", system_dependencies=["sh", "flash-no-such-package", "libc"])
+def function(): return 1
+if __name__ == "__main__": print(function() + function())
+""")
+    done = run(script, **place.settings)
+    assert (done.returncode, done.stdout) == (0, "2\n")
+    assert done.stderr.count("needs the system package `flash-no-such-package`, which this machine seems not to have") == 1
+    assert "apt-get install flash-no-such-package," in done.stderr
+
+
 def test_calls_at_once_share_what_is_installed(place: Place) -> None:
     place.uv('echo $1 $2 >> $here/runs; exec $real "$@"')
     code = """

@@ -118,6 +118,15 @@ def test_what_cannot_be_installed_is_told_and_the_rest_serves(serve: Serve, tmp_
     assert flash.request("GET", "/lb/app/versions").status == 500
 
 
+def test_a_system_package_that_is_not_there_is_a_warning(serve: Serve, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(HEAD + endpoint("app").replace("dependencies=[]", 'system_dependencies=["sh", "flash-no-such-package"]'))
+    flash = serve(app)
+    assert versions(flash) == [None]
+    wanted = "warning: `app_versions` needs the system package `flash-no-such-package`, which"
+    wait_for(lambda: wanted in flash.told(), "the warning")
+
+
 def test_what_workers_have_imported_before_stays_at_its_version(serve: Serve, tmp_path: Path, settings: dict[str, str]) -> None:
     subprocess.run([sys.executable, ROOT / "python/tests/wheels.py", tmp_path / "wheels", "pydantic", "99.0"], check=True)
     app = tmp_path / "app.py"

@@ -31,6 +31,7 @@ ROUTES = {
         ("POST", "/apps/a/environments/e/deployments"),
         ("POST", "/apps/a/environments/e/rollback"),
         ("GET", "/deployments/1"),
+        ("GET", "/logs"),
         ("DELETE", "/apps/a/environments/e/endpoints/n"),
     ],
     "admin": [("GET", "/keys"), ("POST", "/keys"), ("DELETE", "/keys/k"), ("POST", "/server/stop")],

@@ -9,6 +9,7 @@ mod builds;
 mod deployments;
 mod endpoints;
 mod keys;
+mod logs;
 mod server;
 
 pub use keys::scope;
@@ -58,6 +59,7 @@ fn router(control: Arc<Control>) -> Router {
         ("/deployments/{id}".into(), deploy(get(deployments::find))),
         (within("/endpoints/{name}"), invoke(get(endpoints::find)).merge(deploy(delete(endpoints::remove)))),
         ("/endpoints".into(), invoke(get(endpoints::list))),
+        ("/logs".into(), deploy(get(logs::read))),
         ("/keys".into(), admin(get(keys::list).post(keys::make))),
         ("/keys/{id}".into(), admin(delete(keys::revoke))),
     ];

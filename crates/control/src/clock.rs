@@ -16,6 +16,12 @@ pub fn text(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
+/// Reads RFC 3339.
+pub fn parse(text: &str) -> Result<Timestamp, String> {
+    let time: jiff::Timestamp = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Ok(Timestamp(time.as_millisecond()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,5 +30,7 @@ mod tests {
     fn times_are_written_in_utc_with_milliseconds() {
         assert_eq!(text(Timestamp(0)), "1970-01-01T00:00:00.000Z");
         assert_eq!(text(Timestamp(1_700_000_000_120)), "2023-11-14T22:13:20.120Z");
+        assert_eq!(parse("2023-11-14T23:13:20.120+01:00"), Ok(Timestamp(1_700_000_000_120)));
+        assert!(parse("yesterday").is_err());
     }
 }

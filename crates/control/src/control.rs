@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::builds::{Builds, Incoming};
 use crate::keyring::Keyring;
+use crate::logs::Logs;
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::{clock, secret};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub environments: Environments,
     /// The folder of builds.
     pub builds: Builds,
+    /// What endpoints print.
+    pub logs: Logs,
 }
 
 /// The server's state.
@@ -58,6 +61,7 @@ pub struct Control {
     pub(crate) interpreter: Interpreter,
     pub(crate) environments: Environments,
     pub(crate) builds: Builds,
+    pub(crate) logs: Logs,
     pub(crate) about: About,
     serving: Mutex<Serving>,
     /// Environments that are being changed, and by which deployment.
@@ -107,14 +111,19 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds } = parts;
-        let service = Service::new(gateway, Arc::new(|id, error| tracing::warn!(endpoint = id, %error, "no worker can be started")));
+        let Parts { store, keyring, gateway, interpreter, environments, builds, logs } = parts;
+        let failing = logs.clone();
+        let service = Service::new(
+            gateway,
+            Arc::new(move |id, error| failing.note(id, &format!("no worker can be started: {error}: {}", error.why()))),
+        );
         Arc::new(Self {
             store,
             keyring,
             interpreter,
             environments,
             builds,
+            logs,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),

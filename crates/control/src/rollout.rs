@@ -16,7 +16,7 @@ use flash_environments::Cancel;
 use flash_gateway::Access;
 use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
-use flash_workers::{Base, Interpreter, Status};
+use flash_workers::{Base, Interpreter, Printed, Status};
 
 use crate::builds::Tree;
 use crate::control::{Changing, Control, Deployed, Place, blocking};
@@ -105,7 +105,14 @@ impl Control {
     pub fn reconcile(&self) -> flash_store::Result<()> {
         let ended = problem("the server ended while it was rolled out", "it was killed, or the machine was");
         self.store.fail_rolling(&ended, &event("failed: the server ended meanwhile"))?;
+        let known = self.store.builds()?.into_iter().map(|build| build.digest).collect();
+        if let Err(error) = self.builds.clean(&known) {
+            tracing::warn!(%error, "what a server that was killed has left could not be removed");
+        }
         let endpoints = self.store.endpoints()?;
+        if let Err(error) = self.logs.keep(|id| endpoints.iter().any(|endpoint| endpoint.id == id)) {
+            tracing::warn!(%error, "logs of endpoints that are gone could not be removed");
+        }
         for deployment in self.store.current()? {
             let place = Place { app: deployment.app, environment: deployment.environment };
             let settings: BTreeMap<String, Overrides> = serde_json::from_str(&deployment.settings).unwrap_or_default();
@@ -142,7 +149,12 @@ impl Control {
     fn base(&self, python: PathBuf, tail: Arc<Tail>) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
         let interpreter = Interpreter { python, package: package.clone(), routes: *routes };
-        Arc::new(Base::new(interpreter, Arc::new(move |printed| tail.add(&printed))))
+        let logs = self.logs.clone();
+        let sink = move |printed: Printed<'_>| {
+            tail.add(&printed);
+            logs.printed(&printed);
+        };
+        Arc::new(Base::new(interpreter, Arc::new(sink)))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
@@ -244,6 +256,9 @@ impl Rollout {
             }
         }
         tail.close();
+        for started in &started {
+            self.control.logs.note(started.id(), &format!("deployment {id} serves, build {}", &self.order.build[..12]));
+        }
         self.switch(started);
         Ok(())
     }

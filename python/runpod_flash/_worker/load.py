@@ -90,7 +90,7 @@ def routes(config: Config) -> list[Route]:
             raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
         try:
             found.append(Route(function, declared["method"], declared["path"]))
-            _warn_of_missing(function, promised["dependencies"])
+            _warn_of_missing(function, promised["dependencies"], promised["system_dependencies"])
         except Exception as error:
             why, remedy = _said(error)
             raise CannotLoad(
@@ -102,7 +102,7 @@ def routes(config: Config) -> list[Route]:
     return found
 
 
-def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | None) -> None:
+def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | None, system: list[str] | None) -> None:
     """Whatever imports them at the module's level has failed before; who does in the function would fail at the first request."""
     from .. import _dependencies
     from .._errors import ConfigurationError, DependencyMissing
@@ -111,6 +111,12 @@ def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | 
         _dependencies.check(function, dependencies or [])
     except (DependencyMissing, ConfigurationError) as error:
         print(f"warning: {error}", file=sys.stderr)
+    if system:
+        from .. import _system
+
+        if absent := _system.absent(system):
+            what, why, remedy = _system.told(function.__qualname__, absent)
+            print(f"warning: {what}\n  why: {why}\n  try: {remedy}", file=sys.stderr)
 
 
 def _import(module: Module) -> ModuleType:

@@ -1,0 +1,228 @@
+"""Rollouts under load, and a server that is killed in the midst of them."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flash_process import exchange, wait_for
+from serve_process import Server, build, version, write
+
+
+class Load:
+    """Callers that ask for the version all the time, each on a connection that it keeps; and how often they got what."""
+
+    def __init__(self, flash: Server, callers: int) -> None:
+        self.flash = flash
+        self.answers: list[int] = []
+        self.failures: list[object] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
+        for thread in self._threads:
+            thread.start()
+
+    def _call(self) -> None:
+        with self.flash.connect() as connection:
+            while not self._stop.is_set():
+                try:
+                    answer = exchange(connection, "GET", "/lb/api/version")
+                except (OSError, http.client.HTTPException) as error:
+                    self.failures.append(error)
+                    return
+                if answer.status == 200:
+                    self.answers.append(answer.json())
+                else:
+                    self.failures.append(answer)
+
+    def end(self) -> None:
+        """Ends all callers."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_two_hundred_redeployments_fail_no_request(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    one, other = version(tmp_path / "one", 1), version(tmp_path / "other", 2)
+    flash.deploy(one)
+    processes = len(flash.children())
+    load = Load(flash, 2)
+    try:
+        for round_ in range(200):
+            artifact, number = (one, 1) if round_ % 2 else (other, 2)
+            deployed = flash.deploy(artifact)
+            assert deployed["state"] == "current", deployed
+            assert flash.request("GET", "/lb/api/version").json() == number
+    finally:
+        load.end()
+    assert load.failures == []
+    assert set(load.answers) == {1, 2}
+    wait_for(lambda: len(flash.children()) == processes, "the end of what was replaced")
+
+
+def test_requests_under_way_are_answered_by_what_they_were_for(server: Callable[..., Server], tmp_path: Path) -> None:
+    slow = """
+import pathlib, time
+
+@remote(api, method="GET", path="/slow")
+def slow(begun: str, go: str) -> int:
+    pathlib.Path(begun).touch()
+    while not pathlib.Path(go).exists():
+        time.sleep(0.005)
+    return 1
+"""
+    flash = server()
+    flash.deploy(build(write(tmp_path / "project", slow)))
+    answers: list[object] = []
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    caller = threading.Thread(target=lambda: answers.append(flash.request("GET", f"/lb/api/slow?begun={begun}&go={go}").json()))
+    caller.start()
+    wait_for(begun.exists, "the call to begin")
+    assert flash.deploy(version(tmp_path / "other", 2))["state"] == "current"
+    assert flash.request("GET", "/lb/api/slow").status == 404
+    go.touch()
+    caller.join()
+    assert answers == [1]
+
+
+def test_one_deployment_at_a_time_is_rolled_out(server: Callable[..., Server], tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.005)\n"
+    waits += '@remote(api, method="GET", path="/version")\ndef version():\n    return 2\n'
+    flash = server()
+    first = version(tmp_path / "first", 1)
+    flash.deploy(first)
+    begun = flash.begin(build(write(tmp_path / "second", waits)))
+    assert (begun.status, begun.json()["state"]) == (202, "rolling")
+    busy = flash.begin(first)
+    assert (busy.status, busy.json()["type"]) == (409, "/problems/busy")
+    for path in ("/apps/shop", "/apps/shop/environments/production", "/apps/shop/environments/production/endpoints/api"):
+        assert flash.api("DELETE", path).status == 409, path
+    assert flash.deploy(first, environment="staging")["state"] == "current"
+    assert flash.request("GET", "/lb/api/version").json() == 1
+    go.touch()
+    assert flash.settled(begun.json()["id"])["state"] == "current"
+    assert flash.request("GET", "/lb/api/version").json() == 2
+
+
+def test_a_server_that_ends_gives_a_rollout_up(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    flash.deploy(version(tmp_path / "first", 1))
+    begun = flash.begin(build(write(tmp_path / "second", "import time\ntime.sleep(1e6)\n@remote(api, method='GET', path='/a')\ndef a():\n    pass\n")))
+    assert flash.terminate() == 0
+    again = server()
+    failed = again.settled(begun.json()["id"])
+    assert (failed["state"], failed["problem"]["title"]) == ("failed", "the server was stopped while it was rolled out")
+    assert again.request("GET", "/lb/api/version").json() == 1
+
+
+def test_a_rollback_brings_build_and_settings_back(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    nothing = flash.api("POST", "/apps/shop/environments/production/rollback", {})
+    assert (nothing.status, nothing.json()["type"]) == (409, "/problems/nothing-before")
+    first = flash.deploy(version(tmp_path / "first", 1), api={"timeout_ms": 1111})
+    second = flash.deploy(version(tmp_path / "second", 2), api={"timeout_ms": 2222})
+    back = flash.api("POST", "/apps/shop/environments/production/rollback", {})
+    assert (back.status, flash.settled(back.json()["id"])["build"]) == (202, first["build"])
+    assert flash.request("GET", "/lb/api/version").json() == 1
+    assert flash.endpoints()["api"]["timeout_ms"] == 1111
+    named = flash.api("POST", "/apps/shop/environments/production/rollback", {"to": second["build"][:10]})
+    assert flash.settled(named.json()["id"])["state"] == "current"
+    assert flash.endpoints()["api"]["timeout_ms"] == 2222
+    unknown = flash.api("POST", "/apps/shop/environments/production/rollback", {"to": "0" * 64})
+    assert (unknown.status, unknown.json()["type"]) == (404, "/problems/unknown")
+
+
+def test_what_does_not_differ_goes_on_with_its_workers(server: Callable[..., Server], tmp_path: Path) -> None:
+    functions = 'import os\n@remote(api, method="GET", path="/pid")\ndef pid():\n    return os.getpid()\n'
+    flash = server()
+    artifact = build(write(tmp_path / "project", functions))
+    flash.deploy(artifact)
+    before = flash.request("GET", "/lb/api/pid").json()
+    assert flash.deploy(artifact)["state"] == "current"
+    assert flash.request("GET", "/lb/api/pid").json() == before
+    flash.deploy(artifact, api={"timeout_ms": 5000})
+    assert flash.request("GET", "/lb/api/pid").json() != before
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    first = version(tmp_path / "project", 1)
+
+    def changes(artifact: bytes, **settings: object) -> object:
+        asked = {"build": flash.upload(artifact), "endpoints": settings, "dry_run": True}
+        answer = flash.api("POST", "/apps/shop/environments/production/deployments", asked)
+        assert answer.status == 200, answer
+        return answer.json()["changes"]
+
+    assert changes(first) == [{"change": "create", "endpoint": "api"}]
+    flash.deploy(first)
+    assert changes(first) == [{"change": "keep", "endpoint": "api"}]
+    longer = {"change": "update", "endpoint": "api", "what": ["timeout 30 s -> 1 min"]}
+    assert changes(first, api={"timeout_ms": 60_000})[0]["what"][0].startswith("timeout 30 s -> "), longer  # type: ignore[index]
+    other = version(tmp_path / "other", 2, "other")
+    assert changes(other) == [{"change": "create", "endpoint": "other"}, {"change": "remove", "endpoint": "api"}]
+    assert list(flash.endpoints()) == ["api"]
+    assert len(flash.api("GET", "/apps/shop/environments/production/deployments").json()) == 1
+
+
+def test_what_a_killed_server_has_left_of_uploads_goes(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    digest = flash.upload(version(tmp_path / "project", 1))
+    flash.end(signal.SIGKILL)
+    builds = flash.home / "builds"
+    for left in (".incoming-0123456789abcdef", "0" * 64):
+        (builds / left).mkdir()
+        (builds / left / "artifact.tar.gz").write_bytes(b"half")
+    again = server()
+    assert [path.name for path in builds.iterdir()] == [digest]
+    assert [build["digest"] for build in again.api("GET", "/builds").json()] == [digest]
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_a_server_that_is_killed_while_it_deploys_comes_back_consistent(server: Callable[..., Server], tmp_path: Path, part: int) -> None:
+    """Ten times, at instants that are drawn: from the upload's first byte to a while after the switch."""
+    drawn = random.Random(part)
+    flash = server()
+    old = flash.deploy(version(tmp_path / "project", 0))
+    serving = 0
+    for number in range(1, 11):
+        artifact = version(tmp_path / "project", number)
+        told: list[str] = []
+
+        def deploy(flash: Server = flash, artifact: bytes = artifact, told: list[str] = told) -> None:
+            try:
+                told.append(flash.deploy(artifact)["state"])
+            except (OSError, http.client.HTTPException, AssertionError):
+                pass  # it was killed meanwhile
+
+        deploying = threading.Thread(target=deploy)
+        deploying.start()
+        time.sleep(drawn.uniform(0, 0.8))  # the instant itself is what is drawn
+        flash.end(signal.SIGKILL)
+        deploying.join()
+        flash.wait_until_alone()
+        flash = server()
+        found = flash.request("GET", "/lb/api/version").json()
+        assert found in (serving, number)
+        if told == ["current"]:
+            assert found == number, "it was told that it serves"
+        deployments = flash.api("GET", "/apps/shop/environments/production/deployments").json()
+        states = [deployment["state"] for deployment in deployments]
+        assert states.count("current") == 1 and "rolling" not in states
+        current = next(deployment for deployment in deployments if deployment["state"] == "current")
+        assert (current["build"] == old["build"]) == (found == 0)
+        (endpoint,) = flash.endpoints().values()
+        assert endpoint["build"] == current["build"]
+        builds = {build["digest"] for build in flash.api("GET", "/builds").json()}
+        assert {path.name for path in (flash.home / "builds").iterdir()} == builds
+        serving = found
+    assert flash.deploy(version(tmp_path / "project", "last"))["state"] == "current"
+    assert flash.request("GET", "/lb/api/version").json() == "last"
