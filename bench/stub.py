@@ -40,7 +40,16 @@ def main() -> None:
         Path(folder, "service.py").write_text(SERVICE)
         sys.path.insert(0, folder)
         flash = subprocess.Popen(
-            [Path(sys.executable).with_name("flash"), "run", "--port", "0", "--no-reload", "--python", sys.executable, Path(folder, "service.py")],
+            [
+                Path(sys.executable).with_name("flash"),
+                "run",
+                "--port",
+                "0",
+                "--no-reload",
+                "--python",
+                sys.executable,
+                Path(folder, "service.py"),
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -85,8 +94,12 @@ def measure(port: int) -> None:
     processor -= (time.process_time() - start) / CALLS
     awaited = asyncio.run(median_awaited(lambda: stub.call(service.awaited, 5, 3)))
     print(f"raw request over a socket  {raw_times * 1e6:7.1f} us")
-    print(f"call of a def              {called_times * 1e6:7.1f} us   adds {(called_times - raw_times) * 1e6:.1f} us, {processor * 1e6:.1f} us of them processor time")
-    print(f"call of an async def       {awaited * 1e6:7.1f} us   adds {(awaited - raw_times) * 1e6:.1f} us, its task's part at the worker included")
+    print(
+        f"call of a def              {called_times * 1e6:7.1f} us   adds {(called_times - raw_times) * 1e6:.1f} us, {processor * 1e6:.1f} us of them processor time"
+    )
+    print(
+        f"call of an async def       {awaited * 1e6:7.1f} us   adds {(awaited - raw_times) * 1e6:.1f} us, its task's part at the worker included"
+    )
 
 
 def medians(acts: list[Callable[[], None]]) -> list[float]:

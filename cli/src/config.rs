@@ -89,8 +89,11 @@ fn unnamed(show: &Show, project: &Project) -> Result<(EnvironmentName, String), 
     if !here {
         return Ok(default());
     }
-    let Ok(names) =
-        show.connection.within(&show.path, None)?.client().and_then(|client| rollout::environments(&client, project.app.name.as_str()))
+    let Ok(names) = show
+        .connection
+        .within(&project.settings, None)
+        .client()
+        .and_then(|client| rollout::environments(&client, project.app.name.as_str()))
     else {
         return Ok(default());
     };

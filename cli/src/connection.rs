@@ -74,14 +74,11 @@ impl Connection {
         Client::new(&url, credential)
     }
 
-    /// The same, with the server of the project at `place` where the user has named none: that of the environment, or of all.
-    pub fn within(&self, place: &Path, environment: Option<&EnvironmentName>) -> Result<Self, Failure> {
-        if self.is_named() {
-            return Ok(self.clone());
-        }
-        let (_, settings) = flash_scan::settings(place).map_err(|problems| Failure::told(Fault::Request, problems))?;
-        let Named { url, by } = self.named(&settings, environment);
-        Ok(Self { server: matches!(by, NamedBy::Settings(_)).then_some(url) })
+    /// The same, with the server that a project's settings name where the user has named none: that of the environment, or of all.
+    pub fn within(&self, settings: &FlashToml, environment: Option<&EnvironmentName>) -> Self {
+        let Named { url, by } = self.named(settings, environment);
+        let named = matches!(by, NamedBy::Option | NamedBy::Variable | NamedBy::Settings(_));
+        Self { server: named.then_some(url) }
     }
 
     /// Which server is meant, and who says so.

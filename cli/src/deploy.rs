@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use flash_api::{Change, Changes, DeployRequest};
 use flash_build::Artifact;
-use flash_manifest::{EnvironmentName, Overrides};
+use flash_manifest::{EnvironmentName, FlashToml, Overrides};
 
 use crate::background;
 use crate::build;
 use crate::client::{Client, segment};
 use crate::connection::Connection;
 use crate::output::{print, print_json};
+use crate::project;
 use crate::report::{Failure, Fault, Trouble};
 use crate::rollout;
 
@@ -39,13 +40,19 @@ pub struct Arguments {
 /// Builds, uploads, and waits until the new build serves.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let artifact = build::build(&arguments.path, &arguments.options, None)?;
-    let client = background::client(&arguments.connection)?;
+    let (_, settings) = flash_scan::settings(&arguments.path).map_err(|problems| Failure::told(Fault::Request, problems))?;
+    let named = project::environment(arguments.env.as_deref())?;
+    let client = background::client(&arguments.connection.within(&settings, named.as_ref()))?;
     client.server()?;
     let app = artifact.manifest.app.as_str();
     let environment = rollout::environment(&client, app, arguments.env.as_deref())?;
-    let endpoints = overrides(&arguments.path, &artifact, &environment)?;
+    let environment: EnvironmentName = environment.parse().map_err(|problem| Failure::told(Fault::Usage, vec![problem]))?;
+    if named.is_none() {
+        arguments.connection.agrees(&settings, &environment)?;
+    }
+    let endpoints = overrides(&settings, &artifact, &environment);
     client.upload(&artifact.digest, &artifact.path)?;
-    let path = format!("/apps/{}/environments/{}/deployments", segment(app), segment(&environment));
+    let path = format!("/apps/{}/environments/{}/deployments", segment(app), segment(environment.as_str()));
     let request = DeployRequest { build: artifact.digest.clone(), endpoints, dry_run: arguments.dry_run };
     if arguments.dry_run {
         return foresee(&client, &path, &request, arguments.json);
@@ -54,13 +61,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// What `flash.toml` sets for the build's endpoints in an environment.
-fn overrides(target: &std::path::Path, artifact: &Artifact, environment: &str) -> Result<BTreeMap<String, Overrides>, Failure> {
-    let refused = |problems: Vec<_>| Failure::all(Fault::Request, problems.into_iter().map(Trouble::from).collect());
-    let environment: EnvironmentName = environment.parse().map_err(|problem| refused(vec![problem]))?;
-    let (_, settings) = flash_scan::settings(target).map_err(refused)?;
+fn overrides(settings: &FlashToml, artifact: &Artifact, environment: &EnvironmentName) -> BTreeMap<String, Overrides> {
     let names = artifact.manifest.endpoints.iter().map(|endpoint| endpoint.name.as_str());
-    let set = names.map(|name| (name.to_owned(), settings.overrides(name, Some(&environment))));
-    Ok(set.filter(|(_, overrides)| *overrides != Overrides::default()).collect())
+    let set = names.map(|name| (name.to_owned(), settings.overrides(name, Some(environment))));
+    set.filter(|(_, overrides)| *overrides != Overrides::default()).collect()
 }
 
 /// Tells what a deployment would change.

@@ -25,5 +25,10 @@ pub fn environment(named: Option<&str>) -> Result<Option<EnvironmentName>, Failu
 
 /// The connection that is meant in this directory's project, for an environment where one is named.
 pub fn connection(given: &Connection, environment: Option<&str>) -> Result<Connection, Failure> {
-    given.within(Path::new("."), self::environment(environment)?.as_ref())
+    let environment = self::environment(environment)?;
+    if given.is_named() {
+        return Ok(given.clone()); // whatever is wrong with the project
+    }
+    let (_, settings) = flash_scan::settings(Path::new(".")).map_err(|problems| Failure::told(Fault::Request, problems))?;
+    Ok(given.within(&settings, environment.as_ref()))
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flash_gateway::{Access, Endpoint, Gateway, OpenEndpoint, Settings};
-use flash_workers::{Base, Interpreter, Limits, MAX_SLOTS, Orphans, Pool};
+use flash_workers::{Base, Interpreter, Limits, MAX_SLOTS, Orphans, Pool, Workers};
 use rustix::process::{Pid, PidfdFlags};
 use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
@@ -143,7 +143,7 @@ fn gateway(token: String, port: u16, base: Arc<Base>, python: PathBuf) -> Arc<Ga
     let settings = Settings::default();
     let kept = flash_workers::Settings {
         limits: Limits { slots: MAX_SLOTS, waiting: WAITING, grace: settings.timeout },
-        workers: 1,
+        workers: Workers::fixed(1),
         timeout: settings.timeout,
         start_timeout: START_TIMEOUT,
         replace_stuck: false,

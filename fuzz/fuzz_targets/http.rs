@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use flash_gateway::{Access, Endpoint, Gateway, Settings};
-use flash_workers::{Base, Interpreter, Limits, Pool, Program};
+use flash_workers::{Base, Interpreter, Limits, Pool, Program, Workers};
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,7 +26,7 @@ fn gateway() -> Gateway {
     let settings = Settings { body_bytes: 1000, bodies_bytes: 2000, timeout: Duration::from_millis(1), ..Settings::default() };
     let kept = flash_workers::Settings {
         limits: Limits { slots: 4, waiting: 4, grace: Duration::ZERO },
-        workers: 0,
+        workers: Workers::fixed(0),
         timeout: settings.timeout,
         start_timeout: settings.timeout,
         replace_stuck: true,

@@ -88,7 +88,7 @@ def _where(function: Function, config: RemoteConfig, url: str | None) -> Literal
             refuse(function)
         if state.endpoint == resource.name and url is None:
             return "here"
-        return "deployed" if url is not None or state.is_deployed else "live"
+        return "deployed" if url is not None or state.deployment is not None else "live"
     return "deployed" if url is not None else target_of(resource)
 
 

@@ -7,6 +7,7 @@
     ├── EndpointNotDeployed  (ValueError)           a deployed endpoint was called, and there is none
     ├── EndpointUnreachable  (ConnectionError)      no connection to an endpoint or its server, or it broke
     ├── EndpointError        (RuntimeError)         a deployed endpoint answered with an error
+    ├── DeploymentFailed     (RuntimeError)         `flash deploy` or `flash undeploy` did not succeed
     ├── NotBuiltYet          (NotImplementedError)  Flash does not do this yet
     ├── DependencyMissing    (ImportError)          a function's `dependencies` are not installed here
     ├── ModuleNotLoaded      (ImportError)          the worker found no such module
@@ -91,6 +92,12 @@ class EndpointError(FlashError, RuntimeError):
         self.status = status
         self.detail = detail
         self.request_id = request_id
+
+
+class DeploymentFailed(FlashError, RuntimeError):
+    """A resource could not be deployed, or not taken down. `output` has all that `flash` said."""
+
+    output: str = ""
 
 
 class NotBuiltYet(FlashError, NotImplementedError):

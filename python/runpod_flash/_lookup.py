@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import _http, _origin, _project
-from ._errors import ConfigurationError, EndpointError, EndpointNotDeployed, EndpointUnreachable
+from ._errors import ConfigurationError, EndpointError, EndpointNotDeployed, EndpointUnreachable, FlashError
 from ._replies import Reply, Request, words
-from ._resources import no_url
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -50,6 +50,10 @@ class Place(NamedTuple):
     """`FLASH_API_KEY`."""
     takes_token: bool
     """Whether the server is one that may be told the token of `FLASH_HOME`, if it is on this machine."""
+    is_named: bool
+    """Whether somebody said which server."""
+    is_live: bool
+    """Whether its class would call it live, were it not for `FLASH_TARGET`."""
 
 
 _found: dict[Place, Endpoint] = {}
@@ -63,12 +67,12 @@ def place_of(resource: ServerlessResource, file: str | None) -> Place:
     environment = (target if target != "live" else None) or given("FLASH_ENV") or None
     server = given("FLASH_SERVER") or project.servers.get(environment or "") or project.server
     # A server that nobody named gets no token: whoever listens at the usual port may be another user of this machine.
-    is_ours = True
+    is_named = is_ours = bool(server)
     if not server:
         running = _running()
         server, is_ours = running or _DEFAULT_SERVER, running is not None
     app = given("FLASH_APP") or project.app
-    return Place(server.rstrip("/"), app, environment, resource.name, api_key(), is_ours)
+    return Place(server.rstrip("/"), app, environment, resource.name, api_key(), is_ours, is_named, resource._is_live)
 
 
 def api_key() -> str | None:
@@ -76,8 +80,19 @@ def api_key() -> str | None:
     return os.environ.get("FLASH_API_KEY") or None
 
 
+def _beside(place: Place, deployment: Any) -> Endpoint:
+    """In a worker of a deployment: an endpoint that was deployed with it."""
+    found = deployment["endpoints"].get(place.name)
+    if found is None:
+        raise _not_deployed(place, "it was not deployed with the endpoint of this worker", "deploy it in the same project")
+    return Endpoint(place.name, f"{deployment['url']}/lb/{found['id']}", found["id"], timeout=found["timeout_ms"] / 1000)
+
+
 def find(place: Place, *, anew: bool = False) -> Generator[Request, Reply, Endpoint]:
     """The endpoint, asked for at the server where it is not known yet. Raises EndpointNotDeployed, EndpointUnreachable or EndpointError."""
+    state: Any = sys.modules.get("runpod_flash._worker.state")
+    if state is not None and state.deployment is not None:
+        return _beside(place, state.deployment)
     known = _found.get(place)
     if known is not None and not anew:
         return known
@@ -98,9 +113,7 @@ def find(place: Place, *, anew: bool = False) -> Generator[Request, Reply, Endpo
         reply = yield Request(origin, (_http.head("GET", target, headers),), _LIMIT)
     except ConnectionRefusedError as problem:
         if origin.is_loopback:
-            raise _not_deployed(
-                place, f"no server runs at {place.server}", "start one with `flash serve`, and run `flash deploy`"
-            ) from problem
+            raise _not_deployed(place, f"no server runs at {place.server}", "deploy it first: `flash deploy` starts a server") from problem
         raise _unreachable(place, problem) from problem
     except (OSError, _http.BadResponse, _http.Overdue) as problem:
         raise _unreachable(place, problem) from problem
@@ -131,6 +144,8 @@ def _read(place: Place, reply: Reply) -> Endpoint:
             said["timeout_ms"] / 1000,
             tuple((function["method"], function["path"]) for function in said["functions"] if function["method"]),
         )
+    except FlashError:  # `_only` has its own, which are ValueErrors too
+        raise
     except (ValueError, TypeError, KeyError) as problem:
         raise EndpointError(
             f"{place.server} does not say where '{place.name}' is",
@@ -155,11 +170,15 @@ def _only(place: Place, endpoints: list[dict[str, Any]]) -> dict[str, Any]:
     raise _not_deployed(place, f"{place.server} has no endpoint of this name")
 
 
-def _not_deployed(place: Place, why: str, remedy: str = "") -> EndpointNotDeployed:
+def _not_deployed(place: Place, why: str, remedy: str = "deploy it there first (`flash deploy`)") -> EndpointNotDeployed:
+    target = os.environ.get("FLASH_TARGET")
+    sent = f"FLASH_TARGET={target} sends calls of" if target and target != "live" else "calls go to the deployment of"
     where = f" in the environment '{place.environment}'" if place.environment else ""
-    return no_url(
-        f"'{place.name}' of the app '{place.app}' is looked for{where}: {why}",
-        f"{remedy or 'run `flash deploy`'}; or set FLASH_TARGET=live, or use a LiveLoadBalancer, to call it live",
+    instead = "unset FLASH_TARGET to call it live" if place.is_live else "set FLASH_TARGET=live, or use a LiveLoadBalancer, to call it live"
+    return EndpointNotDeployed(
+        "Endpoint URL not available - endpoint may not be deployed",
+        why=f"{sent} '{place.name}' of the app '{place.app}'{where}; {why}",
+        remedy=f"{remedy}; or {instead}",
     )
 
 

@@ -6,6 +6,7 @@ connection that needs it.
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import socket
@@ -81,10 +82,6 @@ class Origin(_http.Pool):
             super().give(connection)
         else:
             connection.close()
-
-    def forget(self) -> None:
-        """In a forked child: the connections are the parent's."""
-        self.close()
 
     def _secured(self, connection: socket.socket) -> _http.Steps[Any]:
         try:
@@ -205,9 +202,12 @@ def _is_readable(connection: socket.socket) -> bool:
     return bool(waiting.poll(0))
 
 
-def _after_fork() -> None:
+def _close() -> None:
     for origin in _origins.values():
-        origin.forget()
+        origin.close()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+# In a forked child the connections are the parent's. The process's end closes them anyway; this spares those who look for leaks a
+# `ResourceWarning`.
+os.register_at_fork(after_in_child=_close)
+atexit.register(_close)

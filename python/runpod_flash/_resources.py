@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ._errors import ConfigurationError, EndpointNotDeployed, FieldError, NotBuiltYet
+from ._errors import ConfigurationError, FieldError, NotBuiltYet
 from ._fields import (
     Declared,
     field,
@@ -60,25 +60,6 @@ def target_of(resource: ServerlessResource) -> Literal["live", "deployed"]:
     if target:
         return "live" if target == "live" else "deployed"
     return "live" if resource._is_live else "deployed"
-
-
-def not_deployed(resource: ServerlessResource) -> EndpointNotDeployed:
-    """The error for a call at a deployment that is not there."""
-    target = os.environ.get("FLASH_TARGET")
-    if not target:
-        return no_url(f"its class, {type(resource).__name__}, sends calls of '{resource.name}' to its deployment, and there is none")
-    instead = "unset FLASH_TARGET" if resource._is_live else "set FLASH_TARGET=live"
-    return no_url(
-        f"FLASH_TARGET={target} sends calls of '{resource.name}' to its deployment in the environment '{target}', and there is none",
-        f"deploy it there first; or {instead} to call it live",
-    )
-
-
-def no_url(
-    why: str, remedy: str = "deploy it first; or set FLASH_TARGET=live, or use a LiveLoadBalancer, to call it live"
-) -> EndpointNotDeployed:
-    """The error for an endpoint that has no URL."""
-    return EndpointNotDeployed("Endpoint URL not available - endpoint may not be deployed", why=why, remedy=remedy)
 
 
 def _resource_name(name: str, value: object) -> object:
@@ -185,20 +166,39 @@ class ServerlessResource(Declared):
 
     @property
     def endpoint_url(self) -> str:
-        """The URL of the deployed endpoint. Raises `EndpointNotDeployed` when there is none."""
-        raise no_url(f"'{self.name}' has no deployment")
+        """The URL of the deployed endpoint, which is asked for where it is not known yet.
+
+        Raises `EndpointNotDeployed` when there is none.
+        """
+        from . import _deploying
+
+        return _deploying.url_of(self)
 
     async def deploy(self) -> ServerlessResource:
-        """Deploy the endpoint. Raises `NotBuiltYet`."""
-        raise _not_built("deploying", f"'{self.name}' cannot be deployed, and runs live in the meantime")
+        """Build and deploy the file that defines the endpoint's functions; `endpoint_url` and `id` are known then.
+
+        The whole of that file is deployed, as `flash deploy FILE` does it. Raises `DeploymentFailed`.
+        """
+        from . import _deploying
+
+        if self._kind == "QB":
+            raise queues_not_built(self)
+        await _deploying.deploy(self)
+        return self
 
     async def undeploy(self) -> dict[str, object]:
-        """Take the endpoint down. Raises `NotBuiltYet`."""
-        raise _not_built("undeploying", f"'{self.name}' cannot be taken down, and nothing of it is deployed")
+        """Take the endpoint down, and say which that was. Raises `EndpointNotDeployed` when it is not there, `DeploymentFailed`."""
+        from . import _deploying
+
+        if self._kind == "QB":
+            raise queues_not_built(self)
+        return await _deploying.undeploy(self)
 
     async def is_deployed(self) -> bool:
-        """Whether the endpoint is deployed: not before deploying is built."""
-        return False
+        """Whether the endpoint is deployed. Asks the server each time."""
+        from . import _deploying
+
+        return await _deploying.is_deployed(self)
 
     def _settle(self) -> None:
         if self.networkVolume is not None or self.networkVolumes:
@@ -397,7 +397,3 @@ def queues_not_built(resource: ServerlessResource) -> NotBuiltYet:
         why=f"'{resource.name}' is a {type(resource).__name__}, which is called through a queue",
         remedy="call the function of a LiveLoadBalancer, or decorate with local=True to run it in this process",
     )
-
-
-def _not_built(what: str, why: str) -> NotBuiltYet:
-    return NotBuiltYet(f"{what} is not built yet", why=why, remedy="use a LiveLoadBalancer, or FLASH_TARGET=live")

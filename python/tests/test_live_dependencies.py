@@ -133,6 +133,17 @@ def test_a_script_that_is_killed_while_it_installs_leaves_no_uv_and_no_half_of_i
     assert place.complete() == 1
 
 
+def test_uv_ends_with_a_host_that_is_killed(place: Place) -> None:
+    place.uv("echo $$ > $here/new; mv $here/new $here/pid; exec sleep 1000")
+    with place.started("one") as script:
+        until((place.root / "pid").exists, LIMIT, lambda: "uv was not started")
+        status = Path("/proc", (place.root / "pid").read_text().strip(), "status").read_text()
+        host = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:"))
+        os.kill(host, signal.SIGKILL)
+        _, errors = script.communicate(timeout=LIMIT)
+    assert "SessionError: the live session ended during the call of `one`" in errors
+
+
 def test_what_takes_long_is_told_while_it_does(place: Place) -> None:
     place.uv('while [ ! -e $here/go ]; do sleep 0.01; done; exec $real "$@"')
     with place.started("one", "one") as script:

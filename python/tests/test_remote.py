@@ -221,6 +221,7 @@ def test_packages_are_lists_of_names(api: LiveLoadBalancer, packages: Any) -> No
 
 def test_a_function_that_is_not_deployed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FLASH_TARGET", raising=False)
+    monkeypatch.setenv("FLASH_SERVER", "http://127.0.0.1:9")  # where nobody listens
     deployed = LoadBalancerSlsResource(name="user-service", imageName="image")
 
     @remote(deployed, method="GET", path="/users")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ from runpod_flash import (
     ServerlessType,
     remote,
 )
-from runpod_flash._resources import not_deployed, target_of
+from runpod_flash._resources import target_of
 
 LOAD_BALANCED: list[Any] = [LiveLoadBalancer, CpuLiveLoadBalancer, LoadBalancerSlsResource, CpuLoadBalancerSlsResource]
 QUEUE_BASED: list[Any] = [LiveServerless, CpuLiveServerless, ServerlessEndpoint, CpuServerlessEndpoint]
@@ -245,8 +246,17 @@ def test_endpoint_url_is_read_only() -> None:
     refused(words, lambda: setattr(make(), "endpoint_url", "http://elsewhere"))
 
 
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    """The URL of a server that is not there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
 @pytest.mark.parametrize("kind", [LoadBalancerSlsResource, LiveLoadBalancer])
-def test_there_is_no_url_without_a_deployment(kind: Any) -> None:
+def test_there_is_no_url_without_a_deployment(monkeypatch: pytest.MonkeyPatch, nowhere: str, kind: Any) -> None:
+    monkeypatch.setenv("FLASH_SERVER", nowhere)
     with pytest.raises(EndpointNotDeployed, match="Endpoint URL not available - endpoint may not be deployed\n  why: .+\n  try: "):
         _ = make(kind).endpoint_url
 
@@ -269,17 +279,12 @@ def test_the_class_decides_where_a_call_goes_unless_the_target_is_set(
     else:
         monkeypatch.setenv("FLASH_TARGET", target)
     assert target_of(make(kind)) == expected
-    who = f"FLASH_TARGET={target}" if target else f"its class, {kind.__name__},"
-    error = not_deployed(make(kind))
-    assert who in str(error)
-    assert ("unset FLASH_TARGET" in str(error)) is (bool(target) and kind in IMAGES)
 
 
 @pytest.mark.asyncio
-async def test_deploying_says_that_it_is_not_built_yet() -> None:
-    resource = make()
-    assert not await resource.is_deployed()
-    for act in (resource.deploy, resource.undeploy, make(ServerlessEndpoint).run, make(ServerlessEndpoint).runsync):
+async def test_queue_based_endpoints_are_not_built_yet() -> None:
+    resource = make(ServerlessEndpoint)
+    for act in (resource.deploy, resource.undeploy, resource.run, resource.runsync):
         with pytest.raises(NotBuiltYet, match="not built yet\n  why: .+\n  try: "):
             await (act({}) if act.__name__.startswith("run") else act())
 

@@ -45,7 +45,7 @@ class Address(TypedDict):
 @dataclasses.dataclass
 class Point:
     x: float
-    label: Optional[str] = None
+    label: str | None = None
 
 
 class Item(BaseModel):

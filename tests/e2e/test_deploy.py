@@ -213,3 +213,80 @@ def test_a_key_of_another_machine_does_what_its_scope_says(project: Project, tmp
     assert (known["name"], known["scope"]) == ("ci", "deploy") and key not in json.dumps(known)
     project.flash("key", "revoke", known["id"])
     assert "error: " in project.flash("status", code=1, FLASH_API_KEY=key, **elsewhere).stderr
+
+
+VARIABLES = """
+import asyncio
+import os
+
+at_import = os.environ.get("MODE")
+
+@remote(api, method="GET", path="/mode")
+def mode():
+    return [at_import, os.environ.get("MODE")]
+
+@remote(api, method="GET", path="/late")
+async def late():
+    await asyncio.sleep(60)
+"""
+
+SETTINGS = """
+[endpoints.api]
+timeout = "100ms"
+image = "example/image:1"
+env = { MODE = "toml" }
+
+[environments.staging.endpoints.api]
+env = { MODE = "staging" }
+"""
+
+
+def test_what_flash_toml_sets_holds_for_its_environment(project: Project) -> None:
+    project.write(VARIABLES)
+    (project.root / "flash.toml").write_text(SETTINGS)
+    deployed = project.flash("deploy")
+    assert "note: the image `example/image:1` is recorded, and not pulled" in deployed.stdout
+    assert project.get("/mode") == (200, ["toml", "toml"])
+    status, late = project.get("/late")
+    assert (status, late["detail"]) == (504, "Execution timeout on api after 0.1s")
+    project.flash("deploy", "--env", "staging")
+    assert project.get("/mode", "api-shop") == (200, ["staging", "staging"])
+    assert project.get("/mode") == (200, ["toml", "toml"])
+    (project.root / "flash.toml").write_text(SETTINGS.replace("100ms", "60s").replace("toml", "later"))
+    foreseen = project.flash("deploy", "--env", "production", "--dry-run").stdout
+    assert foreseen == "  update  api: timeout 100 ms -> 60 s, values of env\n"
+    assert project.get("/mode") == (200, ["toml", "toml"])
+
+
+def test_what_the_machine_lacks_is_refused_before_anything_starts(project: Project) -> None:
+    project.write(ONE)
+    project.flash("deploy")
+    project.write(TWO)
+    (project.root / "flash.toml").write_text("[endpoints.api]\ngpu = 1000\nmemory = '4000TiB'\ncpu = 100000\n")
+    for command in (("deploy",), ("deploy", "--dry-run")):
+        refused = project.flash(*command, code=1).stderr
+        assert "error: endpoint 'api' asks for 1000 GPUs\n" in refused
+        assert "  why: the machine has " in refused
+        for other in ("asks for 4194304000 MiB of memory", "asks for 100000 processors"):
+            assert other in refused
+    assert project.get("/version") == (200, 1)
+
+
+def test_settings_that_are_wrong_are_told_and_nothing_is_deployed(project: Project) -> None:
+    project.write(ONE)
+    (project.root / "flash.toml").write_text("[endpoints.apy]\nwokers = 1\n")
+    assert "flash.toml:2\n" in project.flash("deploy", code=1).stderr
+    (project.root / "flash.toml").write_text("[endpoints.apy]\n")
+    told = project.flash("deploy", code=1).stderr
+    assert "error: the project has no endpoint 'apy' (Did you mean 'api'?)" in told
+    assert not (project.home / "server.json").exists()
+
+
+def test_an_environment_on_another_server_must_be_named(project: Project) -> None:
+    project.write(ONE)
+    (project.root / "flash.toml").write_text('[environments.production]\nserver = "http://127.0.0.1:1"\n')
+    told = project.flash("deploy", code=2).stderr
+    assert "error: environment production is on another server" in told
+    assert "flash.toml:2 (production) has it at http://127.0.0.1:1" in told
+    assert "the server at http://127.0.0.1:1 cannot be reached" in project.flash("deploy", "--env", "production", code=1).stderr
+    assert project.json("status") == []

@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,7 +26,9 @@ from runpod_flash._carried import is_same
 
 EXAMPLES = int(os.environ.get("FLASH_TEST_EXAMPLES", "15"))
 
-TEXT = st.one_of(st.text(max_size=5), st.sampled_from(["", "a/b", ".", "..", "a b", "?", "#", "%2F", "é", "\0", "+", "&=", "null", "5", "ping"]))
+TEXT = st.one_of(
+    st.text(max_size=5), st.sampled_from(["", "a/b", ".", "..", "a b", "?", "#", "%2F", "é", "\0", "+", "&=", "null", "5", "ping"])
+)
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT),
     lambda of: st.one_of(st.lists(of, max_size=3), st.dictionaries(TEXT, of, max_size=3)),
@@ -54,7 +55,18 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
 }
 
 #: What a JSON body of one object carries in all cases.
-ALWAYS = frozenset(TYPES) - {"list", "dict", "Any", "Secret", "bytes", "list[bytes]", "Optional[Item]", "Item", "datetime.timedelta", "Aliased"}
+ALWAYS = frozenset(TYPES) - {
+    "list",
+    "dict",
+    "Any",
+    "Secret",
+    "bytes",
+    "list[bytes]",
+    "Optional[Item]",
+    "Item",
+    "datetime.timedelta",
+    "Aliased",
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +87,7 @@ def functions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Module
 
 
 @pytest.mark.parametrize(("place", "kind", "number"), served())
-def test_an_argument_arrives_as_it_was_passed_or_is_refused(
-    functions: tuple[ModuleType, str], place: str, kind: str, number: int
-) -> None:
+def test_an_argument_arrives_as_it_was_passed_or_is_refused(functions: tuple[ModuleType, str], place: str, kind: str, number: int) -> None:
     module, url = functions
     function = getattr(module, name_of(place, number))
     stub = LoadBalancerSlsStub(url)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use flash_control::service::{self, Started, Wanted};
 use flash_gateway::{Access, Gateway, Settings};
 use flash_manifest::Endpoint;
-use flash_workers::{Base, Limits, MAX_SLOTS};
+use flash_workers::{Base, Limits, MAX_SLOTS, Workers};
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -129,7 +129,7 @@ impl Service {
         let timeout = endpoint.timeout.unwrap_or(self.setting.limits.timeout);
         flash_workers::Settings {
             limits: Limits { slots, waiting: WAITING, grace: GRACE },
-            workers: self.setting.workers.into(),
+            workers: Workers::fixed(self.setting.workers.into()),
             timeout,
             start_timeout: START_TIMEOUT,
             replace_stuck: true,

@@ -207,7 +207,10 @@ async fn the_host_kills_nobody_for_a_zygote_that_hands_over_another_process() {
     let environment: &'static [(&str, &str)] = vec![("VICTIM", number)].leak();
     let trial = Setup { app: HANDS_OVER, environment, ..Setup::of(strongest()) }.start();
     let outcome = trial.outcome("").await;
-    assert!(matches!(&outcome, flash_workers::Outcome::Failed(error) if matches!(**error, flash_workers::Error::Foreign)), "{outcome:?}");
+    assert!(
+        matches!(&outcome, flash_workers::Outcome::Failed { error, .. } if matches!(**error, flash_workers::Error::Foreign)),
+        "{outcome:?}"
+    );
     trial.end().await;
     assert!(victim.lives());
 }

@@ -118,7 +118,7 @@ impl Setup {
         let config = json!({ "endpoint": "probe", "functions": [function], "inline": true, "reload": false, "host": null });
         let settings = Settings {
             limits: Limits { slots: 8, waiting: 8, grace: PATIENCE },
-            workers: 1,
+            workers: flash_workers::Workers::fixed(1),
             timeout: PATIENCE,
             start_timeout: PATIENCE,
             replace_stuck: true,

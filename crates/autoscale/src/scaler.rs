@@ -24,6 +24,9 @@ const SLOW_START: Duration = Duration::from_secs(5);
 /// How often busy workers are looked at, of which one may become idle.
 const ROUND: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// Longer than this nobody waits to be idle; more would not fit into a moment in time.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// What is set for an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -124,7 +127,8 @@ struct Seen {
 impl Scaler {
     /// What is kept is no more than the most, and one request in flight is no pressure.
     pub fn new(policy: Policy) -> Self {
-        let policy = Policy { min: policy.min.min(policy.max), per_worker: policy.per_worker.max(1), ..policy };
+        let (min, per_worker, idle) = (policy.min.min(policy.max), policy.per_worker.max(1), policy.idle.min(FOREVER));
+        let policy = Policy { min, per_worker, idle, ..policy };
         Self { policy, pressed_since: None, started: None, seen: Vec::new() }
     }
 

@@ -4,6 +4,7 @@
 //! has the versions of today's.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use flash_manifest::{Diagnostic, PythonVersion};
@@ -11,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::layout::LOCK;
 use crate::pack::hex;
+use crate::project::new_file;
 use crate::requirements::{Requirements, logical_lines, name};
 use crate::uv::{self, Question};
 
@@ -75,9 +77,16 @@ pub(crate) fn lock(required: &Requirements, of: &For<'_>) -> Result<Option<Lock>
         let what = format!("the lock has a line that cannot be deployed: {line}");
         Diagnostic::error(what, why, "require something else")
     })?;
-    let write = fs::write(&path, format!("{HEAD}{digest} for Python {version}\n{text}"));
-    write.map_err(|error| unwritable(&path, &error))?;
+    keep(&path, of.directory, &format!("{HEAD}{digest} for Python {version}\n{text}")).map_err(|error| unwritable(&path, &error))?;
     Ok(Some(read(&text, version)))
+}
+
+/// Half of a lock would look like a whole one.
+fn keep(path: &Path, directory: &Path, text: &str) -> io::Result<()> {
+    let mut file = new_file(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
 }
 
 fn make(required: &Requirements, of: &For<'_>, version: PythonVersion, kept: Option<&str>) -> Result<String, Diagnostic> {
@@ -274,6 +283,7 @@ mod tests {
             "--index-url https://${SECRET}.example/\n",
             "--index-url https://me:word@x.example/\n",
             "a @ https://$HOME.example/\n",
+            "a==1 ; extra == '${SECRET}'\n",
             "a==1 --global-option=x\n",
             "a==1 --hash=sha256:1 --config-settings=x\n",
             "--no-binary :all: -r x\n",

@@ -140,3 +140,32 @@ impl<W: Write> Write for Hashed<W> {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Failure, pack};
+    use crate::tree::{Source, State};
+
+    #[test]
+    fn a_file_that_changes_while_a_build_is_made_is_told_of() {
+        let place = tempfile::tempdir().expect("there is room for a temporary directory");
+        let path = place.path().join("a.txt");
+        let write = |text: &str| fs::write(&path, text).expect("a temporary directory can be written");
+        write("as it was");
+        let state = State::of(&fs::metadata(&path).expect("it was written"));
+        let source = Source { path: path.clone(), name: "a.txt".into(), state };
+        assert!(pack(Vec::new(), "{}", None, std::slice::from_ref(&source)).is_ok());
+        write("as it became");
+        let told = |outcome| match outcome {
+            Err(Failure::Source(problem)) => problem.what,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told(pack(Vec::new(), "{}", None, std::slice::from_ref(&source))), "`a.txt` changed while it was packed");
+        // As long as before, in place of the file that there was.
+        fs::remove_file(&path).expect("it is there");
+        write("as it wAs");
+        assert_eq!(told(pack(Vec::new(), "{}", None, &[source])), "`a.txt` changed while it was packed");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufWriter};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flash_manifest::{Diagnostic, Endpoint, Location, Manifest, PythonVersion};
@@ -117,13 +118,18 @@ fn write<T>(output: &Path, fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> R
     let folder = output.parent().unwrap_or(Path::new("/"));
     let failed = |error: io::Error| unwritable(output, &error);
     fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::Builder::new().prefix(".artifact-").tempfile_in(folder).map_err(failed)?;
+    let mut file = new_file(folder).map_err(failed)?;
     let filled = fill(&mut BufWriter::with_capacity(64 * 1024, file.as_file_mut())).map_err(|failure| match failure {
         Failure::Source(problem) => problem,
         Failure::Output(error) => failed(error),
     })?;
     file.persist(output).map_err(|error| failed(error.error))?;
     Ok(filled)
+}
+
+/// A file that goes away unless it is moved to its place, with the permissions that any new file has.
+pub(crate) fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(".new-").permissions(fs::Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {

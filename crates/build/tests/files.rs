@@ -200,7 +200,7 @@ fn odd_files_are_told_of() {
 #[test]
 fn what_cannot_be_read_is_an_error() {
     let project = Project::new([("locked.txt", "1")]);
-    fs::set_permissions(project.path("locked.txt"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(project.path("locked.txt"), fs::Permissions::from_mode(0o000)).unwrap();
     // Those who may read everything see no difference.
     if fs::read(project.path("locked.txt")).is_err() {
         assert!(project.refused().contains("`locked.txt` cannot be read: Permission denied"));

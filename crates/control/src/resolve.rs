@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use flash_manifest::Settings;
-use flash_workers::Limits;
+use flash_workers::{Limits, Workers};
+
+// What may be set is what a worker can have.
+const _: () = assert!(flash_manifest::MOST_CONCURRENCY as usize == flash_workers::MAX_SLOTS);
 
 /// Requests that may wait for a slot, an endpoint: about what a full worker gets through within the time that a request has.
 const WAITING: usize = 4096;
@@ -13,9 +16,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(crate) fn pool(settings: &Settings) -> flash_workers::Settings {
+    let (least, most) = (settings.workers.least() as usize, settings.workers.most() as usize);
     flash_workers::Settings {
         limits: Limits { slots: settings.max_concurrency.into(), waiting: WAITING, grace: GRACE },
-        workers: settings.workers.least().max(1) as usize,
+        workers: Workers::scaled(least, most, settings.idle_timeout, settings.scaler_value as usize),
         timeout: settings.timeout,
         start_timeout: START_TIMEOUT,
         replace_stuck: true,

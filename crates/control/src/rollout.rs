@@ -64,8 +64,10 @@ impl Control {
         let changing = self.change(&order.place)?;
         let tree = self.tree(&order.build).await?;
         self.check(&tree, &order.settings)?;
-        if let Some(lacking) = self.lacking(&tree, &order.settings).await?.into_iter().next() {
-            return Err(lacking);
+        let lacking = self.lacking(&tree, &order.settings).await?;
+        if !lacking.is_empty() {
+            let (what, why, remedy) = crate::builds::told(&lacking);
+            return Err(Refusal::BadSettings { what, why, remedy });
         }
         let new = NewDeployment {
             app: order.place.app.clone(),
@@ -85,14 +87,13 @@ impl Control {
     }
 
     /// What this machine lacks of what the endpoints are set to have.
-    pub(crate) async fn lacking(self: &Arc<Self>, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<Vec<Refusal>, Refusal> {
+    pub(crate) async fn lacking(self: &Arc<Self>, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<Vec<Diagnostic>, Refusal> {
         let machine = self.work(|_| Ok(crate::machine())).await?;
         let lacks = |endpoint: &Endpoint| {
             let overrides = settings.get(endpoint.name.as_str()).cloned().unwrap_or_default();
             machine.lacks(endpoint.name.as_str(), &Settings::of(endpoint, &overrides))
         };
-        let refused = |(_, Diagnostic { what, why, remedy, .. })| Refusal::BadSettings { what, why, remedy };
-        Ok(served(tree).flat_map(lacks).map(refused).collect())
+        Ok(served(tree).flat_map(lacks).map(|(_, problem)| problem).collect())
     }
 
     /// What a build declares, which must be there.
@@ -135,7 +136,7 @@ impl Control {
                 let made = self.interpreter_of(&deployment.build, tree, &|_| {}, &Cancel::default());
                 made.map_err(|error| format!("{error}: {}", error.why()))
             });
-            let tree = interpreter.as_ref().map_err(Clone::clone).and_then(|_| tree);
+            let tree = interpreter.as_ref().map_err(Clone::clone).and(tree);
             let (python, tail) = (interpreter.unwrap_or_default(), Arc::default());
             let mut started = Vec::new();
             for known in endpoints.iter().filter(|endpoint| endpoint.deployment == Some(deployment.id)) {

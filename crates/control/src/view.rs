@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flash_api::{Change, Changes, EndpointState, Function, Parameter, Plan, WorkerCounts};
-use flash_manifest::{Endpoint, SettingKey, Settings};
-use flash_workers::{Ready, Status};
+use flash_manifest::{Diagnostic, Endpoint, SettingKey, Settings};
+use flash_workers::{Error, Pool, Ready, State, Status};
 
 use crate::control::{Control, Deployed, Serving};
 use crate::refusal::Refusal;
 use crate::rollout::{Order, served};
+use crate::service::Started;
 
 impl Control {
     /// All endpoints, by id.
@@ -24,14 +25,21 @@ impl Control {
         let (state, error) = match (&deployed.endpoint, serving.service.find(id)) {
             (Err(why), _) => (EndpointState::Failed, Some(why.clone())),
             (Ok(_), None) => (EndpointState::Failed, Some("it is not served".into())),
-            (Ok(_), Some(started)) => match &*started.pool().status().borrow() {
-                Status::Starting => (EndpointState::Starting, None),
-                Status::Ready => (EndpointState::Ready, None),
-                Status::Failed(error) => (EndpointState::CrashLoop, Some(format!("{error}: {}", error.why()))),
+            (Ok(_), Some(started)) => match started.pool().snapshot().state {
+                State::Starting => (EndpointState::Starting, None),
+                State::Ready => (EndpointState::Ready, None),
+                State::CrashLoop { failures, next_try_in, last_error } => {
+                    let seconds = next_try_in.as_secs_f64();
+                    let error = format!("{}; {failures} times in a row, the next try is in {seconds:.1} s", said(&last_error));
+                    (EndpointState::CrashLoop, Some(error))
+                }
+                State::Failed(error) => (EndpointState::Failed, Some(said(&error))),
             },
         };
+        let pool = serving.service.find(id).map(Started::pool);
         let workers = settings.as_ref().map(|settings| settings.workers).unwrap_or_default();
-        let ready = serving.service.find(id).and_then(|started| started.pool().last_ready());
+        let workers = WorkerCounts { min: workers.least(), max: workers.most(), ..pool.map(counts).unwrap_or_default() };
+        let ready = pool.and_then(Pool::last_ready);
         flash_api::Endpoint {
             id: id.to_owned(),
             name: deployed.name.clone(),
@@ -41,7 +49,7 @@ impl Control {
             build: deployed.build.clone(),
             state,
             error,
-            workers: WorkerCounts { min: workers.least(), max: workers.most(), ..WorkerCounts::default() },
+            workers,
             timeout_ms: settings.as_ref().map_or(0, |settings| settings.timeout.as_millis() as u64),
             public: settings.as_ref().is_some_and(|settings| settings.public),
             functions: deployed.endpoint.iter().flat_map(|endpoint| functions(endpoint, ready.as_deref())).collect(),
@@ -53,7 +61,9 @@ impl Control {
     pub(crate) async fn changes(self: &Arc<Self>, order: &Order) -> Result<Changes, Refusal> {
         let tree = self.tree(&order.build).await?;
         self.check(&tree, &order.settings)?;
-        let problems = self.lacking(&tree, &order.settings).await?.iter().map(|refusal| refusal.problem(None)).collect();
+        let lacking = self.lacking(&tree, &order.settings).await?;
+        let refused = |Diagnostic { what, why, remedy, .. }| Refusal::BadSettings { what, why, remedy }.problem(None);
+        let problems = lacking.into_iter().map(refused).collect();
         let serving = self.serving();
         let ours: BTreeMap<&str, &Deployed> = serving
             .deployed
@@ -115,6 +125,18 @@ fn plan(plan: &flash_workers::Plan) -> Plan {
         many: parameter.many,
     };
     Plan { body: plan.body.map(|body| body.as_str().to_owned()), parameters: plan.parameters.iter().map(parameter).collect() }
+}
+
+/// What there is of a pool's workers, and what they have to do.
+fn counts(pool: &Pool) -> WorkerCounts {
+    let seen = pool.snapshot();
+    let [ready, starting, in_flight, waiting] =
+        [seen.ready, seen.starting, seen.in_flight, seen.waiting].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    WorkerCounts { ready, starting, in_flight, waiting, ..WorkerCounts::default() }
+}
+
+fn said(error: &Error) -> String {
+    format!("{error}: {}", error.why())
 }
 
 /// What is recorded, and has no effect here.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use flash_workers::{Answer, Call, Event, Events, Outcome, how_it_ended};
+use flash_workers::{Answer, Call, Error, Event, Events, Outcome, how_it_ended};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 
@@ -140,9 +140,14 @@ fn explain(endpoint: &str, timeout: Duration, outcome: &Outcome) -> serde_json::
             "its worker is busy with others".into(),
             "await some of the calls before making more".into(),
         ),
-        Outcome::Failed(error) => ("failed", error.to_string(), error.why(), error.remedy()),
+        Outcome::Failed { error, .. } => ("failed", error.to_string(), error.why(), error.remedy()),
     };
     serde_json::json!({ "kind": kind, "error": what, "why": why, "try": remedy })
+}
+
+/// What callers hear where no worker can be started.
+pub(crate) fn cannot_run(endpoint: &str, error: &Error) -> String {
+    format!("{endpoint} cannot run: {}; see its log", error.gist())
 }
 
 /// As the guide words it.
@@ -190,7 +195,12 @@ pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             response
         }
-        Outcome::Failed(_) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("{endpoint} cannot run: see its log"), id),
+        Outcome::Failed { error, retry_in } => {
+            let mut response = failure(StatusCode::SERVICE_UNAVAILABLE, &cannot_run(endpoint, &error), id);
+            let seconds = retry_in.as_secs() + 1; // rounded up: before that it is of no use
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+        }
     }
 }
 

@@ -61,7 +61,7 @@ async fn openapi(endpoint: &Endpoint, settings: &Settings, head: &Parts) -> Resp
     let described = match described {
         Ok(described) => described,
         Err(Undescribed::NeverReady) => return unavailable(&format!("{name} has not been ready yet, so its routes are not known")),
-        Err(Undescribed::CannotRun(_)) => return unavailable(&format!("{name} cannot run: see its log")),
+        Err(Undescribed::CannotRun(error)) => return unavailable(&answer::cannot_run(name, &error)),
         Err(Undescribed::Closing) => return unavailable(&format!("{name} is being stopped")),
         Err(Undescribed::Failed(_)) => return unavailable(&format!("the routes of {name} cannot be described: see its log")),
     };

@@ -87,7 +87,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
-    use flash_workers::{Base, Interpreter, Limits};
+    use flash_workers::{Base, Interpreter, Limits, Workers};
 
     use super::*;
     use crate::gateway::{Gateway, Settings};
@@ -97,7 +97,7 @@ mod tests {
         let interpreter = Interpreter { python: "no-such-python".into(), package: None, routes: true };
         let settings = flash_workers::Settings {
             limits: Limits { slots: 1, waiting: 1, grace: Duration::ZERO },
-            workers: 0,
+            workers: Workers::fixed(0),
             timeout: Duration::ZERO,
             start_timeout: Duration::ZERO,
             replace_stuck: false,

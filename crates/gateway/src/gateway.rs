@@ -420,7 +420,10 @@ fn ping(endpoint: &Endpoint, method: &Method) -> Response<Payload> {
     match &*endpoint.pool.status().borrow() {
         Status::Ready => answer::json(StatusCode::OK, r#"{"status": "healthy"}"#),
         Status::Starting => empty(StatusCode::NO_CONTENT),
-        Status::Failed(_) => answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status": "unhealthy"}"#),
+        Status::Failed(error) => {
+            let why = answer::cannot_run(&endpoint.name, error);
+            answer::json(StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "status": "unhealthy", "detail": why }).to_string())
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flash_gateway::{Access, Endpoint, Gateway, Settings};
-use flash_workers::{Base, Interpreter, Limits, Pool, Status};
+use flash_workers::{Base, Interpreter, Limits, Pool, Status, Workers};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ async fn answer(package: &str, settled: fn(&Status) -> bool) -> std::io::Result<
     let base = Arc::new(Base::new(interpreter, Arc::new(|_| ())));
     let settings = flash_workers::Settings {
         limits: Limits { slots: 1, waiting: 1, grace: Duration::ZERO },
-        workers: 1,
+        workers: Workers::fixed(1),
         timeout: Duration::from_secs(30),
         start_timeout: Duration::from_secs(30),
         replace_stuck: true,
@@ -59,5 +59,5 @@ async fn an_endpoint_that_starts_says_so() {
 #[tokio::test]
 async fn an_endpoint_that_cannot_start_says_so() {
     let failed = answer("raise SystemExit(3)", |status| matches!(status, Status::Failed(_))).await;
-    check(&failed.unwrap(), "users cannot run: see its log");
+    check(&failed.unwrap(), "users cannot run: its interpreter does not start as it should; see its log");
 }

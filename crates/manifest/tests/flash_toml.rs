@@ -328,3 +328,62 @@ proptest! {
         }
     }
 }
+
+fn page() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flash_toml.md");
+    std::fs::read_to_string(page).expect("the page is in the repository")
+}
+
+/// What stands in fences of a kind.
+fn blocks<'page>(page: &'page str, kind: &str) -> Vec<&'page str> {
+    let fence = format!("```{kind}\n");
+    page.split(&fence).skip(1).map(|rest| rest.split("```").next().expect("a fence ends")).collect()
+}
+
+#[test]
+fn the_pages_examples_are_right() {
+    let page = page();
+    let examples = blocks(&page, "toml");
+    assert_eq!(examples.len(), page.matches("```toml").count());
+    assert!(examples.len() > 1);
+    let set = |key: SettingKey| {
+        examples.iter().any(|example| ["user-service", "render"].iter().any(|name| read(example).overrides(name, None).sets(key)))
+    };
+    assert!(SettingKey::ALL.into_iter().all(set), "an example has every key");
+}
+
+#[test]
+fn the_pages_tables_have_every_key_and_no_other() {
+    let page = page();
+    let row = |line: &str| line.strip_prefix("| `").and_then(|rest| Some(rest.split_once('`')?.0.to_owned()));
+    let mut found: Vec<String> = page.lines().filter_map(row).collect();
+    found.sort_unstable();
+    let mut known: Vec<&str> =
+        SettingKey::ALL.map(SettingKey::as_str).into_iter().chain(["app", "server", "endpoints", "environments"]).collect();
+    known.sort_unstable();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn the_pages_error_is_what_is_told() {
+    let page = page();
+    let shown = blocks(&page, "text").concat();
+    assert_eq!(shown.trim_end(), told(&refused("[endpoints.user-service]\nwokers = 3\n")));
+}
+
+#[test]
+fn the_pages_defaults_hold() {
+    let page = page();
+    let of = Settings::of(&Endpoint { workers: None, timeout: None, ..endpoint("a") }, &Overrides::default());
+    let cell = |key: &str| {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{key}`"))).expect(key);
+        row.split(" | ").nth(2).expect("a default").trim_matches(['`', '"']).to_owned()
+    };
+    assert_eq!(cell("workers"), format!("[{}, {}]", of.workers.least(), of.workers.most()));
+    assert_eq!(cell("timeout"), format!("{}s", of.timeout.as_secs()));
+    assert_eq!(cell("idle_timeout"), format!("{}s", of.idle_timeout.as_secs()));
+    assert_eq!(cell("max_concurrency"), of.max_concurrency.to_string());
+    assert_eq!(cell("scaler"), format!("REQUEST_COUNT`, {}", of.scaler_value));
+    assert_eq!(cell("gpu"), of.gpu.to_string());
+    assert_eq!(cell("public"), of.public.to_string());
+}

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use flash_manifest::{
-    App, AppName, AppOrigin, Diagnostic, Endpoint, EndpointName, Function, Location, Method, Module, Nature, PathPattern, Project,
-    PythonVersion, ResourceClass, Route, Workers,
+    App, AppName, AppOrigin, Diagnostic, Endpoint, EndpointName, Function, IDLE_TIMEOUT_S, Location, MOST_CONCURRENCY, Method, Module,
+    Nature, PathPattern, Project, PythonVersion, ResourceClass, Route, Workers,
 };
 use proptest::prelude::{any, proptest};
 use serde_json::Value;
@@ -167,9 +167,12 @@ proptest! {
 }
 
 #[test]
-fn the_sdk_takes_the_same_versions_of_python() {
+fn the_sdk_takes_the_same_versions_of_python_and_the_same_bounds() {
     let resources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/runpod_flash/_resources.py");
     let text = std::fs::read_to_string(resources).expect("the SDK is in the repository");
+    let has = |expected: String| assert!(text.contains(&expected), "{expected}");
     let own: Vec<String> = PythonVersion::ALL.iter().map(|version| format!("\"{version}\"")).collect();
-    assert!(text.contains(&format!("PYTHON_VERSIONS = ({})", own.join(", "))), "{own:?}");
+    has(format!("PYTHON_VERSIONS = ({})", own.join(", ")));
+    has(format!("max_concurrency: int | None = field(optional(whole(1, {MOST_CONCURRENCY}, "));
+    has(format!("idleTimeout: int | None = field(optional(whole({}, {}, ", IDLE_TIMEOUT_S.start(), IDLE_TIMEOUT_S.end()));
 }

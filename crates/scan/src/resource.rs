@@ -101,6 +101,15 @@ impl<'d> Fields<'d> {
             return None;
         }
         let default = Workers::default();
+        if most == Some(0) {
+            let problem = Diagnostic::warning(
+                "workersMax=0 allows no workers",
+                "where it is deployed, no request would ever be answered",
+                "workersMax=1, or more; `workers` in flash.toml goes before it",
+            );
+            let problem = self.point(problem, self.call.range.start());
+            self.warnings.push(problem);
+        }
         let workers = Workers::new(least.unwrap_or(default.least()), most.unwrap_or(default.most()));
         workers.map_err(|problem| self.refuse(problem, self.call.range.start())).ok()
     }

@@ -85,6 +85,13 @@ fn a_label_that_cannot_be_told_hinders_nothing() {
 }
 
 #[test]
+fn an_endpoint_that_allows_no_workers_is_warned_of() {
+    let (endpoint, warnings) = declared("", "LiveLoadBalancer(name='a', workersMax=0)");
+    assert!(warnings.starts_with("warning: workersMax=0 allows no workers\n   at: app.py:4\n"), "{warnings}");
+    assert_eq!(endpoint.workers, Workers::new(0, 0).ok());
+}
+
+#[test]
 fn variables_are_known_as_far_as_they_are_literal() {
     let check = |lines: &str, given: &str, expected: &[(&str, &str)]| {
         let (endpoint, warnings) = declared(lines, &format!("LiveLoadBalancer(name='a', env={given})"));

@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::process::ExitCode;
 
+use bytes::{Bytes, BytesMut};
 use flash_wire::{Kind, VERSION};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,7 @@ enum Role {
     Base,
     Zygote,
     Worker,
+    Description,
 }
 
 /// The whole of a program that the host may start as its base zygote. `work` is what a worker does from its start to its end.
@@ -79,6 +81,12 @@ fn play_part(work: impl FnOnce(Worker) -> io::Result<()>) -> io::Result<()> {
         Role::Zygote => {
             tell(&channel, Kind::Ready, br#"{"unsafe": []}"#, &[])?;
             zygote::serve(&channel)
+        }
+        Role::Description => {
+            let mut said = BytesMut::new();
+            flash_wire::encode_chunk(&mut said, 0, &Bytes::from_static(br#"{"paths": {}, "components": {}}"#));
+            rustix::io::write(&channel, &said).map(drop)?;
+            Ok(())
         }
         Role::Worker => {
             let page = page.ok_or_else(|| io::Error::other("a worker has a page"))?;

@@ -106,6 +106,12 @@ impl Scripted {
                 Step::Frame(kind, further, payload) => frame(worker, *kind, number + further, payload),
                 Step::Bytes(bytes) => worker.say(bytes),
                 Step::Print(line) => println!("{line}"),
+                Step::Hang => {
+                    worker.flush()?;
+                    loop {
+                        std::thread::park();
+                    }
+                }
                 Step::Die => {
                     worker.flush()?;
                     kill_process(getpid(), Signal::KILL)?;

@@ -34,6 +34,8 @@ pub enum Step {
     Bytes(Vec<u8>),
     /// Writes a line to standard output, through the descriptor.
     Print(String),
+    /// Neither reads nor writes any more.
+    Hang,
     /// Ends by SIGKILL.
     Die,
 }

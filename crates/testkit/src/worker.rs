@@ -92,7 +92,9 @@ impl Worker {
 
     /// Says READY.
     pub fn ready(&mut self) {
-        let ready = serde_json::json!({ "pid": std::process::id(), "routes": [] });
+        let functions = self.config["functions"].as_array().map_or(0, Vec::len);
+        let routes = vec![serde_json::json!({ "name": "any", "plan": { "body": null } }); functions];
+        let ready = serde_json::json!({ "pid": std::process::id(), "routes": routes });
         wire::encode(&mut self.out, Kind::Ready, 0, ready.to_string().as_bytes());
     }
 
@@ -146,6 +148,10 @@ impl Worker {
             }
             Kind::Cancel => Some(Order::Cancel { request, anyway: payload.get_u8() == 1 }),
             Kind::Drain => Some(Order::Drain),
+            Kind::Ping => {
+                wire::encode(&mut self.out, Kind::Pong, 0, &[]);
+                None
+            }
             _ => None,
         }
     }

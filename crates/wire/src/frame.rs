@@ -45,6 +45,8 @@ kinds! {
     Drain = 7,
     /// To a zygote: fork; the new process's descriptors come along as ancillary data.
     Fork = 8,
+    /// To a worker: say PONG when you come to it.
+    Ping = 9,
 
     /// First frame of a base zygote: `u8 version`, then JSON about the interpreter.
     Hello = 16,
@@ -62,6 +64,8 @@ kinds! {
     Exited = 22,
     /// A worker is about to import a file of the project that it had not: its path, or nothing where that cannot be said.
     Imported = 23,
+    /// A worker's loop has come to PING.
+    Pong = 24,
 }
 
 /// A whole frame.

@@ -53,6 +53,11 @@ impl Description {
     pub(crate) fn outdate(&self) {
         self.imported.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// Whether none is being made.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.kept.try_lock().is_ok()
+    }
 }
 
 /// The description of an endpoint's routes, made if need be.

@@ -132,7 +132,11 @@ struct Lane<R> {
     slots: Vec<Slot<R>>,
     free: Vec<u16>,
     accepting: bool,
+    /// It gets no more requests, whatever it answers.
+    retired: bool,
     stalled: bool,
+    /// Requests that it has answered.
+    answered: u64,
     out: BytesMut,
     /// Rests of large bodies; each gets one chunk in turn when the buffer is empty.
     rests: VecDeque<(u32, Bytes)>,
@@ -155,13 +159,16 @@ pub struct Dispatcher<R> {
     lanes: Vec<Lane<R>>,
     waiting: VecDeque<Waiting<R>>,
     tickets: u64,
+    /// More in flight than this on the worker with the fewest is pressure; see [`Dispatcher::tell_pressure`].
+    most_in_flight: usize,
+    pressed: bool,
 }
 
 impl<R> Dispatcher<R> {
     /// A dispatcher without workers.
     pub fn new(limits: Limits) -> Self {
         let limits = Limits { slots: limits.slots.clamp(1, MAX_SLOTS), ..limits };
-        Self { limits, lanes: Vec::new(), waiting: VecDeque::new(), tickets: 0 }
+        Self { limits, lanes: Vec::new(), waiting: VecDeque::new(), tickets: 0, most_in_flight: usize::MAX, pressed: false }
     }
 
     /// Takes a request: sends it, lets it wait, or refuses it.
@@ -171,6 +178,7 @@ impl<R> Dispatcher<R> {
         let waiting = Waiting { ticket, job, reply, deaths: 0 };
         if let Some(lane) = Self::freest(&mut self.lanes) {
             lane.send(waiting);
+            self.pressed |= lane.in_flight_count() > self.most_in_flight;
             return Submitted::Sent(ticket, lane.id);
         }
         if self.waiting.len() >= self.limits.waiting {
@@ -184,7 +192,8 @@ impl<R> Dispatcher<R> {
     pub fn joined(&mut self, id: WorkerId, context: Option<&[u8]>) -> bool {
         let slots = (0..self.limits.slots).map(|_| Slot { generation: 0, in_flight: None }).collect();
         let free = (0..self.limits.slots as u16).rev().collect();
-        self.lanes.push(Lane { id, slots, free, accepting: true, stalled: false, out: BytesMut::new(), rests: VecDeque::new() });
+        let (out, rests) = (BytesMut::new(), VecDeque::new());
+        self.lanes.push(Lane { id, slots, free, accepting: true, retired: false, stalled: false, answered: 0, out, rests });
         if let Some(context) = context {
             self.tell(id, Kind::Context, context);
         }
@@ -214,6 +223,39 @@ impl<R> Dispatcher<R> {
             self.waiting.push_front(waiting);
         }
         (lost, self.pump())
+    }
+
+    /// A worker gets no more requests.
+    pub fn retire(&mut self, id: WorkerId) {
+        if let Some(lane) = self.lane(id) {
+            (lane.retired, lane.accepting) = (true, false);
+        }
+    }
+
+    /// The workers that are not retired, the oldest first.
+    pub fn load(&self) -> impl Iterator<Item = flash_autoscale::Worker> {
+        let lanes = self.lanes.iter().filter(|lane| !lane.retired);
+        lanes.map(|lane| flash_autoscale::Worker {
+            id: lane.id.0,
+            in_flight: lane.in_flight_count(),
+            answered: lane.answered,
+            open: lane.accepting && !lane.stalled,
+        })
+    }
+
+    /// How many requests a worker has answered.
+    pub fn answered_by(&self, id: WorkerId) -> u64 {
+        self.lanes.iter().find(|lane| lane.id == id).map_or(0, |lane| lane.answered)
+    }
+
+    /// From now on it is pressure when the worker with the fewest requests has more than this.
+    pub fn tell_pressure(&mut self, most_in_flight: usize) {
+        (self.most_in_flight, self.pressed) = (most_in_flight, false);
+    }
+
+    /// Whether there was pressure since.
+    pub fn is_pressed(&self) -> bool {
+        self.pressed
     }
 
     /// Whom to tell of the request that waits in front of all others.
@@ -367,7 +409,17 @@ impl<R> Dispatcher<R> {
 
     /// Requests that wait or are in flight.
     pub fn pending(&self) -> usize {
-        self.waiting.len() + self.lanes.iter().map(Lane::in_flight_count).sum::<usize>()
+        self.waiting() + self.in_flight()
+    }
+
+    /// Requests that wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Requests in flight.
+    pub fn in_flight(&self) -> usize {
+        self.lanes.iter().map(Lane::in_flight_count).sum()
     }
 
     /// The workers there are.
@@ -375,9 +427,12 @@ impl<R> Dispatcher<R> {
         self.lanes.iter().map(|lane| lane.id).collect()
     }
 
-    /// Gives up everything that waits, for an endpoint that cannot run.
-    pub fn give_up_waiting(&mut self) -> Vec<R> {
-        self.waiting.drain(..).map(|waiting| waiting.reply).collect()
+    /// Gives up those that wait for an endpoint that cannot run: all of them, or those whose deadline comes before that moment.
+    pub fn give_up_waiting(&mut self, before: Option<Instant>) -> Vec<R> {
+        let given_up = |waiting: &Waiting<R>| before.is_none_or(|before| waiting.job.deadline < before);
+        let (given_up, stay): (VecDeque<_>, _) = std::mem::take(&mut self.waiting).into_iter().partition(given_up);
+        self.waiting = stay;
+        given_up.into_iter().map(|waiting| waiting.reply).collect()
     }
 
     fn lane(&mut self, id: WorkerId) -> Option<&mut Lane<R>> {
@@ -437,7 +492,8 @@ impl<R> Lane<R> {
         let slot = (request & 0xFFFF) as u16;
         let in_flight = self.slots[usize::from(slot)].in_flight.take()?;
         self.stalled = false; // it answers again
-        if !self.accepting {
+        self.answered += 1;
+        if !self.accepting && !self.retired {
             let overdue = |slot: &Slot<R>| slot.in_flight.as_ref().is_some_and(|other| other.expired);
             self.accepting = !self.slots.iter().any(overdue);
         }

@@ -101,6 +101,18 @@ pub enum Error {
         /// How, where that is known.
         status: Option<ExitStatus>,
     },
+    /// A worker ended right after it was ready.
+    #[error("a worker of the endpoint ended before it had answered anything")]
+    EndedYoung {
+        /// How, where that is known.
+        status: Option<ExitStatus>,
+    },
+    /// A worker was ready, and does not answer.
+    #[error("a worker of the endpoint was ready, and did not answer within {} s", limit.as_secs_f64())]
+    Unanswered {
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// A process is still importing the modules after its time.
     #[error("the endpoint's modules were not imported within {} s", limit.as_secs())]
     NotReady {
@@ -122,6 +134,44 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it may not happen again though nothing was mended: a process was killed, say.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::EndedEarly { .. } | Self::EndedYoung { .. } | Self::ZygoteGone | Self::Unanswered { .. } => true,
+            Self::NotStarted { status, .. } => status.signal().is_some(),
+            Self::NoInterpreter { .. }
+            | Self::Silent { .. }
+            | Self::Missing { .. }
+            | Self::OtherVersion { .. }
+            | Self::CannotLoad(_)
+            | Self::OrderTooLong { .. }
+            | Self::NotReady { .. }
+            | Self::DescriptionTooLong { .. }
+            | Self::Protocol
+            | Self::NoDirectory { .. }
+            | Self::Foreign
+            | Self::System(_) => false,
+        }
+    }
+
+    /// What callers may know of it: no paths, no names.
+    pub fn gist(&self) -> &'static str {
+        match self {
+            Self::NoInterpreter { .. }
+            | Self::NotStarted { .. }
+            | Self::Silent { .. }
+            | Self::OtherVersion { .. }
+            | Self::Missing { .. } => "its interpreter does not start as it should",
+            Self::CannotLoad(_) | Self::OrderTooLong { .. } | Self::DescriptionTooLong { .. } => "its modules cannot be served",
+            Self::NotReady { .. } => "its modules are not imported in time",
+            Self::ZygoteGone | Self::EndedEarly { .. } => "its workers end as they start",
+            Self::EndedYoung { .. } => "its workers end before they have answered anything",
+            Self::Unanswered { .. } => "its workers do not answer",
+            Self::Protocol | Self::Foreign => "its workers do not keep to the wire protocol",
+            Self::NoDirectory { .. } | Self::System(_) => "its workers cannot be set up",
+        }
+    }
+
     /// Why it happened.
     pub fn why(&self) -> String {
         match self {
@@ -135,7 +185,10 @@ impl Error {
             Self::OtherVersion { .. } => "the two are from different releases of openflash".into(),
             Self::CannotLoad(report) => report.why.clone(),
             Self::ZygoteGone => "its process was killed, or ended by itself".into(),
-            Self::EndedEarly { status } => format!("it ended{}", how_it_ended(*status)),
+            Self::EndedEarly { status } | Self::EndedYoung { status } => format!("it ended{}", how_it_ended(*status)),
+            Self::Unanswered { .. } => {
+                "something of its modules keeps the interpreter to itself: a thread in native code, say; it was killed".into()
+            }
             Self::NotReady { .. } => "one of them waits for something, or takes very long; the process was killed".into(),
             Self::DescriptionTooLong { .. } => "the JSON schemas of the parameters and answers of all routes are in it".into(),
             Self::Protocol => "what it sent is not a frame that it may send".into(),
@@ -158,7 +211,10 @@ impl Error {
             Self::Missing { python, .. } => format!("{} -m pip install pydantic cloudpickle", python.display()),
             Self::OtherVersion { python, .. } => format!("install openflash for {} from where this `flash` came", python.display()),
             Self::CannotLoad(report) => report.remedy.clone(),
-            Self::ZygoteGone | Self::EndedEarly { .. } => "see what it printed before; memory running out is a frequent cause".into(),
+            Self::Unanswered { .. } => "see what the modules start when they are imported, and start it with the first request".into(),
+            Self::ZygoteGone | Self::EndedEarly { .. } | Self::EndedYoung { .. } => {
+                "see what it printed before; memory running out is a frequent cause".into()
+            }
             Self::NotReady { .. } => "import them by hand, `python -X importtime -c 'import ...'`, and see which one it is".into(),
             Self::DescriptionTooLong { .. } => "give large types a short schema of their own, with `pydantic.WithJsonSchema`".into(),
             Self::Protocol => "reinstall openflash, so that `flash` and `runpod_flash` are of one release".into(),

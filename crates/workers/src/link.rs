@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use flash_wire::{self as wire, Decoder, Frame, Kind};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
@@ -26,6 +26,8 @@ const TICK: Duration = Duration::from_millis(10);
 pub(crate) const SWEEP: Duration = Duration::from_millis(50);
 /// How long a worker may take to end after DRAIN.
 const END: Duration = Duration::from_secs(2);
+/// About as good as never; more would not fit into a moment in time.
+pub(crate) const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Bytes read from a worker at once: so many at first, and while more comes at a time, up to so many. A small answer keeps the whole buffer
 /// that it came in until its caller has it.
 const READ: (usize, usize) = (16 * 1024, 256 * 1024);
@@ -55,50 +57,72 @@ impl Link {
         Ok((link, vec![theirs.into(), out, err, shared]))
     }
 
-    /// Waits for READY, and returns what it says.
+    /// Waits for READY, and until the worker has answered a probe; returns what READY says.
     pub(crate) async fn until_ready(mut self, inner: &Inner, mut process: Process) -> Result<(Self, Ready), Error> {
-        let first = tokio::time::timeout(inner.settings.start_timeout, async {
-            loop {
-                if let Some(frame) = self.decoder.next_frame().map_err(|_| Error::Protocol)? {
-                    // The first two come of a thread that its modules started.
-                    if frame.kind == Kind::Imported {
-                        inner.imported().add(frame.payload);
-                        continue;
-                    }
-                    if frame.kind != Kind::Output {
-                        return Ok::<Frame, Error>(frame);
-                    }
-                    let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
-                    inner.print(None, stream, &String::from_utf8_lossy(&text));
-                    continue;
-                }
-                tokio::select! {
-                    more = read(&mut self.stream, &mut self.decoder, &mut self.room) => {
-                        if !more {
-                            return Err(Error::EndedEarly { status: process.status().await });
-                        }
-                    }
-                    () = self.printed.readable() => { self.printed.take(|stream, text| inner.print(None, stream, text)); }
-                }
-            }
-        });
-        let frame = first.await.map_err(|_| Error::NotReady { limit: inner.settings.start_timeout })??;
-        match frame.kind {
+        let limit = inner.settings.start_timeout;
+        let first = tokio::time::timeout(limit, self.first(inner, &mut process)).await;
+        let frame = first.map_err(|_| Error::NotReady { limit })??;
+        let ready = match frame.kind {
             Kind::Ready => {
                 inner.imported().add_ready(&frame.payload).ok_or(Error::Protocol)?;
-                let ready = serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?;
-                self.process = Some(process);
-                Ok((self, ready))
+                serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?
             }
-            Kind::Failed => Err(Error::CannotLoad(serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?)),
+            Kind::Failed => return Err(Error::CannotLoad(serde_json::from_slice(&frame.payload).map_err(|_| Error::Protocol)?)),
+            _ => return Err(Error::Protocol),
+        };
+        let limit = inner.settings.workers.probe_timeout;
+        let probed = tokio::time::timeout(limit, self.probe(inner, &mut process)).await;
+        probed.map_err(|_| Error::Unanswered { limit })??;
+        self.process = Some(process);
+        Ok((self, ready))
+    }
+
+    /// Has the worker's loop go round once.
+    async fn probe(&mut self, inner: &Inner, process: &mut Process) -> Result<(), Error> {
+        let mut ping = BytesMut::new();
+        wire::encode(&mut ping, Kind::Ping, 0, &[]);
+        // An error means that it is gone; the read side says so.
+        let _ = self.stream.write_all(&ping).await;
+        match self.first(inner, process).await?.kind {
+            Kind::Pong => Ok(()),
             _ => Err(Error::Protocol),
         }
     }
 
+    /// The first frame that is not of a thread that the worker's modules started.
+    async fn first(&mut self, inner: &Inner, process: &mut Process) -> Result<Frame, Error> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(|_| Error::Protocol)? {
+                match frame.kind {
+                    Kind::Imported => inner.imported().add(frame.payload),
+                    Kind::Output => {
+                        let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
+                        inner.print(None, stream, &String::from_utf8_lossy(&text));
+                    }
+                    _ => return Ok(frame),
+                }
+                continue;
+            }
+            tokio::select! {
+                more = read(&mut self.stream, &mut self.decoder, &mut self.room) => {
+                    if !more {
+                        return Err(Error::EndedEarly { status: process.status().await });
+                    }
+                }
+                () = self.printed.readable() => { self.printed.take(|stream, text| inner.print(None, stream, text)); }
+            }
+        }
+    }
+
     /// Carries requests and answers until the worker ends, or is told to. Returns how it ended, and what its page said then.
-    pub(crate) async fn carry(mut self, inner: &Inner, id: WorkerId, notify: &Notify) -> (Option<ExitStatus>, Option<Cells>) {
+    pub(crate) async fn carry(
+        mut self,
+        inner: &Inner,
+        id: WorkerId,
+        notify: &Notify,
+        mut stopped: watch::Receiver<bool>,
+    ) -> (Option<ExitStatus>, Option<Cells>) {
         let mut process = self.process.take().expect("it is ready, so it was forked");
-        let mut closing = inner.closing();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watch = Watch::default();
@@ -145,7 +169,7 @@ impl Link {
                     let _ = self.take(inner, id); // it is dead: whatever it wrote last, it is replaced
                     break;
                 }
-                () = closed(&mut closing) => {
+                () = closed(&mut stopped) => {
                     self.end(inner, id, &process).await;
                     break;
                 }
@@ -153,7 +177,7 @@ impl Link {
         }
         while self.print(inner, id) {}
         self.printed.finish(|stream, text| inner.print_unclaimed(&mut inner.lock(), id, stream, text));
-        if !*inner.closing().borrow() {
+        if !*stopped.borrow() {
             tracing::debug!(endpoint = inner.name, pid = process.pid, "a worker has ended");
         }
         // Its page is final only once it has ended.
@@ -217,10 +241,19 @@ impl Link {
         self.printed.take(|stream, text| inner.print_unclaimed(&mut inner.lock(), id, stream, text))
     }
 
-    /// Lets the worker end by itself: its `atexit` functions run.
+    /// Lets the worker end by itself: its `atexit` functions run. While the pool goes on, what a function has left running has as long as a
+    /// request.
     async fn end(&mut self, inner: &Inner, id: WorkerId, process: &Process) {
         inner.lock().dispatcher.tell(id, Kind::Drain, &[]);
-        let ended = tokio::time::timeout(END, async {
+        let mut closing = inner.closing();
+        let at_most = async {
+            let patience = inner.settings.timeout.clamp(END, FOREVER);
+            let _ = tokio::time::timeout(patience, closed(&mut closing)).await;
+            if *closing.borrow() {
+                tokio::time::sleep(END).await;
+            }
+        };
+        let ended = async {
             loop {
                 let mut out = BytesMut::new();
                 inner.lock().dispatcher.take_output(id, &mut out);
@@ -240,9 +273,10 @@ impl Link {
                     }
                 }
             }
-        });
-        if ended.await.is_err() {
-            tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker did not end within {END:?} and was killed");
+        };
+        tokio::select! {
+            () = ended => {}
+            () = at_most => tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker did not end in time and was killed"),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The workers of one endpoint: kept at their number, given requests, drained at the end.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,32 +14,15 @@ use tokio::task::JoinSet;
 
 use crate::base::{Base, Printed};
 use crate::description::{self, Description, Undescribed};
-use crate::dispatch::{Answer, Cancel, Dispatcher, Job, Limits, Submitted, Ticket, Work, WorkerId};
+use crate::dispatch::{Answer, Cancel, Dispatcher, Job, Submitted, Ticket, Work, WorkerId};
 use crate::error::{self, Error};
 use crate::imported::Imported;
+use crate::keep::{Evict, Keeper};
 use crate::libraries::Importer;
-use crate::link::{self, Link};
-use crate::printed::Pipes;
-use crate::process::Process;
+use crate::project::Project;
 use crate::ready::Ready;
-use crate::zygote::{Adopted, Zygote, control_pair};
-
-/// How one endpoint's workers are kept.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Slots, and how many may wait.
-    pub limits: Limits,
-    /// Workers to keep.
-    pub workers: usize,
-    /// A request is given up this long after it came.
-    pub timeout: Duration,
-    /// A worker that is not ready after this is given up.
-    pub start_timeout: Duration,
-    /// Whether a worker that goes on with a given-up request is replaced. A live endpoint's is not: its state would be lost.
-    pub replace_stuck: bool,
-    /// How much of what is printed while no live call is in flight is kept for the next one, in bytes; 0 prints it at once.
-    pub unheard: usize,
-}
+use crate::settings::Settings;
+use crate::snapshot::{Snapshot, State, Trouble};
 
 /// A request to a route.
 #[derive(Clone, Debug)]
@@ -80,7 +62,12 @@ pub enum Outcome {
     /// Too many requests wait already.
     Refused,
     /// No worker can be started.
-    Failed(Arc<Error>),
+    Failed {
+        /// Why.
+        error: Arc<Error>,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
 }
 
 /// A piece of a live call's answer.
@@ -124,9 +111,15 @@ impl Reply {
 /// What the tasks of a pool share under one lock.
 pub(crate) struct Shared {
     pub(crate) dispatcher: Dispatcher<Reply>,
-    /// Wakes each worker's link to send what has gathered.
-    pub(crate) links: Vec<(WorkerId, Arc<Notify>)>,
-    next_worker: u64,
+    /// Those that are ready, stopping ones among them.
+    pub(crate) links: Vec<Handle>,
+    /// How many are being started.
+    pub(crate) starting: usize,
+    pub(crate) next_worker: u64,
+    /// How many have ended unasked.
+    restarts: u64,
+    /// Since a worker could not be started, until one that came later has proved itself.
+    pub(crate) trouble: Option<Trouble>,
     /// What the last worker that got ready says of its routes.
     ready: Option<Arc<Ready>>,
     /// The first frames a live worker gets; set by the session's client.
@@ -134,6 +127,19 @@ pub(crate) struct Shared {
     /// A live worker died, and no call was told so yet.
     state_lost: bool,
     unheard: Unheard,
+}
+
+/// A ready worker, as the others see it.
+pub(crate) struct Handle {
+    pub(crate) id: WorkerId,
+    /// Wakes its link to send what has gathered.
+    pub(crate) notify: Arc<Notify>,
+    /// When it was ready.
+    pub(crate) since: Instant,
+    /// Tells it to end.
+    pub(crate) stop: watch::Sender<bool>,
+    /// Whether it was told so.
+    pub(crate) stopping: bool,
 }
 
 /// What a live endpoint printed while no call was there to hear it: its end.
@@ -165,11 +171,23 @@ impl Unheard {
 
 impl Shared {
     pub(crate) fn wake(&self, workers: &[WorkerId]) {
-        for (id, notify) in &self.links {
-            if workers.contains(id) {
-                notify.notify_one();
+        for handle in &self.links {
+            if workers.contains(&handle.id) {
+                handle.notify.notify_one();
             }
         }
+    }
+
+    /// Whether there is a worker that takes requests.
+    pub(crate) fn serves(&self) -> bool {
+        self.links.iter().any(|handle| !handle.stopping)
+    }
+
+    /// Why a request with this deadline need not wait, and when it may come again.
+    fn hopeless(&self, deadline: Instant) -> Option<Outcome> {
+        let trouble = self.trouble.as_ref().filter(|_| !self.serves())?;
+        let retry_in = trouble.refuses(deadline, Instant::now())?;
+        Some(Outcome::Failed { error: trouble.error.clone(), retry_in })
     }
 }
 
@@ -177,15 +195,15 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) settings: Settings,
     pub(crate) base: Arc<Base>,
-    config: serde_json::Value,
+    pub(crate) config: serde_json::Value,
     shared: Mutex<Shared>,
     pub(crate) status: watch::Sender<Status>,
     closing: watch::Sender<bool>,
-    /// Something may wait, and no worker be there.
-    waits: Notify,
-    /// The zygote that has this endpoint's modules; `None` inside when forking it is not safe.
-    project: tokio::sync::Mutex<Option<Option<Zygote>>>,
-    importer: Importer,
+    /// Has the keeper look: something waits, or something has changed.
+    pub(crate) look: Notify,
+    /// The zygote that has this endpoint's modules.
+    pub(crate) project: tokio::sync::Mutex<Project>,
+    pub(crate) importer: Importer,
     imported: Mutex<Imported>,
     /// What the routes of those modules take and return, once somebody has asked.
     pub(crate) description: Description,
@@ -195,7 +213,9 @@ pub(crate) struct Inner {
 #[derive(Clone)]
 pub struct Pool {
     inner: Arc<Inner>,
-    tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
+    /// The keeper's, which has all others.
+    task: Arc<tokio::sync::Mutex<JoinSet<()>>>,
+    wishes: mpsc::Sender<Evict>,
 }
 
 impl Pool {
@@ -204,7 +224,10 @@ impl Pool {
         let shared = Shared {
             dispatcher: Dispatcher::new(settings.limits.clone()),
             links: Vec::new(),
+            starting: 0,
             next_worker: 0,
+            restarts: 0,
+            trouble: None,
             ready: None,
             context: None,
             state_lost: false,
@@ -217,28 +240,17 @@ impl Pool {
             shared: Mutex::new(shared),
             status: watch::Sender::new(Status::Starting),
             closing: watch::Sender::new(false),
-            waits: Notify::new(),
-            project: tokio::sync::Mutex::new(None),
+            look: Notify::new(),
+            project: tokio::sync::Mutex::default(),
             importer: Importer::new(),
             imported: Mutex::default(),
             description: Description::default(),
             settings,
         });
-        let mut tasks = JoinSet::new();
-        for _ in 0..inner.settings.workers {
-            tasks.spawn(keep(inner.clone()));
-        }
-        tasks.spawn({
-            let inner = inner.clone();
-            let mut closing = inner.closing();
-            async move {
-                tokio::select! {
-                    () = inner.expire_without_workers() => {}
-                    () = link::closed(&mut closing) => {}
-                }
-            }
-        });
-        Self { inner, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) }
+        let mut task = JoinSet::new();
+        let (wishes, to_keeper) = mpsc::channel(8);
+        task.spawn(Keeper::new(inner.clone(), to_keeper).run());
+        Self { inner, task: Arc::new(tokio::sync::Mutex::new(task)), wishes }
     }
 
     /// The endpoint's name.
@@ -351,6 +363,37 @@ impl Pool {
         description::of(&self.inner).await
     }
 
+    /// What can be seen of it now.
+    pub fn snapshot(&self) -> Snapshot {
+        let (settings, now) = (&self.inner.settings.workers, Instant::now());
+        let shared = self.inner.lock();
+        let status = self.inner.status.borrow();
+        let proved =
+            |trouble: &Trouble| shared.links.iter().any(|handle| handle.since > trouble.at && shared.dispatcher.answered_by(handle.id) > 0);
+        let trouble = shared.trouble.as_ref().filter(|trouble| !proved(trouble));
+        let state = trouble.map_or_else(|| State::of(&status), |trouble| trouble.state(shared.ready.is_some(), &status, now));
+        let stopping = shared.links.iter().filter(|handle| handle.stopping).count();
+        Snapshot {
+            min: settings.min,
+            max: settings.max,
+            ready: shared.links.len() - stopping,
+            starting: shared.starting,
+            stopping,
+            in_flight: shared.dispatcher.in_flight(),
+            waiting: shared.dispatcher.waiting(),
+            restarts: shared.restarts,
+            state,
+        }
+    }
+
+    /// Has the zygote with the endpoint's modules end, whose memory is free then: the next start imports them again. False where it has workers,
+    /// or is not there.
+    pub async fn evict(&self) -> bool {
+        let (wish, told) = oneshot::channel();
+        // Errors mean that the pool is closed, which ends the zygote.
+        self.wishes.send(wish).await.is_ok() && told.await.unwrap_or(false)
+    }
+
     /// Lets requests in flight finish for at most `grace`, then ends the workers. Requests that come later are refused.
     pub async fn close(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
@@ -358,27 +401,31 @@ impl Pool {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.inner.closing.send_replace(true);
-        let mut tasks = self.tasks.lock().await;
-        while tasks.join_next().await.is_some() {}
-        self.inner.project.lock().await.take();
+        let mut task = self.task.lock().await;
+        while task.join_next().await.is_some() {}
+        *self.inner.project.lock().await = Project::Absent;
     }
 
     fn submit(&self, job: Job, reply: Reply) -> Result<Submission, Outcome> {
+        let deadline = job.deadline;
         let mut shared = self.inner.lock();
         let ticket = match shared.dispatcher.submit(job, reply) {
             Submitted::Sent(ticket, worker) => {
                 shared.wake(&[worker]);
+                if shared.dispatcher.is_pressed() {
+                    self.inner.look.notify_one();
+                }
                 ticket
             }
             Submitted::Waiting(ticket) => {
                 // A link that has nothing to do looks after no deadlines.
                 let workers = shared.dispatcher.workers();
                 shared.wake(&workers);
-                self.inner.waits.notify_one();
-                if let Status::Failed(error) = &*self.inner.status.borrow() {
+                if let Some(outcome) = shared.hopeless(deadline) {
                     let _ = shared.dispatcher.abandoned(ticket); // it waits: no worker is to be told
-                    return Err(Outcome::Failed(error.clone()));
+                    return Err(outcome);
                 }
+                self.inner.look.notify_one();
                 ticket
             }
             Submitted::Refused(_) => return Err(Outcome::Refused),
@@ -459,10 +506,12 @@ impl Inner {
     }
 
     /// A worker is ready for requests.
-    fn joined(&self, id: WorkerId, notify: Arc<Notify>, ready: Ready) {
+    pub(crate) fn joined(&self, handle: Handle, ready: Ready) {
         let mut shared = self.lock();
+        let (id, notify) = (handle.id, handle.notify.clone());
+        shared.starting -= 1;
         shared.ready = Some(Arc::new(ready));
-        shared.links.push((id, notify.clone()));
+        shared.links.push(handle);
         let context = shared.context.clone();
         let waiting = shared.dispatcher.joined(id, context.as_deref());
         if waiting || context.is_some() {
@@ -472,22 +521,23 @@ impl Inner {
         self.status.send_replace(Status::Ready);
     }
 
-    /// A worker is gone: what it had begun is lost, the rest goes on elsewhere.
-    fn left(&self, id: WorkerId, status: Option<ExitStatus>, begun: impl Fn(u32) -> bool) {
+    /// A worker is gone: what it had begun is lost, the rest goes on elsewhere. Returns how many requests it has answered.
+    pub(crate) fn left(&self, id: WorkerId, status: Option<ExitStatus>, asked: bool, begun: impl Fn(u32) -> bool) -> u64 {
         let mut shared = self.lock();
-        shared.links.retain(|(other, _)| *other != id);
+        shared.links.retain(|handle| handle.id != id);
+        let answered = shared.dispatcher.answered_by(id);
         let (lost, told) = shared.dispatcher.lost(id, begun);
         shared.wake(&told);
-        self.waits.notify_one(); // this may have been the last one there was
+        shared.restarts += u64::from(!asked);
         // Of the calls that another worker gets, one is told, in its turn the first; else the next to come.
-        shared.state_lost = !*self.closing.borrow();
+        shared.state_lost = !asked;
         if shared.state_lost
             && let Some(Reply::Call(events)) = shared.dispatcher.first_waiting()
         {
             drop(events.send(Event::StateLost)); // unheard is fine
             shared.state_lost = false;
         }
-        let shows = self.settings.unheard == 0 && !*self.closing.borrow();
+        let shows = self.settings.unheard == 0 && !asked;
         drop(shared);
         if shows {
             let lost = match lost.len() {
@@ -503,136 +553,6 @@ impl Inner {
         for reply in lost {
             reply.give(Outcome::Lost(status));
         }
-    }
-
-    /// Looks after the deadlines of what waits while no worker is there, whose link does it else. Never returns.
-    async fn expire_without_workers(&self) {
-        loop {
-            self.waits.notified().await;
-            while let Some(expired) = self.sweep_without_workers() {
-                for reply in expired {
-                    reply.give(Outcome::Expired);
-                }
-                tokio::time::sleep(link::SWEEP).await;
-            }
-        }
-    }
-
-    /// Whose time is over; `None` when nothing waits, or a worker is there.
-    fn sweep_without_workers(&self) -> Option<Vec<Reply>> {
-        let mut shared = self.lock();
-        let alone = shared.links.is_empty() && shared.dispatcher.pending() > 0;
-        alone.then(|| shared.dispatcher.sweep(Instant::now()).expired)
-    }
-
-    /// Forks a worker and waits until it is ready.
-    async fn start_worker(&self) -> Result<(Link, Ready), Error> {
-        let (link, descriptors) = Link::new()?;
-        let forked = self.fork("worker", descriptors).await?;
-        link.until_ready(self, forked).await
-    }
-
-    /// Forks a process that has this endpoint's modules, or imports them first where they do not bear forking.
-    pub(crate) async fn fork(&self, role: &str, descriptors: Vec<OwnedFd>) -> Result<Process, Error> {
-        let base = self.base.zygote().await?;
-        let order = serde_json::json!({ "role": role, "config": self.config });
-        let imports_ahead = self.config["functions"].as_array().is_some_and(|functions| !functions.is_empty());
-        let zygote = if imports_ahead { self.project_zygote(&base).await?.unwrap_or(base) } else { base };
-        zygote.fork(&order, descriptors).await
-    }
-
-    /// Has a zygote forked by `maker` that imports this endpoint's modules.
-    async fn import_in(&self, maker: &Zygote) -> Result<Adopted, Error> {
-        let (ours, theirs) = control_pair().map_err(Error::System)?;
-        let (pipes, [out, err]) = Pipes::new()?;
-        self.base.print_all(pipes, Some(self.name.clone()));
-        let order = serde_json::json!({ "role": "zygote", "config": self.config });
-        let forked = maker.fork(&order, vec![theirs, out, err]).await?;
-        let adopted = tokio::time::timeout(self.settings.start_timeout, maker.adopt(forked, ours)).await;
-        adopted.map_err(|_| Error::NotReady { limit: self.settings.start_timeout })?
-    }
-
-    /// The zygote with this endpoint's modules, made when first needed or when it died; `None` where forking it is not safe.
-    async fn project_zygote(&self, base: &Zygote) -> Result<Option<Zygote>, Error> {
-        let mut project = self.project.lock().await;
-        match &*project {
-            Some(None) => return Ok(None),
-            Some(Some(zygote)) if !zygote.is_gone() => return Ok(Some(zygote.clone())),
-            _ => {}
-        }
-        let ahead = self.base.libraries().zygote(&self.name);
-        let mut adopted = self.import_in(ahead.as_ref().unwrap_or(base)).await?;
-        if ahead.is_some() && adopted.ready.libraries.is_none() {
-            // Its modules have come to set the environment, which libraries that are imported afterwards may read.
-            adopted = self.import_in(base).await?;
-        }
-        let Adopted { zygote, ready } = adopted;
-        self.base.libraries().note(&self.name, self.importer, ready.libraries);
-        self.description.outdate();
-        let changes = ready.unsafe_because;
-        if !changes.is_empty() {
-            let text = format!(
-                "flash: importing the modules of {} left {}, so its workers are not forked but import afresh\n",
-                self.name,
-                changes.join(" and ")
-            );
-            self.print(None, 2, &text);
-            *project = Some(None);
-            return Ok(None);
-        }
-        *project = Some(Some(zygote.clone()));
-        Ok(Some(zygote))
-    }
-}
-
-/// Keeps one worker running until the pool closes.
-async fn keep(inner: Arc<Inner>) {
-    let mut closing = inner.closing();
-    let mut failures: u32 = 0;
-    while !*closing.borrow() {
-        let started = tokio::select! {
-            started = inner.start_worker() => started,
-            () = link::closed(&mut closing) => break,
-        };
-        match started {
-            Ok((link, ready)) => {
-                failures = 0;
-                let id = {
-                    let mut shared = inner.lock();
-                    shared.next_worker += 1;
-                    WorkerId(shared.next_worker)
-                };
-                let notify = Arc::new(Notify::new());
-                inner.joined(id, notify.clone(), ready);
-                let (status, page) = link.carry(&inner, id, &notify).await;
-                inner.left(id, status, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
-            }
-            Err(error) => {
-                failures += 1;
-                let wait = Duration::from_millis(100) * 2u32.pow(failures.min(8));
-                tracing::debug!(endpoint = inner.name, %error, ?wait, "no worker could be started");
-                // A worker that died while it started may do better next time; modules that cannot be imported stay so.
-                if failures >= 3 || !matches!(error, Error::EndedEarly { .. } | Error::ZygoteGone) {
-                    inner.fail(Arc::new(error));
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = link::closed(&mut closing) => break,
-                }
-            }
-        }
-    }
-}
-
-impl Inner {
-    /// Nobody need wait for a worker any more.
-    fn fail(&self, error: Arc<Error>) {
-        let mut shared = self.lock();
-        self.status.send_replace(Status::Failed(error.clone()));
-        let waiting = shared.dispatcher.give_up_waiting();
-        drop(shared);
-        for reply in waiting {
-            reply.give(Outcome::Failed(error.clone()));
-        }
+        answered
     }
 }

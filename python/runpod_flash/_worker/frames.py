@@ -21,9 +21,9 @@ CHUNK_SIZE = 256 * 1024
 #: Flag of REQUEST, CALL, CHUNK and ANSWER: the body goes on in a CHUNK frame.
 MORE = 1
 
-REQUEST, CALL, CHUNK, CONTEXT, CANCEL, DRAIN, FORK = 2, 3, 4, 5, 6, 7, 8
-HELLO, READY, ANSWER, OUTPUT, FAILED, FORKED, EXITED, IMPORTED = 16, 17, 18, 19, 20, 21, 22, 23
-_KINDS = frozenset((*range(REQUEST, FORK + 1), *range(HELLO, IMPORTED + 1)))
+REQUEST, CALL, CHUNK, CONTEXT, CANCEL, DRAIN, FORK, PING = 2, 3, 4, 5, 6, 7, 8, 9
+HELLO, READY, ANSWER, OUTPUT, FAILED, FORKED, EXITED, IMPORTED, PONG = 16, 17, 18, 19, 20, 21, 22, 23, 24
+_KINDS = frozenset((*range(REQUEST, PING + 1), *range(HELLO, PONG + 1)))
 
 HEADER = struct.Struct("<IBI")
 #: What a REQUEST's payload begins with: route, flags, length of the head.
@@ -56,15 +56,16 @@ class Decoder:
         if self._rest:
             data = self._rest + data
         frames = []
-        offset, end, unpack, head = 0, len(data), HEADER.unpack_from, HEADER.size
-        while end - offset >= head:
+        offset, end = 0, len(data)
+        unpack, head, longest, kinds = HEADER.unpack_from, HEADER.size, MAX_PAYLOAD, _KINDS
+        while (start := offset + head) <= end:
             length, kind, request = unpack(data, offset)
-            if length > MAX_PAYLOAD or kind not in _KINDS:
+            if length > longest or kind not in kinds:
                 raise ProtocolError(f"a frame of kind {kind} and {length} bytes")
-            stop = offset + head + length
+            stop = start + length
             if stop > end:
                 break
-            frames.append((kind, request, data[offset + head : stop]))
+            frames.append((kind, request, data[start:stop]))
             offset = stop
         self._rest = data[offset:]
         return frames

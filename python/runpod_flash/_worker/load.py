@@ -36,10 +36,22 @@ if TYPE_CHECKING:
         path: str
 
     class Host(TypedDict):
-        """Where calls to other endpoints go."""
+        """Where calls to other live endpoints go."""
 
         port: int
         token: str
+
+    class Beside(TypedDict):
+        """An endpoint of the same deployment."""
+
+        id: str
+        timeout_ms: int
+
+    class Deployment(TypedDict):
+        """Where calls to the other endpoints of a deployment go."""
+
+        url: str
+        endpoints: dict[str, Beside]
 
     class Config(TypedDict):
         """What the host says of a worker's endpoint. A live one has no functions: they come with the calls."""
@@ -52,6 +64,8 @@ if TYPE_CHECKING:
         #: Whether the sources are reloaded when they change, for which the host must know what is imported.
         reload: bool
         host: Host | None
+        #: Of a deployed endpoint, in place of `host`.
+        deployment: NotRequired[Deployment]
         #: The packages that stand before those of the interpreter; a live worker is told with its first call.
         overlay: NotRequired[str | None]
 

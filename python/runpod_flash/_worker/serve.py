@@ -102,16 +102,16 @@ class _Loop(asyncio.SelectorEventLoop):
 
     if sys.version_info >= (3, 12):
 
-        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-            return asyncio.Task(coroutine, loop=self, eager_start=True)
+        def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+            return asyncio.Task(coroutine, loop=self, name=name, eager_start=True)
 
     else:
         # The same by hand: the one thing that a new task does with its loop is to have its first step called soon.
         _starting = False
 
-        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
             self._starting = True
-            return asyncio.Task(coroutine, loop=self)
+            return asyncio.Task(coroutine, loop=self, name=name)
 
         def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
             if self._starting:
@@ -134,8 +134,8 @@ class Worker:
         #: When what is in `out` should not wait any longer for the rest of the batch.
         self.due = 0.0
         self.partial: dict[int, tuple[tuple[Any, ...], list[bytes]]] = {}
-        #: Requests of this batch that become tasks at its end, and tasks that wait for something.
-        self.starting: dict[int, Coroutine[Any, Any, None]] = {}
+        #: Requests of this batch that become tasks at its end, with their functions' names, and tasks that wait for something.
+        self.starting: dict[int, tuple[Coroutine[Any, Any, None], str]] = {}
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.scheduled = False
         self.draining = False
@@ -217,14 +217,20 @@ class Worker:
         if kind == frames.REQUEST:
             route, flags, length = frames.REQUEST_HEAD.unpack_from(payload)
             handler = self.handlers[route]
-            if not flags and not length and handler.inline:
-                self.run_inline(handler, request, None, payload[7:])
+            if not flags and not length:
+                # Here and not by `start`, for most are like that: a call less.
+                if handler.inline:
+                    self.run_inline(handler, request, None, payload[7:])
+                elif handler.is_async:
+                    self.starting[request] = self.run_async(handler, request, None, payload[7:]), handler.name
+                else:
+                    self.enqueue(request, self.run_in_thread, (handler, request, None, payload[7:]))
                 return
             head, body = payload[7 : 7 + length], payload[7 + length :]
             if flags & frames.MORE:
-                self.partial[request] = ((self.start, handler, head), [body])
+                self.partial[request] = ((self.start_decoded, handler, head), [body])
             else:
-                self.start(handler, head, request, body)
+                self.start_decoded(handler, head, request, body)
         elif kind == frames.CALL:
             if payload[0] & frames.MORE:
                 self.partial[request] = ((self.start_call,), [payload[1:]])
@@ -245,6 +251,8 @@ class Worker:
             from . import calls
 
             calls.apply_context(payload)
+        elif kind == frames.PING:
+            self.out.append(frames.encode(frames.PONG, 0, b""))
         elif kind == frames.DRAIN:
             self.draining = True
             self.loop.call_soon(self.leave)
@@ -252,16 +260,18 @@ class Worker:
 
     # -- routes ----------------------------------------------------------------------------------------------------------
 
-    def start(self, handler: Handler, head: bytes, request: int, raw: bytes) -> None:
+    def start_decoded(self, handler: Handler, head: bytes, request: int, body: bytes) -> None:
         path, query, content, is_form = frames.decode_head(head)
-        decoded: Head = (path, query, content)
-        body: Body = frames.decode_form(raw) if is_form else raw
+        self.start(handler, request, (path, query, content), frames.decode_form(body) if is_form else body)
+
+    def start(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
+        """Has a request run as its handler wants it. `head`: None for plain JSON, as most are."""
         if handler.is_async:
-            self.starting[request] = self.run_async(handler, request, decoded, body)
+            self.starting[request] = self.run_async(handler, request, head, body), handler.name
         elif handler.inline:
-            self.run_inline(handler, request, decoded, body)
+            self.run_inline(handler, request, head, body)
         else:
-            self.enqueue(request, self.run_in_thread, (handler, request, decoded, body))
+            self.enqueue(request, self.run_in_thread, (handler, request, head, body))
 
     def run_inline(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
         self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
@@ -287,7 +297,7 @@ class Worker:
             self.flush()
             self.due = ended + QUICK
 
-    def run_in_thread(self, handler: Handler, request: int, head: Head, body: Body) -> None:
+    def run_in_thread(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
         self.page[request & 0xFFFF] = request
         elapsed = 0.0
         after = None
@@ -312,7 +322,7 @@ class Worker:
         if after is not None:
             asyncio.run(self.finish(after))
 
-    async def run_async(self, handler: Handler, request: int, head: Head, body: Body) -> None:
+    async def run_async(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
         if request in self.dropped:
             self.out.append(self.drop(request))
             return
@@ -328,7 +338,8 @@ class Worker:
                 await self.finish(after)
         else:
             self.out.append(self.answered(request, payload))
-        self.tasks.pop(request, None)
+        if self.tasks:
+            self.tasks.pop(request, None)
 
     async def finish(self, background: Callable[[], Awaitable[object]]) -> None:
         """Runs what a response leaves to be done; its caller has the answer."""
@@ -402,7 +413,7 @@ class Worker:
         finally:
             output.running.reset(token)
         if prepared.is_async:
-            self.starting[request] = self.call_async(request, prepared)
+            self.starting[request] = self.call_async(request, prepared), prepared.function.__qualname__
             return
         pace = self.calls.setdefault(getattr(prepared.function, "__code__", None), Pace(self.allow_inline))
         if pace.inline:
@@ -439,10 +450,10 @@ class Worker:
     # -- tasks and threads -----------------------------------------------------------------------------------------------
 
     def start_tasks(self) -> None:
-        for request, coroutine in self.starting.items():
+        for request, (coroutine, name) in self.starting.items():
             output.running.set(request)
             self.page[INLINE_CELL] = request  # a first step may block, as a `def` may
-            task = self.loop.start(coroutine)
+            task = self.loop.start(coroutine, name)
             if not task.done():
                 self.tasks[request] = task
             now = perf_counter()
@@ -542,6 +553,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
     host = config["host"]
     if host is not None:
         state.host = (host["port"], host["token"])
+    state.deployment = config.get("deployment")
     worker = Worker(wire, page, config, routes)
     os.register_at_fork(after_in_child=worker.forked)
     if imported is not None:

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from .load import Deployment
+
 #: The endpoint whose functions this worker runs; None outside a worker.
 endpoint: str | None = None
 
@@ -19,8 +21,9 @@ variables: Mapping[str, str] = {}
 #: Loopback port and token of the host, for calls to functions of other endpoints.
 host: tuple[int, str] | None = None
 
-#: Whether this is a worker of a deployment: calls of other endpoints' functions then go to their deployments.
-is_deployed: bool = False
+#: In a worker of a deployment, where the endpoints deployed with it are: `url` of the host, as this machine reaches it, and `endpoints`, by
+#: name, each with its `id` and `timeout_ms`. Calls of their functions go there, over loopback, for which nobody needs a key.
+deployment: Deployment | None = None
 
 #: True while the worker imports the project's modules: no function can be called then.
 importing: bool = False

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flash_gateway::{Access, Endpoint, Gateway, Settings};
-use flash_workers::{Base, Interpreter, Limits, Pool};
+use flash_workers::{Base, Interpreter, Limits, Pool, Workers};
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +38,7 @@ pub fn gateway(settings: &Settings) -> (Arc<Gateway>, Pool) {
     let interpreter = Interpreter { python: "python-is-not-started".into(), package: None, routes: true };
     let kept = flash_workers::Settings {
         limits: Limits { slots: 8, waiting: 4096, grace: Duration::from_secs(5) },
-        workers: 0,
+        workers: Workers::fixed(0),
         timeout: settings.timeout,
         start_timeout: NEVER,
         replace_stuck: true,

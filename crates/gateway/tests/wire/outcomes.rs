@@ -73,9 +73,11 @@ async fn where_no_worker_can_start_requests_and_ping_are_told_so() {
     let config = json!({ "functions": [], "start": Script(vec![vec![Die]]) });
     let trial = Trial::starting(pool_settings(), config).await;
     let answer = trial.post(steps([&[Answer]])).await;
-    assert_eq!((answer.status, answer.json()["detail"].as_str()), (503, Some("trial cannot run: see its log")));
+    let why = "trial cannot run: its workers end as they start; see its log";
+    assert_eq!((answer.status, answer.json()["detail"].as_str()), (503, Some(why)));
+    assert_eq!(answer.header("retry-after"), Some("1"), "the next try is less than a second away");
     let ping = trial.get("/lb/trial/ping").await;
-    assert_eq!((ping.status, ping.json()), (503, json!({ "status": "unhealthy" })));
+    assert_eq!((ping.status, ping.json()), (503, json!({ "status": "unhealthy", "detail": why })));
 }
 
 #[tokio::test]

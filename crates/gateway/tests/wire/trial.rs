@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flash_gateway::{Access, Endpoint, Gateway, Settings};
 use flash_testkit::{scripted_worker, steps};
-use flash_workers::{Base, Limits, Pool, Program};
+use flash_workers::{Base, Limits, Pool, Program, Workers};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub fn pool_settings() -> flash_workers::Settings {
     flash_workers::Settings {
         limits: Limits { slots: 128, waiting: 128, grace: PATIENCE },
-        workers: 1,
+        workers: Workers::fixed(1),
         timeout: PATIENCE,
         start_timeout: PATIENCE,
         replace_stuck: true,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use flash_testkit::Step::{Answer, Begin, Die, Hold, Stall};
-use flash_testkit::{Script, steps};
-use flash_workers::{Call, Cancel, Error, Event, Outcome, Settings};
+use flash_testkit::{Script, scripted_worker, steps};
+use flash_workers::{Call, Cancel, Error, Event, Outcome, Program, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -76,7 +76,7 @@ async fn where_no_worker_becomes_ready_requests_are_told_so() {
     let start = Script(vec![vec![Die]]);
     let trial = Trial::with_config(settings(), json!({ "functions": [], "start": start }));
     let outcome = trial.send(steps([&[Answer]])).outcome().await;
-    assert!(matches!(&outcome, Outcome::Failed(error) if matches!(**error, Error::EndedEarly { .. })), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Failed { error, .. } if matches!(**error, Error::EndedEarly { .. })), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -92,6 +92,18 @@ async fn a_killed_base_zygote_takes_its_workers_along_and_another_one_serves_on(
     let next = trial.send(steps([&[Answer]])).worker().await;
     assert_ne!(next.pid, first.pid);
     assert_ne!(trial.base.zygote().await.expect("it runs").about.pid, zygote);
+}
+
+#[tokio::test]
+async fn a_base_zygote_that_is_killed_while_it_starts_is_started_once_more_and_who_waits_waits_on() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let script = r#"if [ -e "$1" ]; then exec "$2" "$3"; fi; : > "$1"; kill -9 $$"#;
+    let (marker, worker) = (directory.path().join("killed"), scripted_worker());
+    let arguments = ["-c".into(), script.into(), "sh".into(), marker.clone().into(), worker.into()];
+    let program = Program::Native { path: "sh".into(), arguments: arguments.into() };
+    let trial = Trial::with_program(program, settings(), json!({ "functions": [] }));
+    assert_eq!(trial.send(steps([&[Answer]])).worker().await.number, 1);
+    assert!(marker.exists(), "the first was killed");
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 mod bodies;
 mod breaches;
+mod crashes;
 mod deaths;
+mod scaling;
 mod slots;
 mod starts;
 mod trial;

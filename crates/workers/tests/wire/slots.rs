@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flash_testkit::Step::{Answer, Begin, Disobey, Hold, Inline, Release, Stall};
 use flash_testkit::{Script, Step, steps};
-use flash_workers::{Limits, Outcome, Settings, Status};
+use flash_workers::{Limits, Outcome, Settings, Status, Workers};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
@@ -94,7 +94,7 @@ async fn a_live_endpoint_s_worker_is_kept_past_the_grace_and_gets_calls_again_on
 
 #[tokio::test]
 async fn while_a_call_holds_up_a_worker_the_others_get_the_requests() {
-    let trial = Trial::new(Settings { workers: 2, ..settings() });
+    let trial = Trial::new(Settings { workers: Workers::fixed(2), ..settings() });
     // Of two that are submitted at once, the second goes to the second worker if there is one.
     let (first, second) = loop {
         let pair = [(); 2].map(|()| trial.send(steps([&[Answer]])));

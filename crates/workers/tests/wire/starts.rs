@@ -51,7 +51,7 @@ async fn a_worker_s_report_of_why_it_cannot_serve_reaches_whoever_asks() {
     let start = Script(vec![vec![Frame(Kind::Failed as u8, 0, report.into()), Die]]);
     let trial = Trial::with_config(settings(), json!({ "functions": [], "start": start }));
     let outcome = trial.send(steps([&[Answer]])).outcome().await;
-    assert!(matches!(&outcome, Outcome::Failed(error) if error.to_string() == "no modules"), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Failed { error, .. } if error.to_string() == "no modules"), "{outcome:?}");
     assert!(matches!(&*trial.pool.status().borrow(), Status::Failed(error) if error.why() == "a test"));
 }
 
@@ -60,12 +60,12 @@ async fn a_worker_that_begins_with_another_frame_than_ready_cannot_be_used() {
     let start = Script(vec![vec![Frame(Kind::Hello as u8, 0, Vec::new())]]);
     let trial = Trial::with_config(settings(), json!({ "functions": [], "start": start }));
     let outcome = trial.send(steps([&[Answer]])).outcome().await;
-    assert!(matches!(&outcome, Outcome::Failed(error) if matches!(**error, Error::Protocol)), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Failed { error, .. } if matches!(**error, Error::Protocol)), "{outcome:?}");
 }
 
-/// What a worker says first.
+/// What a worker says first, and that it answers the probe.
 fn says_ready(ready: &str) -> serde_json::Value {
-    let start = Script(vec![vec![Frame(Kind::Ready as u8, 0, ready.into())]]);
+    let start = Script(vec![vec![Frame(Kind::Ready as u8, 0, ready.into()), Frame(Kind::Pong as u8, 0, Vec::new())]]);
     json!({ "functions": [], "start": start })
 }
 
@@ -73,7 +73,9 @@ fn says_ready(ready: &str) -> serde_json::Value {
 async fn whoever_asks_what_routes_take_waits_for_the_first_worker() {
     let plan = |body: &str| json!({ "name": "f", "plan": { "method": "POST", "path": "/", "body": body, "parameters": [] } });
     let ready = json!({ "pid": 1, "routes": [plan("form"), plan("fields"), { "name": "g", "plan": { "body": null } }] });
-    let trial = Trial::with_config(settings(), says_ready(&ready.to_string()));
+    let mut config = says_ready(&ready.to_string());
+    config["functions"] = json!(["f", "f", "g"]);
+    let trial = Trial::with_config(settings(), config);
     let mut asked = Box::pin(trial.pool.ready());
     assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "nothing has run yet");
     let ready = asked.await.expect("a worker is ready");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flash_testkit::scripted_worker;
 use flash_wire::RequestHead;
-use flash_workers::{Answer, Base, Cancel, Limits, Outcome, Pool, Printed, Program, Request, Settings};
+use flash_workers::{Answer, Base, Cancel, Limits, Outcome, Pool, Printed, Program, Request, Settings, Workers};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::Deserialize;
 use serde_json::json;
@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub fn settings() -> Settings {
     Settings {
         limits: Limits { slots: 128, waiting: 128, grace: PATIENCE },
-        workers: 1,
+        workers: Workers::fixed(1),
         timeout: PATIENCE,
         start_timeout: PATIENCE,
         replace_stuck: true,
@@ -40,8 +40,12 @@ impl Trial {
     }
 
     pub fn with_config(settings: Settings, config: serde_json::Value) -> Self {
+        Self::with_program(scripted(), settings, config)
+    }
+
+    pub fn with_program(program: Program, settings: Settings, config: serde_json::Value) -> Self {
         let printed = Arc::new(Mutex::new(String::new()));
-        let base = Arc::new(Base::new(scripted(), {
+        let base = Arc::new(Base::new(program, {
             let printed = printed.clone();
             Arc::new(move |Printed { tag, stream, text, .. }: Printed<'_>| {
                 printed.lock().expect("no test panics here").push_str(&format!("{tag:?} {stream}: {text}"));

@@ -1,0 +1,107 @@
+//! The zygote with an endpoint's modules, and the processes that are forked from it.
+
+use std::os::fd::OwnedFd;
+
+use crate::error::Error;
+use crate::link::Link;
+use crate::pool::Inner;
+use crate::printed::Pipes;
+use crate::process::Process;
+use crate::ready::Ready;
+use crate::zygote::{Adopted, Zygote, control_pair};
+
+/// What is known of it.
+#[derive(Debug, Default)]
+pub(crate) enum Project {
+    /// There is none: it was not needed yet, or it was evicted.
+    #[default]
+    Absent,
+    /// Forking it would not be safe: each worker imports for itself.
+    Unsafe,
+    /// It is there, unless it has died.
+    There(Zygote),
+}
+
+impl Inner {
+    /// Forks a worker and waits until it is ready, and answers.
+    pub(crate) async fn start_worker(&self) -> Result<(Link, Ready), Error> {
+        let (link, descriptors) = Link::new()?;
+        let forked = self.fork("worker", descriptors).await?;
+        let (link, ready) = link.until_ready(self, forked).await?;
+        // Their order is all that a request's route means to it.
+        let promised = self.config["functions"].as_array().map_or(0, Vec::len);
+        if ready.routes.len() != promised {
+            return Err(Error::Protocol);
+        }
+        Ok((link, ready))
+    }
+
+    /// Forks a process that has this endpoint's modules, or imports them first where they do not bear forking.
+    pub(crate) async fn fork(&self, role: &str, descriptors: Vec<OwnedFd>) -> Result<Process, Error> {
+        let base = self.base.zygote().await?;
+        let order = serde_json::json!({ "role": role, "config": self.config });
+        let imports_ahead = self.config["functions"].as_array().is_some_and(|functions| !functions.is_empty());
+        let zygote = if imports_ahead { self.project_zygote(&base).await?.unwrap_or(base) } else { base };
+        zygote.fork(&order, descriptors).await
+    }
+
+    /// Has a zygote forked by `maker` that imports this endpoint's modules.
+    async fn import_in(&self, maker: &Zygote) -> Result<Adopted, Error> {
+        let (ours, theirs) = control_pair().map_err(Error::System)?;
+        let (pipes, [out, err]) = Pipes::new()?;
+        self.base.print_all(pipes, Some(self.name.clone()));
+        let order = serde_json::json!({ "role": "zygote", "config": self.config });
+        let forked = maker.fork(&order, vec![theirs, out, err]).await?;
+        let adopted = tokio::time::timeout(self.settings.start_timeout, maker.adopt(forked, ours)).await;
+        adopted.map_err(|_| Error::NotReady { limit: self.settings.start_timeout })?
+    }
+
+    /// The zygote with this endpoint's modules, made when it is needed and not there; `None` where forking it is not safe.
+    async fn project_zygote(&self, base: &Zygote) -> Result<Option<Zygote>, Error> {
+        let mut project = self.project.lock().await;
+        match &*project {
+            Project::Unsafe => return Ok(None),
+            Project::There(zygote) if !zygote.is_gone() => return Ok(Some(zygote.clone())),
+            Project::There(_) | Project::Absent => {}
+        }
+        let ahead = self.base.libraries().zygote(&self.name);
+        let mut adopted = self.import_in(ahead.as_ref().unwrap_or(base)).await?;
+        if ahead.is_some() && adopted.ready.libraries.is_none() {
+            // Its modules have come to set the environment, which libraries that are imported afterwards may read.
+            adopted = self.import_in(base).await?;
+        }
+        let Adopted { zygote, ready } = adopted;
+        self.base.libraries().note(&self.name, self.importer, ready.libraries);
+        self.description.outdate();
+        let changes = ready.unsafe_because;
+        if !changes.is_empty() {
+            let text = format!(
+                "flash: importing the modules of {} left {}, so its workers are not forked but import afresh\n",
+                self.name,
+                changes.join(" and ")
+            );
+            self.print(None, 2, &text);
+            *project = Project::Unsafe;
+            return Ok(None);
+        }
+        *project = Project::There(zygote.clone());
+        self.look.notify_one(); // it may be for a description alone: who evicts it must know of it
+        Ok(Some(zygote))
+    }
+
+    /// Whether it is there, and nobody is about to use it.
+    pub(crate) fn has_zygote(&self) -> bool {
+        self.project.try_lock().is_ok_and(|project| matches!(&*project, Project::There(zygote) if !zygote.is_gone()))
+    }
+
+    /// Has it end, and with it all that were forked from it: nobody must have been. False where it is not there, or in use.
+    pub(crate) fn evict(&self) -> bool {
+        let Ok(mut project) = self.project.try_lock() else { return false };
+        let is_idle = self.description.is_idle();
+        if is_idle && let Project::There(_) = *project {
+            *project = Project::Absent;
+            return true;
+        }
+        false
+    }
+}

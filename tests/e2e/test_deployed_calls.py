@@ -1,0 +1,479 @@
+"""Calls from Python to deployed endpoints: the routes are served by `flash run`, and found at a control API."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from deployment import KEY, Control, control
+from flash_process import PATIENCE, ROOT, Flash, environment_of, wait_for
+from runpod_flash import (
+    CannotCarry,
+    ConfigurationError,
+    EndpointError,
+    EndpointNotDeployed,
+    EndpointUnreachable,
+    ExecutionTimeout,
+    LoadBalancerSlsStub,
+)
+
+SERVICE = """
+from __future__ import annotations
+import asyncio, dataclasses, datetime, os, time
+from typing import Optional
+import pydantic
+from fastapi import HTTPException, Response
+from runpod_flash import LiveLoadBalancer, LoadBalancerSlsResource, remote
+
+api = LoadBalancerSlsResource(name="service", imageName="image")
+brief = LoadBalancerSlsResource(name="brief", imageName="image", executionTimeoutMs=200)
+live = LiveLoadBalancer(name="live-service")
+elsewhere = LoadBalancerSlsResource(name="elsewhere", imageName="image")
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    at: datetime.datetime
+
+class Item(pydantic.BaseModel):
+    name: str
+    tags: set[str] = set()
+
+class Change(pydantic.BaseModel):
+    name: Optional[str] = None
+    price: Optional[float] = None
+
+@remote(api, method="POST", path="/restored")
+async def restored(x: int, word: str = "a") -> tuple[int, set[str], dict[int, float]]:
+    return x, {word}, {x: 0.5}
+
+@remote(api, method="GET", path="/point/{x}")
+def point(x: int, at: datetime.datetime) -> Point:
+    return Point(x, at)
+
+@remote(api, method="PUT", path="/items")
+def items(item: Item, others: list[Point], count: int = 1) -> list[Item]:
+    return [item] * count + [Item(name=str(len(others)))]
+
+@remote(api, method="PATCH", path="/items")
+def change(item: Change):
+    return sorted(item.model_fields_set)
+
+@remote(api, method="GET", path="/plain")
+def plain(values: Optional[list[int]] = None):
+    return {"values": values, "moment": datetime.date(2024, 1, 2)}
+
+@remote(api, method="DELETE", path="/nothing")
+def nothing(why: Optional[str] = None) -> None:
+    pass
+
+@remote(api, method="DELETE", path="/no-content")
+def no_content():
+    return Response(status_code=204)
+
+@remote(api, method="GET", path="/page")
+def page() -> Response:
+    return Response("<p>", 202, {"x-kind": "page"}, "text/html")
+
+@remote(api, method="GET", path="/page-unsaid")
+def page_unsaid():
+    return Response("<p>", media_type="text/html")
+
+@remote(api, method="GET", path="/not-as-said")
+def not_as_said():
+    return 1
+
+@remote(api, method="POST", path="/misleading")
+def misleading(x: int = 1) -> list[int]:
+    return "no list"
+
+@remote(api, method="GET", path="/files/{path:path}")
+def file(path: str):
+    return path
+
+@remote(api, method="GET", path="/things/{name}")
+def thing(name: str = "it"):
+    return f"thing {name}"
+
+@remote(api, method="GET", path="/things/me")
+def me():
+    return "me"
+
+@remote(api, method="POST", path="/upload")
+def upload(file: bytes, more: list[bytes], caption: str = "none") -> str:
+    return f"{len(file)} {len(more)} {caption}"
+
+@remote(api, method="POST", path="/boom")
+def boom():
+    raise ValueError("secret")
+
+@remote(api, method="GET", path="/teapot")
+def teapot():
+    raise HTTPException(418, {"short": "and stout"})
+
+@remote(api, method="GET", path="/missing")
+def missing():
+    raise HTTPException(404, "no such user")
+
+@remote(api, method="POST", path="/die")
+def die():
+    os._exit(3)
+
+@remote(brief, method="GET", path="/slow")
+async def slow():
+    await asyncio.sleep(60)
+
+@remote(api, method="GET", path="/slow")
+async def slow_here(seconds: float = 60):
+    await asyncio.sleep(seconds)
+
+@remote(api, method="GET", path="/stars")
+def stars(x: int, *more: int, **named: int):
+    return x
+
+@remote(live, method="GET", path="/pid")
+def pid() -> int:
+    return os.getpid()
+
+@remote(elsewhere, method="GET", path="/x")
+def not_there():
+    pass
+"""
+#: What the deployment lacks.
+LATER = """
+
+@remote(api, method="GET", path="/later")
+def later():
+    pass
+
+@remote(api, method="PATCH", path="/plain")
+def later_method():
+    pass
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Flash]]:
+    """A folder with `service.py`, and the `flash run` that serves it."""
+    folder = tmp_path_factory.mktemp("deployed")
+    (folder / "service.py").write_text(SERVICE)
+    flash = Flash(folder / "service.py", "--no-reload")
+    try:
+        flash.wait_until_listed()
+        (folder / "service.py").write_text(SERVICE + LATER)
+        yield folder, flash
+        assert flash.terminate() == 0, flash.told()
+    finally:
+        flash.destroy()
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Control]:
+    """A control API, which this process's calls ask as the app `shop`."""
+    with control() as found:
+        for name in [name for name in os.environ if name.startswith("FLASH_")]:
+            monkeypatch.delenv(name)
+        for name, value in {"SERVER": found.url, "API_KEY": KEY, "APP": "shop", "HOME": str(tmp_path / "home")}.items():
+            monkeypatch.setenv(f"FLASH_{name}", value)
+        yield found
+
+
+def functions_of(flash: Flash, endpoint: str) -> list[dict[str, Any]]:
+    document = flash.request("GET", f"/lb/{endpoint}/openapi.json").json()
+    paths = [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
+    return [{"name": "f", "module": "service", "method": method, "path": path} for method, path in paths]
+
+
+@pytest.fixture
+def service(served: tuple[Path, Flash], known: Control, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The caller's module, whose endpoints are deployed."""
+    folder, flash = served
+    for name, url in flash.endpoints.items():
+        if name == "elsewhere":
+            continue
+        timeout = 200 if name == "brief" else 30_000
+        known.deploy(name, f"http://127.0.0.1:{flash.port}{url}", timeout_ms=timeout, functions=functions_of(flash, name))
+    monkeypatch.syspath_prepend(str(folder))
+    return importlib.import_module("service")
+
+
+def refused(act: Callable[[], object], kind: type[Exception], what: str) -> Any:
+    """The error of a call; it says what, why and how to mend it."""
+    with pytest.raises(kind) as caught:
+        act()
+    lines = str(caught.value).splitlines()
+    assert lines[0] == what
+    assert any(line.startswith("  why: ") for line in lines) and any(line.startswith("  try: ") for line in lines), lines
+    return caught.value
+
+
+MOMENT = datetime.datetime(2024, 2, 3, 4, 5, 6, 7, tzinfo=datetime.timezone.utc)
+
+
+def test_results_are_what_the_return_annotation_says(service: ModuleType) -> None:
+    assert asyncio.run(service.restored(5)) == (5, {"a"}, {5: 0.5})
+    assert asyncio.run(service.restored(word="b", x=1)) == (1, {"b"}, {1: 0.5})
+    assert service.point(3, MOMENT) == service.Point(3, MOMENT)
+    item = service.Item(name="n", tags={"t"})
+    assert service.items(item, [service.Point(1, MOMENT)], count=2) == [item, item, service.Item(name="1")]
+    assert service.change(service.Change(price=None)) == ["price"]
+
+
+def test_without_an_annotation_results_are_what_json_has(service: ModuleType) -> None:
+    assert service.plain([1, 2]) == {"values": [1, 2], "moment": "2024-01-02"}
+    assert service.plain() == {"values": None, "moment": "2024-01-02"}
+    assert service.nothing() is None and service.nothing("so") is None
+    assert service.no_content() is None
+
+
+def test_a_response_arrives_where_the_annotation_says_so(service: ModuleType) -> None:
+    found = service.page()
+    assert (found.status_code, found.body, found.headers["x-kind"]) == (202, b"<p>", "page")
+    assert found.headers["content-type"].startswith("text/html")
+    error = refused(service.page_unsaid, EndpointError, "JSON serialization error: the answer of `page_unsaid` is not JSON")
+    assert (error.status, bool(error.request_id)) == (200, True)
+
+
+def test_a_result_that_is_not_what_is_annotated_is_told(service: ModuleType) -> None:
+    what = "JSON serialization error: the answer of `misleading` is not the `list[int]` that it is annotated with"
+    refused(service.misleading, EndpointError, what)
+
+
+def test_paths_and_forms_are_filled(service: ModuleType) -> None:
+    assert service.file("a/b c/ü?#%") == "a/b c/ü?#%"
+    assert service.file("") == ""
+    assert service.thing("a b&c;ü%2F") == "thing a b&c;ü%2F"
+    assert service.thing() == "thing it"
+    assert service.upload(b"\0\xff", [b"1", b""], caption="ü\r\n") == "2 2 ü\r\n"
+    assert service.upload(b"", [b"1"]) == "0 1 none"
+
+
+def test_a_value_that_would_reach_another_route_is_refused(service: ModuleType) -> None:
+    error = refused(lambda: service.thing("me"), CannotCarry, "the arguments of `thing` cannot be carried in its path")
+    assert "GET /things/me" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "argument", "kind"),
+    [
+        ("thing", ("",), "name", "str"),
+        ("thing", ("a/b",), "name", "str"),
+        ("thing", ("..",), "name", "str"),
+        ("thing", ("\ud800",), "name", "str"),
+        ("plain", ({1: 2},), "values", "dict"),
+        ("plain", (object(),), "values", "object"),
+        ("restored", (1, "\ud800"), "word", "str"),
+        ("upload", (b"", [b"1"], ""), "caption", "str"),
+        ("stars", (1, 2), "*more", "*"),
+    ],
+)
+def test_what_cannot_be_carried_is_named_before_any_request(
+    service: ModuleType, known: Control, name: str, arguments: tuple[object, ...], argument: str, kind: str
+) -> None:
+    def act() -> object:
+        made = getattr(service, name)(*arguments)
+        return asyncio.run(made) if asyncio.iscoroutine(made) else made
+
+    with pytest.raises(CannotCarry) as caught:
+        act()
+    assert f"argument '{argument}' of `{name}` cannot be carried to a deployed endpoint" in caught.value.what
+    assert kind == "*" or caught.value.what.endswith(f"it is of type `{kind}`")
+    assert known.asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "said"),
+    [
+        ((), {}, "point() missing 2 required positional arguments: 'x' and 'at'"),
+        ((1, MOMENT, 3), {}, "point() takes 2 positional arguments but 3 were given"),
+        ((1, MOMENT), {"y": 3}, "point() got an unexpected keyword argument 'y'"),
+        ((1, MOMENT), {"x": 3}, "point() got multiple values for argument 'x'"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told_as_by_python(
+    service: ModuleType, known: Control, arguments: tuple[object, ...], named: dict[str, object], said: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        service.point(*arguments, **named)
+    with pytest.raises(TypeError) as plainly:
+        service.point.__wrapped__(*arguments, **named)
+    assert str(caught.value) == str(plainly.value) == said
+    assert known.asked == []
+
+
+# The rows of the guide's table that tell of deployed endpoints.
+
+
+def test_an_endpoint_that_is_not_deployed(service: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = "Endpoint URL not available - endpoint may not be deployed"
+    error = refused(service.not_there, EndpointNotDeployed, what)
+    assert "'elsewhere' of the app 'shop'" in str(error) and "flash deploy" in str(error)
+    assert isinstance(error, ValueError)
+    monkeypatch.setenv("FLASH_TARGET", "staging")
+    assert "FLASH_TARGET=staging" in str(refused(service.pid, EndpointNotDeployed, what))
+    with pytest.raises(EndpointNotDeployed, match=what):
+        _ = service.elsewhere.endpoint_url
+
+
+def test_a_function_that_raises(service: ModuleType, served: tuple[Path, Flash]) -> None:
+    error = refused(service.boom, EndpointError, "HTTP error from endpoint: 500 Internal Server Error")
+    assert (error.status, error.detail) == (500, "Internal Server Error")
+    assert error.request_id in str(error)
+    assert "secret" not in str(error)
+    wait_for(lambda: "ValueError: secret" in served[1].told(), "the exception in the log")
+
+
+def test_a_function_that_takes_longer_than_its_endpoint_allows(service: ModuleType) -> None:
+    error = refused(lambda: asyncio.run(service.slow()), ExecutionTimeout, "Execution timeout on brief after 0.2s")
+    assert isinstance(error, TimeoutError)
+
+
+def test_a_function_that_takes_longer_than_the_stub_allows(service: ModuleType) -> None:
+    stub = LoadBalancerSlsStub(service.api, timeout=0.1)
+    refused(lambda: asyncio.run(stub.call(service.slow_here)), ExecutionTimeout, "Execution timeout on service after 0.1s")
+    refused(
+        lambda: asyncio.run(stub(service.slow_here, None, [], True, seconds=9)), ExecutionTimeout, "Execution timeout on service after 0.1s"
+    )
+    assert stub.call(service.plain) == {"values": None, "moment": "2024-01-02"}
+
+
+def test_a_route_that_the_deployment_does_not_have(service: ModuleType) -> None:
+    error = refused(service.later, EndpointError, "HTTP error from endpoint: 404 Not Found")
+    assert "needs both 'method' and 'path'" in str(error) and error.status == 404
+    assert refused(service.later_method, EndpointError, "HTTP error from endpoint: 405 Method Not Allowed").status == 405
+
+
+def test_arguments_that_the_endpoint_does_not_take(service: ModuleType) -> None:
+    error = refused(lambda: asyncio.run(service.restored("abc")), EndpointError, "HTTP error from endpoint: 422 Unprocessable Entity")
+    assert "`x` in the body: Input should be a valid integer" in str(error)
+    assert error.detail[0]["loc"] == ["body", "x"]
+
+
+def test_an_answer_that_a_function_asks_for_keeps_status_and_detail(service: ModuleType) -> None:
+    error = refused(service.teapot, EndpointError, "HTTP error from endpoint: 418 I'm a Teapot")
+    assert (error.status, error.detail) == (418, {"short": "and stout"})
+    assert refused(service.missing, EndpointError, "HTTP error from endpoint: 404 Not Found").detail == "no such user"
+
+
+def test_a_worker_that_dies(service: ModuleType) -> None:
+    assert refused(service.die, EndpointError, "HTTP error from endpoint: 502 Bad Gateway").status == 502
+
+
+def test_a_key_that_the_server_does_not_know(service: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASH_API_KEY", "another")
+    with pytest.raises(EndpointError, match="does not tell where 'service' is: 401") as caught:
+        service.plain()
+    assert "FLASH_API_KEY" in str(caught.value)
+
+
+# Where calls go.
+
+
+def test_the_target_decides_for_every_class(service: ModuleType, served: tuple[Path, Flash], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, flash = served
+    monkeypatch.setenv("FLASH_TARGET", "production")
+    at_its_deployment = service.pid()
+    assert at_its_deployment in flash.children()
+    monkeypatch.delenv("FLASH_TARGET")
+    assert service.pid() not in (at_its_deployment, os.getpid())  # its class: live
+    monkeypatch.setenv("FLASH_TARGET", "live")
+    assert isinstance(asyncio.run(service.restored(5)), tuple)
+    assert service.not_there() is None
+
+
+def test_the_environment_is_the_one_that_is_named_or_the_only_one(
+    service: ModuleType, known: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known.deploy("service", "http://127.0.0.1:9", environment="staging")
+    with pytest.raises(ConfigurationError, match="'shop' is deployed to several environments: production, staging"):
+        service.plain()
+    monkeypatch.setenv("FLASH_ENV", "production")
+    service.plain()
+    monkeypatch.setenv("FLASH_TARGET", "staging")
+    refused(service.plain, EndpointUnreachable, "cannot reach 'service' at http://127.0.0.1:9")
+
+
+def test_an_endpoint_is_looked_up_once_and_again_when_it_has_moved(
+    service: ModuleType, served: tuple[Path, Flash], known: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASH_TARGET", "production")
+    path = "/api/v1/apps/shop/environments/production/endpoints/service"
+    right = known.endpoints["production", "service"]
+    known.endpoints["production", "service"] = right | {"url": "http://127.0.0.1:9/lb/service"}
+    refused(service.plain, EndpointUnreachable, "cannot reach 'service' at http://127.0.0.1:9/lb/service")
+    known.endpoints["production", "service"] = right
+    known.asked.clear()
+    for _ in range(3):
+        service.plain()
+    assert known.asked == [path]
+    del known.endpoints["production", "service"]
+    refused(service.later, EndpointNotDeployed, "Endpoint URL not available - endpoint may not be deployed")
+    refused(service.plain, EndpointNotDeployed, "Endpoint URL not available - endpoint may not be deployed")
+
+
+def test_a_resource_knows_its_deployment(service: ModuleType, served: tuple[Path, Flash], known: Control) -> None:
+    assert asyncio.run(service.api.is_deployed()) is True
+    assert service.api.endpoint_url == f"http://127.0.0.1:{served[1].port}/lb/service"
+    assert service.api.id == "service"
+    del known.endpoints["production", "service"]
+    assert asyncio.run(service.api.is_deployed()) is False
+    assert asyncio.run(service.elsewhere.is_deployed()) is False
+
+
+GUIDE = ROOT / "examples/guide"
+
+DRIVER = """
+import asyncio
+import user_service as service
+
+print(service.health_check(), service.list_users(), service.get_user(2))
+
+async def main():
+    made = await service.create_user("Eve", email="eve@example.com")
+    print(made, await service.update_user(made["id"], name="Eva"), await service.update_user(1))
+    print(await service.delete_user(made["id"]), service.list_users())
+
+asyncio.run(main())
+try:
+    service.get_user(99)
+except Exception as error:
+    print("an error")
+"""
+
+
+@pytest.mark.parametrize("program", ["greet.py", "user_service.py"])
+def test_programs_of_the_guide_do_the_same_live_and_deployed(tmp_path: Path, known: Control, program: str) -> None:
+    shutil.copy(GUIDE / program, tmp_path)
+    (tmp_path / "driver.py").write_text(DRIVER)
+    script = program if program == "greet.py" else "driver.py"
+    flash = Flash(tmp_path / program, "--no-reload")
+    try:
+        flash.wait_until_listed()
+        for name, url in flash.endpoints.items():
+            known.deploy(name, f"http://127.0.0.1:{flash.port}{url}")
+        said = {target: output(tmp_path / script, known, FLASH_TARGET=target) for target in ("live", "production")}
+        assert flash.terminate() == 0
+    finally:
+        flash.destroy()
+    assert said["live"] == said["production"]
+    assert ("Hello, Alice!" if program == "greet.py" else "eve@example.com") in said["live"]
+    assert any(name in path for path in known.asked for name in ("example-api", "user-service"))
+
+
+def output(script: Path, known: Control, **environment: str) -> str:
+    """What a script prints that must succeed."""
+    variables = environment_of("deployed-calls", FLASH_SERVER=known.url, FLASH_API_KEY=KEY, FLASH_APP="shop", **environment)
+    done = subprocess.run([sys.executable, script], env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
