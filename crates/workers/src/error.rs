@@ -149,6 +149,7 @@ impl Error {
             | Self::DescriptionTooLong { .. }
             | Self::Protocol
             | Self::NoDirectory { .. }
+            | Self::NoUser
             | Self::Foreign
             | Self::System(_) => false,
         }
@@ -168,7 +169,7 @@ impl Error {
             Self::EndedYoung { .. } => "its workers end before they have answered anything",
             Self::Unanswered { .. } => "its workers do not answer",
             Self::Protocol | Self::Foreign => "its workers do not keep to the wire protocol",
-            Self::NoDirectory { .. } | Self::System(_) => "its workers cannot be set up",
+            Self::NoDirectory { .. } | Self::NoUser | Self::System(_) => "its workers cannot be set up",
         }
     }
 
