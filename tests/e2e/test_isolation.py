@@ -93,20 +93,22 @@ def check_kept_apart(flash: Server) -> None:
 def test_a_server_that_is_root_gives_each_endpoint_a_user_of_its_own(server: Callable[..., Server], home: Path, tmp_path: Path) -> None:
     flash = server(home=home, FLASH_API_KEY="flash_" + "5" * 64)
     assert level(flash).startswith("user")
-    assert flash.stderr == []
     flash.deploy(build(write(tmp_path / "one", FUNCTIONS)))
     flash.deploy(build(write(tmp_path / "two", FUNCTIONS, endpoint="other")), environment="staging")
     check_kept_apart(flash)
     users = [flash.request("GET", f"/lb/{name}/about").json()[kind] for name in ("api", "other") for kind in ("user", "group")]
     assert users[0] == users[1] != users[2] == users[3]
     assert {60_578 <= user <= 61_183 for user in users} == {True}
+    assert flash.terminate() == 0
+    assert flash.stderr == []
 
 
 @AS_ROOT
 def test_a_home_that_others_cannot_reach_is_told_and_stays_closed(server: Callable[..., Server], home: Path, tmp_path: Path) -> None:
     home.parent.chmod(0o700)
     flash = server(home=home)
-    assert any("deployed workers run as root, without its privileges" in line for line in flash.stderr), flash.told()
+    told = "deployed workers run as root, without its privileges"
+    wait_for(lambda: any(told in line for line in flash.stderr), "the warning")
     assert home.stat().st_mode & 0o077 == 0
     assert not level(flash).startswith("user")
     flash.deploy(build(write(tmp_path / "one", FUNCTIONS)))
