@@ -67,7 +67,10 @@ async fn send(control: Arc<Control>, reading: Reading, asked: Asked, follow: boo
     let wanted = asked.clone();
     let read = tokio::task::spawn_blocking(move || merge(files, |line| !wanted.has(line) || past.blocking_send(text(line)).is_ok()));
     let Ok(Ok(())) = read.await else { return };
-    while follow {
+    if !follow {
+        return;
+    }
+    loop {
         let line = tokio::select! {
             line = live.recv() => line,
             () = control.stopped() => return,
