@@ -99,5 +99,3 @@ def write(project: Path, functions: str, endpoint: str = "api") -> Path:
 def version(project: Path, number: object, endpoint: str = "api") -> bytes:
     """A build that says at `GET /version` which one it is."""
     return build(write(project, f'@remote(api, method="GET", path="/version")\ndef version():\n    return {number!r}\n', endpoint))
-
-
