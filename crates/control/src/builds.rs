@@ -86,6 +86,11 @@ impl Builds {
         fs::write(self.folder.join(digest).join(INTERPRETER), interpreter.as_os_str().as_bytes())
     }
 
+    /// Where the sources of a build are.
+    pub fn sources(&self, digest: &str) -> PathBuf {
+        self.folder.join(digest).join(TREE).join("src")
+    }
+
     /// Begins an upload.
     pub fn receive(&self) -> io::Result<Incoming> {
         let folder = self.folder.join(format!("{INCOMING}{}", secret::hex(&secret::random::<8>()?)));

@@ -1,13 +1,14 @@
 //! The server's state, as the control API and rollouts see it: what is remembered, what is served, what is being changed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flash_environments::Environments;
 use flash_gateway::Gateway;
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
-use flash_workers::Interpreter;
+use flash_workers::{Interpreter, Level};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -52,6 +53,10 @@ pub struct Parts {
     pub builds: Builds,
     /// What endpoints print.
     pub logs: Logs,
+    /// What keeps workers apart from the rest of the machine.
+    pub isolation: Level,
+    /// Where workers have their directories.
+    pub workers: PathBuf,
 }
 
 /// The server's state.
@@ -62,6 +67,8 @@ pub struct Control {
     pub(crate) environments: Environments,
     pub(crate) builds: Builds,
     pub(crate) logs: Logs,
+    pub(crate) isolation: Level,
+    pub(crate) workers: PathBuf,
     pub(crate) about: About,
     serving: Mutex<Serving>,
     /// Environments that are being changed, and by which deployment.
@@ -111,7 +118,7 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds, logs } = parts;
+        let Parts { store, keyring, gateway, interpreter, environments, builds, logs, isolation, workers } = parts;
         let failing = logs.clone();
         let service = Service::new(
             gateway,
@@ -124,6 +131,8 @@ impl Control {
             environments,
             builds,
             logs,
+            isolation,
+            workers,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),

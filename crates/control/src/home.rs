@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -89,7 +89,7 @@ impl Home {
             Err(error) => return Err(unusable(&lock)(error.into())),
         }
         let home = Self { path, _lock: file };
-        for directory in [home.builds(), home.logs()] {
+        for directory in [home.builds(), home.logs(), home.workers()] {
             private_directory(&directory).map_err(unusable(&directory))?;
         }
         Ok(home)
@@ -108,6 +108,23 @@ impl Home {
     /// Builds, a directory each by its digest.
     pub fn builds(&self) -> PathBuf {
         self.path.join("builds")
+    }
+
+    /// Where workers have their directories.
+    pub fn workers(&self) -> PathBuf {
+        self.path.join("workers")
+    }
+
+    /// Lets workers that run as users of their own come to their builds: they may pass, and list nothing.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn let_workers_pass(&self) -> Result<(), Error> {
+        for directory in [self.path.clone(), self.builds(), self.workers()] {
+            let opened = fs::set_permissions(&directory, fs::Permissions::from_mode(0o711));
+            opened.map_err(|cause| Error::Unusable { path: directory, cause })?;
+        }
+        Ok(())
     }
 
     /// The logs of endpoints.

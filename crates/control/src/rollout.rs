@@ -16,7 +16,7 @@ use flash_environments::Cancel;
 use flash_gateway::Access;
 use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
-use flash_workers::{Base, Interpreter, Printed, Status};
+use flash_workers::{Base, Interpreter, Isolation, Landlock, Printed, ResourceLimits, Status, user_of};
 
 use crate::builds::Tree;
 use crate::control::{Changing, Control, Deployed, Place, blocking};
@@ -40,13 +40,23 @@ struct Failed {
     output: String,
 }
 
+/// Which endpoint, of which build, how.
+struct Of<'a> {
+    known: &'a flash_store::Endpoint,
+    build: &'a str,
+    /// What runs it.
+    python: &'a Path,
+    /// Gets what it prints as well.
+    tail: &'a Arc<Tail>,
+}
+
 struct Rollout {
     control: Arc<Control>,
     id: u64,
     order: Order,
     tree: Tree,
     /// Ids of the build's endpoints, by name.
-    ids: HashMap<String, String>,
+    ids: HashMap<String, flash_store::Endpoint>,
 }
 
 impl Control {
@@ -69,7 +79,7 @@ impl Control {
             created: clock::now(),
         };
         let (id, endpoints) = changing.begin(new).await?;
-        let ids = endpoints.into_iter().map(|endpoint| (endpoint.name, endpoint.id)).collect();
+        let ids = endpoints.into_iter().map(|endpoint| (endpoint.name.clone(), endpoint)).collect();
         let rollout = Arc::new(Rollout { control: self.clone(), id, order, tree, ids });
         let mut rollouts = self.rollouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         while rollouts.try_join_next().is_some() {} // those that are done
@@ -110,6 +120,7 @@ impl Control {
         if let Err(error) = self.builds.clean(&known) {
             tracing::warn!(%error, "what a server that was killed has left could not be removed");
         }
+        flash_workers::remove_leftovers(&self.workers);
         let endpoints = self.store.endpoints()?;
         if let Err(error) = self.logs.keep(|id| endpoints.iter().any(|endpoint| endpoint.id == id)) {
             tracing::warn!(%error, "logs of endpoints that are gone could not be removed");
@@ -127,7 +138,7 @@ impl Control {
                 made.map_err(|error| format!("{error}: {}", error.why()))
             });
             let tree = interpreter.as_ref().map_err(Clone::clone).and(tree);
-            let base = self.base(interpreter.unwrap_or_default(), Arc::default());
+            let python = interpreter.unwrap_or_default();
             let mut started = Vec::new();
             for known in endpoints.iter().filter(|endpoint| endpoint.deployment == Some(deployment.id)) {
                 let overrides = settings.get(&known.name).cloned().unwrap_or_default();
@@ -136,7 +147,8 @@ impl Control {
                     found.cloned().ok_or_else(|| "its build does not have it".to_owned())
                 });
                 if let Ok(endpoint) = &endpoint {
-                    started.push(Started::new(self.wanted(&known.id, endpoint, &overrides, &base)));
+                    let of = Of { known, build: &deployment.build, python: &python, tail: &Arc::default() };
+                    started.push(Started::new(self.wanted(&of, endpoint, &overrides)));
                 }
                 let (place, name, build) = (place.clone(), known.name.clone(), deployment.build.clone());
                 self.serving().deployed.insert(known.id.clone(), Deployed { place, name, build, overrides, endpoint });
@@ -146,16 +158,28 @@ impl Control {
         Ok(())
     }
 
-    /// What a deployment's workers are forked from. What they print goes to `tail` as well.
-    fn base(&self, python: PathBuf, tail: Arc<Tail>) -> Arc<Base> {
+    /// What an endpoint's workers are forked from: nobody else's.
+    fn base(&self, of: &Of<'_>, settings: &Settings) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
-        let interpreter = Interpreter { python, package: package.clone(), routes: *routes };
-        let logs = self.logs.clone();
+        let interpreter = Interpreter { python: of.python.to_owned(), package: package.clone(), routes: *routes };
+        let environment = of.python.parent().and_then(Path::parent).filter(|_| *of.python != self.interpreter.python);
+        let isolation = Isolation {
+            launcher: "/proc/self/exe".into(),
+            user: self.isolation.user.then(|| user_of(of.known.number)).flatten(),
+            landlock: self.isolation.landlock != Landlock::No,
+            directory: self.workers.clone(),
+            endpoint: of.known.id.clone(),
+            sources: self.builds.sources(of.build),
+            readable: environment.map(Path::to_owned).into_iter().collect(),
+            environment: settings.env.clone(),
+            limits: ResourceLimits { processors: settings.cpu, ..ResourceLimits::of(settings.workers.most() as usize) },
+        };
+        let (logs, tail) = (self.logs.clone(), of.tail.clone());
         let sink = move |printed: Printed<'_>| {
             tail.add(&printed);
             logs.printed(&printed);
         };
-        Arc::new(Base::new(interpreter, Arc::new(sink)))
+        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
@@ -193,14 +217,14 @@ impl Control {
         })
     }
 
-    fn wanted(&self, id: &str, endpoint: &Endpoint, overrides: &Overrides, base: &Arc<Base>) -> Wanted {
+    fn wanted(&self, of: &Of<'_>, endpoint: &Endpoint, overrides: &Overrides) -> Wanted {
         let settings = Settings::of(endpoint, overrides);
         let endpoint = endpoint.with(overrides);
         Wanted {
-            id: id.to_owned(),
+            id: of.known.id.clone(),
             config: service::config(&endpoint, false, None),
             settings: resolve::pool(&settings),
-            base: base.clone(),
+            base: self.base(of, &settings),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,
@@ -229,6 +253,10 @@ impl Rollout {
     async fn roll(self: &Arc<Self>) -> Result<(), Failed> {
         let tail = Arc::new(Tail::default());
         let names: Vec<String> = self.ids.keys().cloned().collect();
+        let most = flash_workers::USERS;
+        if self.control.isolation.user && self.ids.values().any(|known| user_of(known.number).is_none()) {
+            return Err(Refusal::TooMany { what: "endpoint", limit: most as usize }.into());
+        }
         let python = self.interpreter().await?;
         let started = self.start(&python, &tail);
         self.note(&match started.len() {
@@ -266,17 +294,17 @@ impl Rollout {
 
     /// Starts the workers of all endpoints that differ from what serves, or do not serve as they should.
     fn start(&self, python: &Path, tail: &Arc<Tail>) -> Vec<Started> {
-        let mut base = None;
         let serving = self.control.serving();
         let mut started = Vec::new();
         for endpoint in served(&self.tree) {
-            let (id, overrides) = self.identity(endpoint);
+            let (known, overrides) = self.identity(endpoint);
+            let id = &known.id;
             let stays =
                 serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
                     && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
             if !stays {
-                let base = base.get_or_insert_with(|| self.control.base(python.to_owned(), tail.clone()));
-                started.push(Started::new(self.control.wanted(id, endpoint, &overrides, base)));
+                let of = Of { known, build: &self.order.build, python, tail };
+                started.push(Started::new(self.control.wanted(&of, endpoint, &overrides)));
             }
         }
         started
@@ -286,12 +314,12 @@ impl Rollout {
     fn switch(&self, started: Vec<Started>) {
         let mut serving = self.control.serving();
         let ours = |deployed: &Deployed| deployed.place == self.order.place;
-        let kept: BTreeSet<&String> = self.ids.values().collect();
+        let kept: BTreeSet<&String> = self.ids.values().map(|known| &known.id).collect();
         let gone: BTreeSet<String> =
             serving.deployed.iter().filter(|(id, deployed)| ours(deployed) && !kept.contains(id)).map(|(id, _)| id.clone()).collect();
         serving.deployed.retain(|id, _| !gone.contains(id));
         for endpoint in served(&self.tree) {
-            let (id, overrides) = self.identity(endpoint);
+            let (known, overrides) = self.identity(endpoint);
             let deployed = Deployed {
                 place: self.order.place.clone(),
                 name: endpoint.name.to_string(),
@@ -299,12 +327,12 @@ impl Rollout {
                 overrides,
                 endpoint: Ok(endpoint.clone()),
             };
-            serving.deployed.insert(id.to_owned(), deployed);
+            serving.deployed.insert(known.id.clone(), deployed);
         }
         serving.service.switch(started, &gone);
     }
 
-    fn identity(&self, endpoint: &Endpoint) -> (&str, Overrides) {
+    fn identity(&self, endpoint: &Endpoint) -> (&flash_store::Endpoint, Overrides) {
         let name = endpoint.name.as_str();
         (&self.ids[name], self.order.settings.get(name).cloned().unwrap_or_default())
     }
@@ -344,7 +372,7 @@ impl Rollout {
     }
 
     fn not_ready(&self, errors: &[(String, Arc<flash_workers::Error>)]) -> String {
-        let name = |id: &str| self.ids.iter().find(|(_, other)| *other == id).map_or(id.to_owned(), |(name, _)| name.clone());
+        let name = |id: &str| self.ids.iter().find(|(_, known)| known.id == id).map_or(id.to_owned(), |(name, _)| name.clone());
         let (mut names, mut whys, mut remedies) = (Vec::new(), Vec::new(), Vec::new());
         for (id, error) in errors {
             names.push(name(id));
