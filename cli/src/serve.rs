@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flash_control::{About, Builds, Control, Home, HomeError, Keyring, Logs, Parts, Running, api_service, now, scope};
+use flash_control::{About, Apart, Builds, Control, Home, HomeError, Keyring, Logs, Parts, Running, api_service, now, scope};
 use flash_environments::Environments;
 use flash_gateway::{Gateway, Settings, Tls, TlsError};
 use flash_store::{Sqlite, Store};
-use flash_workers::{Base, Interpreter, Level, Orphans, closed_to_others};
+use flash_workers::{Base, Interpreter, Orphans};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::channel;
@@ -109,16 +109,16 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         () = signals.next() => return Ok(()),
     };
     let about = About { version: env!("CARGO_PKG_VERSION").into(), addresses: vec![url.clone()], python: python.clone(), started: now() };
+    let interpreter = workers_of(&choice);
     let parts = Parts {
         store,
         keyring,
         gateway: gateway.clone(),
-        interpreter: workers_of(&choice),
         environments: Environments::new(home.path(), std::env::vars_os()),
         builds: Builds::new(home.builds()),
+        apart: apart(home, &interpreter)?,
+        interpreter,
         logs,
-        isolation: isolation(home, &workers_of(&choice))?,
-        workers: home.workers(),
     };
     let control = Control::new(parts, about);
     // Before anybody is accepted: what was deployed is there from the first request on.
@@ -236,25 +236,19 @@ fn workers_of(choice: &interpreter::Choice) -> Interpreter {
     Interpreter { python: choice.python.clone(), package: interpreter::package(), routes: true }
 }
 
-/// What keeps workers apart, as far as this process and the places of its files allow.
-fn isolation(home: &Home, interpreter: &Interpreter) -> Result<Level, Failure> {
-    let mut level = Level::available();
-    if level.user {
-        let above = home.path().parent();
-        let reached = above.into_iter().chain([&*interpreter.python]).chain(interpreter.package.as_deref());
-        match closed_to_others(reached) {
-            None => home.let_workers_pass().map_err(|error| home_failure(&error))?,
-            Some(closed) => {
-                level.user = false;
-                warn(&Trouble::new(
-                    "workers do not run as users of their own",
-                    format!("other users cannot read or pass `{}`", closed.display()),
-                    "put FLASH_HOME, Python and openflash where all users may read, such as /var/lib/flash and /opt",
-                ));
-            }
-        }
+/// What keeps workers apart. Where that is less than it could be, whoever starts the server is told.
+fn apart(home: &Home, interpreter: &Interpreter) -> Result<Apart, Failure> {
+    let needed: Vec<_> = [Some(&*interpreter.python), interpreter.package.as_deref()].into_iter().flatten().collect();
+    let apart = Apart::new(home, "/proc/self/exe".into(), &needed);
+    let apart = apart.map_err(|cause| Failure::system("cannot open its home for workers", &cause))?;
+    if let Some(closed) = apart.closed() {
+        warn(&Trouble::new(
+            "deployed workers run as root, without its privileges",
+            format!("each endpoint would have a user of its own, and `{}` lets none of them pass", closed.display()),
+            "set FLASH_HOME, and choose an interpreter, where others may pass, as below /var/lib and /usr; or run the server as a plain user",
+        ));
     }
-    Ok(level)
+    Ok(apart)
 }
 
 /// Whether workers can be started in this interpreter at all, told before anything is deployed. Gives its version.

@@ -66,6 +66,11 @@ impl Builds {
         self.folder.join(digest).join(TREE).join(MANIFEST_FILE).is_file()
     }
 
+    /// Where the sources of a build are.
+    pub fn sources(&self, digest: &str) -> PathBuf {
+        self.folder.join(digest).join(TREE).join("src")
+    }
+
     /// Reads what a build declares.
     pub fn read(&self, digest: &str) -> Result<Tree, Refusal> {
         let tree = self.folder.join(digest).join(TREE);
@@ -84,11 +89,6 @@ impl Builds {
     /// Notes the interpreter of the environment that was made for a build.
     pub fn note_interpreter(&self, digest: &str, interpreter: &Path) -> io::Result<()> {
         fs::write(self.folder.join(digest).join(INTERPRETER), interpreter.as_os_str().as_bytes())
-    }
-
-    /// Where the sources of a build are.
-    pub fn sources(&self, digest: &str) -> PathBuf {
-        self.folder.join(digest).join(TREE).join("src")
     }
 
     /// Begins an upload.

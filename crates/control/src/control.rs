@@ -1,17 +1,17 @@
 //! The server's state, as the control API and rollouts see it: what is remembered, what is served, what is being changed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flash_environments::Environments;
 use flash_gateway::Gateway;
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
-use flash_workers::{Interpreter, Level};
+use flash_workers::Interpreter;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::apart::Apart;
 use crate::builds::{Builds, Incoming};
 use crate::keyring::Keyring;
 use crate::logs::Logs;
@@ -51,12 +51,10 @@ pub struct Parts {
     pub environments: Environments,
     /// The folder of builds.
     pub builds: Builds,
+    /// What keeps workers apart.
+    pub apart: Apart,
     /// What endpoints print.
     pub logs: Logs,
-    /// What keeps workers apart from the rest of the machine.
-    pub isolation: Level,
-    /// Where workers have their directories.
-    pub workers: PathBuf,
 }
 
 /// The server's state.
@@ -66,9 +64,8 @@ pub struct Control {
     pub(crate) interpreter: Interpreter,
     pub(crate) environments: Environments,
     pub(crate) builds: Builds,
+    pub(crate) apart: Apart,
     pub(crate) logs: Logs,
-    pub(crate) isolation: Level,
-    pub(crate) workers: PathBuf,
     pub(crate) about: About,
     serving: Mutex<Serving>,
     /// Environments that are being changed, and by which deployment.
@@ -118,7 +115,7 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds, logs, isolation, workers } = parts;
+        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs } = parts;
         let failing = logs.clone();
         let service = Service::new(
             gateway,
@@ -130,9 +127,8 @@ impl Control {
             interpreter,
             environments,
             builds,
+            apart,
             logs,
-            isolation,
-            workers,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),

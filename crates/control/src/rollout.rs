@@ -16,7 +16,7 @@ use flash_environments::Cancel;
 use flash_gateway::Access;
 use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
-use flash_workers::{Base, Interpreter, Isolation, Landlock, Printed, ResourceLimits, Status, user_of};
+use flash_workers::{Base, Interpreter, Isolation, Printed, Status};
 
 use crate::builds::Tree;
 use crate::control::{Changing, Control, Deployed, Place, blocking};
@@ -34,20 +34,19 @@ pub(crate) struct Order {
     pub(crate) settings: BTreeMap<String, Overrides>,
 }
 
+/// A build whose endpoints are started.
+struct Build<'b> {
+    digest: &'b str,
+    /// What runs its functions.
+    python: &'b Path,
+    /// Where its last words go.
+    tail: &'b Arc<Tail>,
+}
+
 /// Why a rollout has failed.
 struct Failed {
     problem: String,
     output: String,
-}
-
-/// Which endpoint, of which build, how.
-struct Of<'a> {
-    known: &'a flash_store::Endpoint,
-    build: &'a str,
-    /// What runs it.
-    python: &'a Path,
-    /// Gets what it prints as well.
-    tail: &'a Arc<Tail>,
 }
 
 struct Rollout {
@@ -120,8 +119,8 @@ impl Control {
         if let Err(error) = self.builds.clean(&known) {
             tracing::warn!(%error, "what a server that was killed has left could not be removed");
         }
-        flash_workers::remove_leftovers(&self.workers);
         let endpoints = self.store.endpoints()?;
+        self.apart.clean(&endpoints);
         if let Err(error) = self.logs.keep(|id| endpoints.iter().any(|endpoint| endpoint.id == id)) {
             tracing::warn!(%error, "logs of endpoints that are gone could not be removed");
         }
@@ -138,7 +137,7 @@ impl Control {
                 made.map_err(|error| format!("{error}: {}", error.why()))
             });
             let tree = interpreter.as_ref().map_err(Clone::clone).and(tree);
-            let python = interpreter.unwrap_or_default();
+            let (python, tail) = (interpreter.unwrap_or_default(), Arc::default());
             let mut started = Vec::new();
             for known in endpoints.iter().filter(|endpoint| endpoint.deployment == Some(deployment.id)) {
                 let overrides = settings.get(&known.name).cloned().unwrap_or_default();
@@ -147,8 +146,8 @@ impl Control {
                     found.cloned().ok_or_else(|| "its build does not have it".to_owned())
                 });
                 if let Ok(endpoint) = &endpoint {
-                    let of = Of { known, build: &deployment.build, python: &python, tail: &Arc::default() };
-                    started.push(Started::new(self.wanted(&of, endpoint, &overrides)));
+                    let build = Build { digest: &deployment.build, python: &python, tail: &tail };
+                    started.push(Started::new(self.wanted(&known.id, &place, endpoint, &overrides, &build)));
                 }
                 let (place, name, build) = (place.clone(), known.name.clone(), deployment.build.clone());
                 self.serving().deployed.insert(known.id.clone(), Deployed { place, name, build, overrides, endpoint });
@@ -158,23 +157,11 @@ impl Control {
         Ok(())
     }
 
-    /// What an endpoint's workers are forked from: nobody else's.
-    fn base(&self, of: &Of<'_>, settings: &Settings) -> Arc<Base> {
+    /// What an endpoint's workers are forked from.
+    fn base(&self, build: &Build<'_>, isolation: Isolation) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
-        let interpreter = Interpreter { python: of.python.to_owned(), package: package.clone(), routes: *routes };
-        let environment = of.python.parent().and_then(Path::parent).filter(|_| *of.python != self.interpreter.python);
-        let isolation = Isolation {
-            launcher: "/proc/self/exe".into(),
-            user: self.isolation.user.then(|| user_of(of.known.number)).flatten(),
-            landlock: self.isolation.landlock != Landlock::No,
-            directory: self.workers.clone(),
-            endpoint: of.known.id.clone(),
-            sources: self.builds.sources(of.build),
-            readable: environment.map(Path::to_owned).into_iter().collect(),
-            environment: settings.env.clone(),
-            limits: ResourceLimits { processors: settings.cpu, ..ResourceLimits::of(settings.workers.most() as usize) },
-        };
-        let (logs, tail) = (self.logs.clone(), of.tail.clone());
+        let interpreter = Interpreter { python: build.python.to_owned(), package: package.clone(), routes: *routes };
+        let (tail, logs) = (build.tail.clone(), self.logs.clone());
         let sink = move |printed: Printed<'_>| {
             tail.add(&printed);
             logs.printed(&printed);
@@ -217,14 +204,15 @@ impl Control {
         })
     }
 
-    fn wanted(&self, of: &Of<'_>, endpoint: &Endpoint, overrides: &Overrides) -> Wanted {
+    fn wanted(&self, id: &str, place: &Place, endpoint: &Endpoint, overrides: &Overrides, build: &Build<'_>) -> Wanted {
         let settings = Settings::of(endpoint, overrides);
+        let isolation = self.apart.isolation(place, endpoint.name.as_str(), self.builds.sources(build.digest), &settings);
         let endpoint = endpoint.with(overrides);
         Wanted {
-            id: of.known.id.clone(),
+            id: id.to_owned(),
             config: service::config(&endpoint, false, None),
             settings: resolve::pool(&settings),
-            base: self.base(of, &settings),
+            base: self.base(build, isolation),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,
@@ -253,10 +241,6 @@ impl Rollout {
     async fn roll(self: &Arc<Self>) -> Result<(), Failed> {
         let tail = Arc::new(Tail::default());
         let names: Vec<String> = self.ids.keys().cloned().collect();
-        let most = flash_workers::USERS;
-        if self.control.isolation.user && self.ids.values().any(|known| user_of(known.number).is_none()) {
-            return Err(Refusal::TooMany { what: "endpoint", limit: most as usize }.into());
-        }
         let python = self.interpreter().await?;
         let started = self.start(&python, &tail);
         self.note(&match started.len() {
@@ -294,6 +278,7 @@ impl Rollout {
 
     /// Starts the workers of all endpoints that differ from what serves, or do not serve as they should.
     fn start(&self, python: &Path, tail: &Arc<Tail>) -> Vec<Started> {
+        let build = Build { digest: &self.order.build, python, tail };
         let serving = self.control.serving();
         let mut started = Vec::new();
         for endpoint in served(&self.tree) {
@@ -303,8 +288,7 @@ impl Rollout {
                 serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
                     && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
             if !stays {
-                let of = Of { known, build: &self.order.build, python, tail };
-                started.push(Started::new(self.control.wanted(&of, endpoint, &overrides)));
+                started.push(Started::new(self.control.wanted(id, &self.order.place, endpoint, &overrides, &build)));
             }
         }
         started

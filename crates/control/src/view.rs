@@ -101,15 +101,6 @@ impl Control {
         let mut serving = self.serving();
         serving.deployed.retain(|id, _| !ids.contains(id));
         serving.service.switch(Vec::new(), ids);
-        let (ids, workers) = (ids.clone(), self.workers.clone());
-        // Caches may be large. What is left is in nobody's way.
-        tokio::task::spawn_blocking(move || {
-            for id in ids {
-                if let Err(error) = flash_workers::forget_endpoint(&workers, &id) {
-                    tracing::warn!(endpoint = id, %error, "the home of an endpoint could not be removed");
-                }
-            }
-        });
     }
 }
 
