@@ -160,29 +160,25 @@ def test_kills_under_load_lose_what_had_begun_and_nothing_else(server: Callable[
     flash = server()
     settings = {"workers": [0, 3], "idle_timeout_s": 1, "max_concurrency": 4, "scaler_value": 1}
     flash.deploy(build(write(tmp_path / "project", WHO)), api=settings)
-    statuses: Counter[int] = Counter()
-    kills = 0
+    statuses: list[int] = []
     done = threading.Event()
 
     def call() -> None:
         while not done.is_set():
-            statuses[flash.request("GET", "/lb/api/slow").status] += 1
+            statuses.append(flash.request("GET", "/lb/api/slow").status)
 
     callers = [threading.Thread(target=call) for _ in range(16)]
     for caller in callers:
         caller.start()
     try:
-        while kills < 12:
-            found = flash.request("GET", "/lb/api/who")
-            assert found.status in (200, 502), found
-            if found.status == 200:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(found.json()["zygote" if kills % 4 == 3 else "pid"], signal.SIGKILL)
-                kills += 1
+        for kill in range(12):
+            answered = statuses.count(200)
+            wait_for(lambda before=answered: statuses.count(200) > before + 10, "some answers")
+            found = flash.request("GET", "/lb/api/who").json()
+            os.kill(found["zygote" if kill % 4 == 3 else "pid"], signal.SIGKILL)
     finally:
         done.set()
         for caller in callers:
             caller.join()
-    assert set(statuses) <= {200, 502}, statuses
-    assert statuses[200] > 100, statuses
+    assert set(statuses) <= {200, 502}, Counter(statuses)
     wait_for_none(flash)
