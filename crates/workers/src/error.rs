@@ -149,6 +149,7 @@ impl Error {
             | Self::DescriptionTooLong { .. }
             | Self::Protocol
             | Self::NoDirectory { .. }
+            | Self::NoUser
             | Self::Foreign
             | Self::NoUser
             | Self::System(_) => false,
