@@ -151,7 +151,6 @@ impl Error {
             | Self::NoDirectory { .. }
             | Self::NoUser
             | Self::Foreign
-            | Self::NoUser
             | Self::System(_) => false,
         }
     }
