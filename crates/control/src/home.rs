@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -113,18 +113,6 @@ impl Home {
     /// Where workers have their directories.
     pub fn workers(&self) -> PathBuf {
         self.path.join("workers")
-    }
-
-    /// Lets workers that run as users of their own come to their builds: they may pass, and list nothing.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn let_workers_pass(&self) -> Result<(), Error> {
-        for directory in [self.path.clone(), self.builds(), self.workers()] {
-            let opened = fs::set_permissions(&directory, fs::Permissions::from_mode(0o711));
-            opened.map_err(|cause| Error::Unusable { path: directory, cause })?;
-        }
-        Ok(())
     }
 
     /// The logs of endpoints.
