@@ -191,13 +191,14 @@ impl Scaler {
 
     /// What is decided where nothing is started: who is stopped, and when to look again.
     fn rest(&self, load: &Load, floor: usize, reason: Reason, look: Option<Instant>, now: Instant) -> Decision {
-        let spare = if load.waiting > 0 { 0 } else { load.workers.len().saturating_sub(floor) };
+        let surplus = load.workers.len().saturating_sub(floor);
+        let spare = if load.waiting > 0 { 0 } else { surplus };
         let idle = |seen: &&Seen| seen.idle_since.is_some_and(|since| now.saturating_duration_since(since) >= self.policy.idle);
         let stop: Vec<u64> = self.seen.iter().rev().filter(idle).take(spare).map(|seen| seen.id).collect();
         let round = (self.policy.idle / 8).clamp(ROUND.0, ROUND.1);
         let due = self.seen.iter().filter(|seen| !stop.contains(&seen.id));
         let due = due.map(|seen| seen.idle_since.map_or(now + round, |since| (since + self.policy.idle).max(now + ROUND.0)));
-        let due = if spare > stop.len() { due.min() } else { None };
+        let due = if surplus > stop.len() { due.min() } else { None };
         let look = look.into_iter().chain(due).min();
         let tell = self.pressed_since.is_none() && self.coming(load, now).is_none() && load.workers.len() + load.starting < self.policy.max;
         let reason = if stop.is_empty() { reason } else { Reason::Idle };

@@ -41,11 +41,11 @@ impl Apart {
             rustix::process::umask(Mode::WGRP | Mode::WOTH);
             let (builds, environments) = (home.builds(), home.path().join("environments"));
             fs::create_dir_all(&environments)?;
-            for directory in [home.path(), &builds, &environments] {
+            for directory in [home.path(), &builds, &environments, &home.workers()] {
                 fs::set_permissions(directory, Permissions::from_mode(0o711))?;
             }
         }
-        Ok(Self { level, launcher, directory: home.path().join("workers"), closed })
+        Ok(Self { level, launcher, directory: home.workers(), closed })
     }
 
     /// What is in force.

@@ -55,7 +55,7 @@ struct Rollout {
     order: Order,
     tree: Tree,
     /// Ids of the build's endpoints, by name.
-    ids: HashMap<String, String>,
+    ids: HashMap<String, flash_store::Endpoint>,
 }
 
 impl Control {
@@ -78,7 +78,7 @@ impl Control {
             created: clock::now(),
         };
         let (id, endpoints) = changing.begin(new).await?;
-        let ids = endpoints.into_iter().map(|endpoint| (endpoint.name, endpoint.id)).collect();
+        let ids = endpoints.into_iter().map(|endpoint| (endpoint.name.clone(), endpoint)).collect();
         let rollout = Arc::new(Rollout { control: self.clone(), id, order, tree, ids });
         let mut rollouts = self.rollouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         while rollouts.try_join_next().is_some() {} // those that are done
@@ -282,7 +282,8 @@ impl Rollout {
         let serving = self.control.serving();
         let mut started = Vec::new();
         for endpoint in served(&self.tree) {
-            let (id, overrides) = self.identity(endpoint);
+            let (known, overrides) = self.identity(endpoint);
+            let id = &known.id;
             let stays =
                 serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
                     && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
@@ -297,12 +298,12 @@ impl Rollout {
     fn switch(&self, started: Vec<Started>) {
         let mut serving = self.control.serving();
         let ours = |deployed: &Deployed| deployed.place == self.order.place;
-        let kept: BTreeSet<&String> = self.ids.values().collect();
+        let kept: BTreeSet<&String> = self.ids.values().map(|known| &known.id).collect();
         let gone: BTreeSet<String> =
             serving.deployed.iter().filter(|(id, deployed)| ours(deployed) && !kept.contains(id)).map(|(id, _)| id.clone()).collect();
         serving.deployed.retain(|id, _| !gone.contains(id));
         for endpoint in served(&self.tree) {
-            let (id, overrides) = self.identity(endpoint);
+            let (known, overrides) = self.identity(endpoint);
             let deployed = Deployed {
                 place: self.order.place.clone(),
                 name: endpoint.name.to_string(),
@@ -310,12 +311,12 @@ impl Rollout {
                 overrides,
                 endpoint: Ok(endpoint.clone()),
             };
-            serving.deployed.insert(id.to_owned(), deployed);
+            serving.deployed.insert(known.id.clone(), deployed);
         }
         serving.service.switch(started, &gone);
     }
 
-    fn identity(&self, endpoint: &Endpoint) -> (&str, Overrides) {
+    fn identity(&self, endpoint: &Endpoint) -> (&flash_store::Endpoint, Overrides) {
         let name = endpoint.name.as_str();
         (&self.ids[name], self.order.settings.get(name).cloned().unwrap_or_default())
     }
@@ -355,7 +356,7 @@ impl Rollout {
     }
 
     fn not_ready(&self, errors: &[(String, Arc<flash_workers::Error>)]) -> String {
-        let name = |id: &str| self.ids.iter().find(|(_, other)| *other == id).map_or(id.to_owned(), |(name, _)| name.clone());
+        let name = |id: &str| self.ids.iter().find(|(_, known)| known.id == id).map_or(id.to_owned(), |(name, _)| name.clone());
         let (mut names, mut whys, mut remedies) = (Vec::new(), Vec::new(), Vec::new());
         for (id, error) in errors {
             names.push(name(id));

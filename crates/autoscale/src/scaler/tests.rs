@@ -191,6 +191,7 @@ struct Trial {
     next: u64,
     now: Instant,
     look: Option<Instant>,
+    tell: bool,
 }
 
 const SLOTS: usize = 128;
@@ -199,7 +200,7 @@ impl Trial {
     fn new(policy: Policy) -> Self {
         let scaler = Scaler::new(policy.clone());
         let (load, now) = (Load::default(), Instant::now());
-        Self { policy, scaler, load, busy_until: std::collections::HashMap::new(), next: 0, now, look: None }
+        Self { policy, scaler, load, busy_until: std::collections::HashMap::new(), next: 0, now, look: None, tell: false }
     }
 
     fn pump(&mut self) {
@@ -274,7 +275,7 @@ impl Trial {
         if self.load.waiting > 0 && have < max {
             assert!(decision.look.is_some(), "it looks again while something waits");
         }
-        self.look = decision.look;
+        (self.look, self.tell) = (decision.look, decision.tell);
         decision
     }
 }
@@ -297,8 +298,17 @@ proptest! {
                 trial.decide();
             }
             trial.now = until;
+            let told = trial.tell;
             trial.happen(what);
-            trial.decide();
+            // Answers are told to nobody, nor is a request that a worker takes at once, unless that is pressure and somebody wants to know.
+            let tells = match what {
+                Happens::Answer(_) | Happens::HeldUp(_) => false,
+                Happens::Arrive(_) => trial.load.waiting > 0 || told && trial.load.pressed,
+                Happens::Ready | Happens::StartFails | Happens::Dies(_) => true,
+            };
+            if tells {
+                trial.decide();
+            }
         }
         // From here on more waits than any number of workers takes: in the end there are as many as there may be.
         trial.happen(&Happens::Arrive(10_000));
@@ -317,7 +327,6 @@ proptest! {
         while trial.load.waiting > 0 || trial.load.workers.iter().any(|worker| worker.in_flight > 0) {
             trial.happen(&Happens::Answer(1_000_000));
         }
-        trial.decide();
         for _ in 0..100 {
             let Some(look) = trial.look else { break };
             trial.now = look;
