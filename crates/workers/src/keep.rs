@@ -32,7 +32,7 @@ enum Ended {
     NotReady(Error),
     /// Right after that, and it had answered nothing.
     Young(Error),
-    /// Unasked.
+    /// Unasked, and it had answered something or had been there for a while.
     Died,
     /// When it was told to.
     Stopped,
@@ -148,9 +148,8 @@ impl Keeper {
     fn ended(&mut self, Life { begun, ended }: Life) {
         let error = match ended {
             Ended::NotReady(error) | Ended::Young(error) => error,
-            Ended::Died => return,
-            Ended::Stopped => {
-                // It was good for as long as it was wanted.
+            Ended::Died | Ended::Stopped => {
+                // It was good for as long as it was there.
                 let mut shared = self.inner.lock();
                 if shared.trouble.take_if(|trouble| trouble.at < begun).is_some() {
                     self.backoff.reset();

@@ -511,6 +511,7 @@ impl Inner {
         let (id, notify) = (handle.id, handle.notify.clone());
         shared.starting -= 1;
         shared.ready = Some(Arc::new(ready));
+        handle.stop.send_replace(*self.closing.borrow()); // whoever tells the others to end may have done so a moment ago
         shared.links.push(handle);
         let context = shared.context.clone();
         let waiting = shared.dispatcher.joined(id, context.as_deref());

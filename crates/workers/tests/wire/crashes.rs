@@ -1,5 +1,6 @@
 //! Workers that end as they start, or right after that, or that hang.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use flash_testkit::Step::{self, Answer, Begin, Die, Frame, Hang};
@@ -23,8 +24,8 @@ fn ready() -> [Step; 2] {
     [Frame(Kind::Ready as u8, 0, br#"{"routes": []}"#.to_vec()), Frame(Kind::Pong as u8, 0, Vec::new())]
 }
 
-/// Waits until it is a crash loop with so many failures.
-async fn crash_loop(trial: &Trial, wanted: u32) -> std::sync::Arc<Error> {
+/// Waits until it is a crash loop with so many failures; tells the last one.
+async fn crash_loop(trial: &Trial, wanted: u32) -> Arc<Error> {
     let seen = tokio::time::timeout(PATIENCE, async {
         loop {
             if let State::CrashLoop { failures, last_error, next_try_in } = trial.pool.snapshot().state
@@ -83,19 +84,15 @@ async fn where_a_user_looks_on_a_call_gets_the_next_worker_however_often_they_di
 
 #[tokio::test]
 async fn a_crash_loop_ends_with_a_worker_that_works_and_what_comes_then_is_answered() {
-    let trial = starting_with(scaled(0), vec![vec![Die], vec![Die], vec![Die], vec![Die], vec![]]);
+    let trial = starting_with(scaled(1), vec![vec![Die], vec![Die], vec![Die], vec![Die], vec![], vec![Die], vec![]]);
     crash_loop(&trial, 4).await;
-    let answered = tokio::time::timeout(PATIENCE, async {
-        loop {
-            if let Outcome::Answered(_) = trial.send(steps([&[Answer]])).outcome().await {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    answered.await.expect("it is tried again");
+    let mut status = trial.pool.status();
+    status.wait_for(|status| matches!(status, Status::Ready)).await.expect("it is tried again");
+    let worker = trial.send(steps([&[Answer]])).worker().await;
     assert!(matches!(trial.pool.snapshot().state, State::Ready), "{:?}", trial.pool.snapshot());
-    assert!(matches!(&*trial.pool.status().borrow(), Status::Ready));
+    worker.kill();
+    let next = trial.send(steps([&[Answer]])).worker().await;
+    assert_eq!(next.number, 7, "failures are counted anew: after one, who waits waits on");
 }
 
 #[tokio::test]

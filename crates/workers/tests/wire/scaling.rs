@@ -272,6 +272,7 @@ async fn a_closed_pool_waits_for_no_worker_that_was_being_stopped() {
     let trial = Trial::new(brief(0, 1));
     let stays = trial.send(Script(vec![vec![Step::Disobey, Answer]]).body(0)).worker().await;
     until(&trial, |seen| seen.stopping == 1).await;
-    trial.pool.close(Duration::ZERO).await;
+    let closed = tokio::time::timeout(PATIENCE / 2, trial.pool.close(Duration::ZERO)).await;
+    closed.expect("it has no longer as long as a request");
     stays.is_gone().await;
 }
