@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flash_api::{Endpoint, EndpointState, Function, WorkerCounts};
+use flash_api::{Endpoint, EndpointState, Function, Server, WorkerCounts};
 use owo_colors::OwoColorize as _;
 
 use crate::client::Client;
@@ -53,7 +53,7 @@ fn look(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
     let (app, environment) = (arguments.app.as_deref(), arguments.env.as_deref());
     if let Some(named) = &arguments.endpoint {
         let found = endpoint(client, named, app, environment)?;
-        return Ok(if arguments.json { json(&found) } else { detail(&found) });
+        return Ok(if arguments.json { json(&found) } else { detail(&found, &isolation(client)?) });
     }
     let mut all: Vec<Endpoint> = client.get("/endpoints")?;
     all.retain(|found| app.is_none_or(|app| found.app == app) && environment.is_none_or(|name| found.environment == name));
@@ -61,7 +61,17 @@ fn look(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
         return Ok(json(&all));
     }
     let names = ["ENDPOINT", "APP", "ENVIRONMENT", "STATE", "WORKERS", "IN FLIGHT", "BUILD", "URL"];
-    Ok(table(&names, all.iter().map(row).collect(), &format!("nothing is deployed at {}", client.url())))
+    let mut text = table(&names, all.iter().map(row).collect(), &format!("nothing is deployed at {}", client.url()));
+    if !all.is_empty() {
+        text += &format!("isolation of workers: {}\n", isolation(client)?);
+    }
+    Ok(text)
+}
+
+/// The level that keeps workers apart from the rest of the machine.
+fn isolation(client: &Client) -> Result<String, Failure> {
+    let server: Server = client.get("/server")?;
+    Ok(server.isolation)
 }
 
 fn row(endpoint: &Endpoint) -> Vec<String> {
@@ -71,7 +81,7 @@ fn row(endpoint: &Endpoint) -> Vec<String> {
 }
 
 /// All there is to say of one endpoint, a line each.
-fn detail(endpoint: &Endpoint) -> String {
+fn detail(endpoint: &Endpoint, isolation: &str) -> String {
     let Endpoint { id, name: own, app, environment, url, build, state, error, workers, timeout_ms, public, functions, remarks } = endpoint;
     let access = if *public { "anybody" } else { "this machine, and those with a key" };
     let mut lines = vec![
@@ -85,6 +95,7 @@ fn detail(endpoint: &Endpoint) -> String {
     lines.push(("requests", format!("{} in flight, {} waiting", workers.in_flight, workers.waiting)));
     lines.push(("time limit", format!("{} s", *timeout_ms as f64 / 1000.0)));
     lines.push(("open to", access.into()));
+    lines.push(("isolation", isolation.to_owned()));
     lines.push(("build", build.clone()));
     lines.extend(remarks.iter().map(|remark| ("note", remark.clone())));
     let mut text: String = lines.into_iter().map(|(name, value)| format!("{name:>10}   {value}\n")).collect();

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from flash_process import ROOT, find_flash, wait_for
+from flash_process import ROOT, find_flash, run_to_end, wait_for
 from serve_process import Server, build, write
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -105,6 +105,9 @@ def test_a_server_that_is_root_gives_each_endpoint_a_user_of_its_own(server: Cal
     flash.deploy(build(write(tmp_path / "one", FUNCTIONS)))
     flash.deploy(build(write(tmp_path / "two", FUNCTIONS, endpoint="other")), environment="staging")
     check_kept_apart(flash)
+    url = f"http://127.0.0.1:{flash.port}"
+    assert f"isolation of workers: {level(flash)}\n" in run_to_end("status", "--server", url, FLASH_HOME=str(home)).stdout
+    assert f" isolation   {level(flash)}\n" in run_to_end("status", "other", "--server", url, FLASH_HOME=str(home)).stdout
     users = [flash.request("GET", f"/lb/{name}/about").json()[kind] for name in ("api", "other") for kind in ("user", "group")]
     assert users[0] == users[1] != users[2] == users[3]
     assert {60_578 <= user <= 61_183 for user in users} == {True}
