@@ -140,3 +140,25 @@ impl Write for Errors {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_line_after_a_rest_is_written_as_the_first_one_is() {
+        let (mut reader, writer) = UnixStream::pair().expect("the system gives sockets");
+        reader.set_read_timeout(Some(Duration::from_secs(20))).expect("it is a limit");
+        let lines = Lines::start(writer);
+        for line in ["one\n", "two\n", "six\n"] {
+            lines.add(line.len(), |text| text.extend_from_slice(line.as_bytes()));
+            let mut read = [0; 4];
+            reader.read_exact(&mut read).expect("it comes");
+            assert_eq!(read, line.as_bytes());
+        }
+        lines.close();
+    }
+}

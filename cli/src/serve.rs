@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flash_control::{About, Builds, Control, Home, HomeError, Keyring, Logs, Parts, Running, api_service, now, scope};
+use flash_control::{About, Apart, Builds, Control, Home, HomeError, Keyring, Logs, Parts, Running, api_service, now, scope};
 use flash_environments::Environments;
-use flash_gateway::{Gateway, Settings};
+use flash_gateway::{Gateway, Settings, Tls, TlsError};
 use flash_store::{Sqlite, Store};
 use flash_workers::{Base, Interpreter, Orphans};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::channel;
 
 use crate::interpreter;
 use crate::lines::{detach_errors, to_errors};
-use crate::report::{Failure, Fault, Trouble};
+use crate::report::{Failure, Fault, Trouble, warn};
 use crate::run::{address, epoch};
 use crate::signals::Signals;
 
@@ -41,6 +42,12 @@ pub struct Arguments {
     /// set all of these headers, or remove them
     #[arg(long)]
     trust_proxy: bool,
+    /// The certificate chain, as PEM; speaks TLS alone then, and reads both files again at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Outlast the terminal; for who starts it in the background
     #[arg(long, hide = true)]
     background: bool,
@@ -70,10 +77,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Result<(), Failure> {
     let failed = |what: &'static str| move |cause| Failure::system(what, &cause);
-    let mut signals = Signals::new().map_err(failed("cannot listen for signals"))?;
+    let tls = tls(arguments)?;
+    let signals = if tls.is_some() { Signals::without_hangup() } else { Signals::new() };
+    let mut signals = signals.map_err(failed("cannot listen for signals"))?;
+    let mut reloads = signal(SignalKind::hangup()).map_err(failed("cannot listen for signals"))?;
     let listener = listen(arguments).await?;
     let address = listener.local_addr().map_err(failed("cannot listen"))?;
-    let url = url(address);
+    let url = url(address, tls.is_some());
     detach_errors();
 
     let token = home.token().map_err(|error| home_failure(&error))?;
@@ -88,7 +98,10 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         .with_observer(Arc::new(move |finished| observed.request(&finished)))
         .with_domains(arguments.domain.clone())
         .with_admission(Arc::new(move |head| known.scope(head).is_some()));
-    let gateway = Arc::new(gateway);
+    let gateway = Arc::new(match &tls {
+        Some(tls) => gateway.with_tls(tls.clone()),
+        None => gateway,
+    });
     let flash = std::env::current_exe().ok();
     let choice = interpreter::own(arguments.python.as_deref(), flash.as_deref());
     let python = tokio::select! {
@@ -96,13 +109,15 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         () = signals.next() => return Ok(()),
     };
     let about = About { version: env!("CARGO_PKG_VERSION").into(), addresses: vec![url.clone()], python: python.clone(), started: now() };
+    let interpreter = workers_of(&choice);
     let parts = Parts {
         store,
         keyring,
         gateway: gateway.clone(),
-        interpreter: workers_of(&choice),
         environments: Environments::new(home.path(), std::env::vars_os()),
         builds: Builds::new(home.builds()),
+        apart: apart(home, &interpreter)?,
+        interpreter,
         logs,
     };
     let control = Control::new(parts, about);
@@ -117,10 +132,17 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
 
     let (stop, stopped) = channel(false);
     let mut server = tokio::spawn(flash_gateway::serve(listener, gateway, stopped, limits.timeout));
+    let reloading = async {
+        match &tls {
+            Some(tls) => reload(tls, &mut reloads).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = &mut server => {}
         () = signals.next() => {}
         () = control.stopped() => {}
+        () = reloading => {}
     }
     control.stop();
     stop.send_replace(true);
@@ -149,14 +171,38 @@ fn say(url: &str, python: &str, home: &Home) {
     let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
 }
 
+fn tls(arguments: &Arguments) -> Result<Option<Tls>, Failure> {
+    let (Some(chain), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) else { return Ok(None) };
+    let failure = |error: TlsError| Failure::new(Fault::Request, tls_trouble(&error));
+    Tls::load(chain, key).map(Some).map_err(failure)
+}
+
+fn tls_trouble(error: &TlsError) -> Trouble {
+    Trouble::new(error.to_string(), error.why(), error.remedy())
+}
+
+/// Reads the certificate again each time that it is asked to.
+async fn reload(tls: &Tls, asked: &mut Signal) {
+    while asked.recv().await.is_some() {
+        match tls.reload() {
+            Ok(()) => to_errors("The certificate was read again; new connections get it\n"),
+            Err(error) => {
+                warn(&tls_trouble(&error));
+                to_errors("The certificate stays as it was\n");
+            }
+        }
+    }
+}
+
 /// Where the server is reached from this machine.
-fn url(address: SocketAddr) -> String {
+fn url(address: SocketAddr, encrypted: bool) -> String {
     let reached = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    format!("http://{}", SocketAddr::new(reached, address.port()))
+    let scheme = if encrypted { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(reached, address.port()))
 }
 
 async fn listen(arguments: &Arguments) -> Result<TcpListener, Failure> {
@@ -188,6 +234,21 @@ fn keyring(token: &str, store: &dyn Store) -> Result<Keyring, Failure> {
 
 fn workers_of(choice: &interpreter::Choice) -> Interpreter {
     Interpreter { python: choice.python.clone(), package: interpreter::package(), routes: true }
+}
+
+/// What keeps workers apart. Where that is less than it could be, whoever starts the server is told.
+fn apart(home: &Home, interpreter: &Interpreter) -> Result<Apart, Failure> {
+    let needed: Vec<_> = [Some(&*interpreter.python), interpreter.package.as_deref()].into_iter().flatten().collect();
+    let apart = Apart::new(home, "/proc/self/exe".into(), &needed);
+    let apart = apart.map_err(|cause| Failure::system("cannot open its home for workers", &cause))?;
+    if let Some(closed) = apart.closed() {
+        warn(&Trouble::new(
+            "deployed workers run as root, without its privileges",
+            format!("each endpoint would have a user of its own, and `{}` lets none of them pass", closed.display()),
+            "set FLASH_HOME, and choose an interpreter, where others may pass, as below /var/lib and /usr; or run the server as a plain user",
+        ));
+    }
+    Ok(apart)
 }
 
 /// Whether workers can be started in this interpreter at all, told before anything is deployed. Gives its version.

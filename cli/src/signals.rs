@@ -17,6 +17,11 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 
+    /// Catches Ctrl-C and SIGTERM alone, where SIGHUP has another meaning.
+    pub fn without_hangup() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup: None })
+    }
+
     /// Waits for the next one.
     pub async fn next(&mut self) {
         let hangup = async {

@@ -44,12 +44,15 @@ def server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         return server
 
     yield start
-    for server in started:
-        try:
+    try:
+        # All first: those of one home see each other's workers.
+        for server in started:
             if server.process.poll() is None:
                 assert server.terminate() == 0, server.told()
+        for server in started:
             server.wait_until_alone()
-        finally:
+    finally:
+        for server in started:
             server.destroy()
 
 

@@ -143,7 +143,11 @@ class Running:
 
     def children(self) -> list[int]:
         """Processes of this one, itself left out."""
-        return [pid for pid in marked_processes(self.mark) if pid != self.process.pid]
+        return [pid for pid in self.processes() if pid != self.process.pid]
+
+    def processes(self) -> dict[int, str]:
+        """All of it that runs, and the command lines."""
+        return marked_processes(self.mark)
 
     def end(self, number: signal.Signals) -> int:
         """Sends a signal, and waits for the end."""
@@ -163,11 +167,11 @@ class Running:
 
     def wait_until_alone(self) -> None:
         """Waits until nothing of it runs."""
-        wait_for(lambda: not marked_processes(self.mark), f"the end of {marked_processes(self.mark)}")
+        wait_for(lambda: not self.processes(), f"the end of {self.processes()}")
 
     def destroy(self) -> None:
         """Ends what a failed test left."""
-        for pid in marked_processes(self.mark):
+        for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -32,6 +34,10 @@ class Server(Running):
 
         wait_for(serving, "the server's line")
         self.port = int(json.loads((self.home / "server.json").read_text())["url"].rsplit(":", 1)[1])
+
+    def processes(self) -> dict[int, str]:
+        """Workers of what is deployed have an environment of their own, without the mark, and a directory below the home."""
+        return {**super().processes(), **processes_below(self.home / "workers")}
 
     @property
     def token(self) -> str:
@@ -71,6 +77,16 @@ class Server(Running):
     def endpoints(self) -> dict[str, Any]:
         """What is deployed, by id."""
         return {endpoint["id"]: endpoint for endpoint in self.api("GET", "/endpoints").json()}
+
+
+def processes_below(directory: Path) -> dict[int, str]:
+    """Processes that work below a directory, which may have been removed, and their command lines."""
+    found = {}
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # it may end while it is looked at, or be another user's
+            if process.name.isdecimal() and os.readlink(process / "cwd").startswith(f"{directory}/"):
+                found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return found
 
 
 _building = threading.Lock()

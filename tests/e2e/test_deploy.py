@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 import uuid
@@ -26,9 +27,9 @@ USER_SERVICE = ROOT / "examples/guide/user_service.py"
 class Project:
     """A project in a directory of its own, and the server that its deployments start."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, home: Path | None = None) -> None:
         self.mark = uuid.uuid4().hex
-        self.home = directory / "home"
+        self.home = home or directory / "home"
         self.root = directory / "shop"
         self.root.mkdir()
         (self.root / "pyproject.toml").write_text('[project]\nname = "shop"\n')
@@ -88,6 +89,23 @@ def project(tmp_path: Path) -> Iterator[Project]:
     project = Project(tmp_path)
     yield project
     project.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give workers users of their own")
+def test_where_others_may_pass_workers_run_as_users_of_their_own(tmp_path: Path) -> None:
+    function = '@remote(api, method="GET", path="/who")\ndef who():\n    import os\n    return os.getuid()\n'
+    with tempfile.TemporaryDirectory() as home:  # not in pytest's directory, which lets nobody else pass
+        os.chmod(home, 0o755)
+        project = Project(tmp_path, Path(home))
+        try:
+            project.write(function)
+            project.flash("deploy")
+            status, user = project.get("/who")
+            assert status == 200
+            told = (project.home / "server.log").read_text()
+            assert (user > 0) != ("lets none of them pass" in told), told
+        finally:
+            project.end()
 
 
 ONE = '@remote(api, method="GET", path="/version")\ndef version():\n    return 1\n'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flash_process import exchange, wait_for
+from flash_process import PATIENCE, exchange, wait_for
 from serve_process import Server, build, version, write
 
 
@@ -69,26 +70,27 @@ def test_two_hundred_redeployments_fail_no_request(server: Callable[..., Server]
 
 def test_requests_under_way_are_answered_by_what_they_were_for(server: Callable[..., Server], tmp_path: Path) -> None:
     slow = """
-import pathlib, time
+import socket
 
 @remote(api, method="GET", path="/slow")
-def slow(begun: str, go: str) -> int:
-    pathlib.Path(begun).touch()
-    while not pathlib.Path(go).exists():
-        time.sleep(0.005)
-    return 1
+def slow(port: int) -> int:
+    with socket.create_connection(("127.0.0.1", port)) as test:
+        return int(test.recv(1))
 """
     flash = server()
     flash.deploy(build(write(tmp_path / "project", slow)))
     answers: list[object] = []
-    begun, go = tmp_path / "begun", tmp_path / "go"
-    caller = threading.Thread(target=lambda: answers.append(flash.request("GET", f"/lb/api/slow?begun={begun}&go={go}").json()))
-    caller.start()
-    wait_for(begun.exists, "the call to begin")
-    assert flash.deploy(version(tmp_path / "other", 2))["state"] == "current"
-    assert flash.request("GET", "/lb/api/slow").status == 404
-    go.touch()
-    caller.join()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        port = listener.getsockname()[1]
+        caller = threading.Thread(target=lambda: answers.append(flash.request("GET", f"/lb/api/slow?port={port}").json()))
+        caller.start()
+        begun, _ = listener.accept()
+        with begun:
+            assert flash.deploy(version(tmp_path / "other", 2))["state"] == "current"
+            assert flash.request("GET", "/lb/api/slow").status == 404
+            begun.sendall(b"1")
+        caller.join()
     assert answers == [1]
 
 
@@ -115,7 +117,9 @@ def test_one_deployment_at_a_time_is_rolled_out(server: Callable[..., Server], t
 def test_a_server_that_ends_gives_a_rollout_up(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = server()
     flash.deploy(version(tmp_path / "first", 1))
-    begun = flash.begin(build(write(tmp_path / "second", "import time\ntime.sleep(1e6)\n@remote(api, method='GET', path='/a')\ndef a():\n    pass\n")))
+    begun = flash.begin(
+        build(write(tmp_path / "second", "import time\ntime.sleep(1e6)\n@remote(api, method='GET', path='/a')\ndef a():\n    pass\n"))
+    )
     assert flash.terminate() == 0
     again = server()
     failed = again.settled(begun.json()["id"])

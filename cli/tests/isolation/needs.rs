@@ -1,6 +1,6 @@
 //! What programs need works, however far their workers are kept apart.
 
-use flash_workers::{Level, ResourceLimits};
+use flash_workers::{Level, Outcome, ResourceLimits};
 use serde_json::json;
 
 use crate::trial::{Setup, levels, python, strongest};
@@ -136,7 +136,7 @@ async fn a_pseudo_terminal_is_had_by_a_user_of_one_s_own() {
 #[tokio::test]
 async fn limits_hold() {
     for level in levels() {
-        let limits = ResourceLimits { open_files: 200_000, processes: 333, processors: Some(1) };
+        let limits = ResourceLimits { open_files: 200_000, processes: 333, processors: Some(1), memory: None };
         let trial = Setup { limits, ..Setup::of(level) }.start();
         let code = "import os, resource as r\n\
             said = [r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_NPROC)[1], len(os.sched_getaffinity(0))]";
@@ -152,8 +152,7 @@ async fn limits_hold() {
 async fn a_fork_bomb_of_one_endpoint_reaches_its_limit() {
     let Some(level) = levels().into_iter().find(|level| level.user) else { return };
     let limits = ResourceLimits { processes: 64, ..ResourceLimits::of(1) };
-    // Nobody else has its user.
-    let trial = Setup { limits, number: 17, ..Setup::of(level) }.start();
+    let trial = Setup { limits, ..Setup::of(level) }.start();
     let code = "import os, signal\n\
         children = []\n\
         try:\n    \
@@ -166,6 +165,44 @@ async fn a_fork_bomb_of_one_endpoint_reaches_its_limit() {
             for pid in children:\n        os.kill(pid, 9); os.waitpid(pid, 0)";
     let count = trial.value(code).await.as_u64().unwrap();
     assert!((1..64).contains(&count), "{count}");
+    trial.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_uses_more_memory_than_it_may_is_ended_with_what_it_started() {
+    for level in levels() {
+        let limits = ResourceLimits { memory: Some(256 << 20), ..ResourceLimits::of(1) };
+        let trial = Setup { limits, ..Setup::of(level) }.start();
+        assert_eq!(trial.value("kept = b'x' * (64 << 20); said = len(kept)").await, 64 << 20, "at level {level}");
+        // Reserved and not used, it does not count.
+        assert_eq!(trial.value("import mmap; kept = mmap.mmap(-1, 8 << 30); said = len(kept)").await, 8_u64 << 30, "at level {level}");
+        let hog = "import subprocess, sys\n\
+            hog = subprocess.Popen([sys.executable, '-c', 'kept = bytearray(b\"x\" * (1 << 20)) * 512; print(1, flush=True); input()'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n\
+            open('hog', 'w').write(str(hog.pid))\n\
+            hog.wait()";
+        let outcome = trial.outcome(hog).await;
+        assert!(matches!(outcome, Outcome::Lost(_)), "at level {level}: {outcome:?}");
+        let printed = trial.printed();
+        assert!(printed.contains("and may use 256 MiB: it is ended"), "at level {level}: {printed}");
+        // The next one finds what the one before wrote, and no such process.
+        let code = "import os; said = os.path.exists('/proc/' + open('hog').read())";
+        while trial.value(code).await == json!(true) {}
+        trial.end().await;
+    }
+}
+
+#[tokio::test]
+async fn each_worker_has_as_many_processors_as_it_may_keep_busy() {
+    let limits = ResourceLimits { processors: Some(1), ..ResourceLimits::of(2) };
+    let trial = Setup { limits, ..Setup::of(strongest()) }.start();
+    let code = "import os; said = list(os.sched_getaffinity(0))";
+    let first = trial.value(code).await;
+    assert_eq!(first.as_array().unwrap().len(), 1);
+    assert!(matches!(trial.outcome("import os; os.kill(os.getpid(), 9)").await, Outcome::Lost(_)));
+    let second = trial.value(code).await;
+    assert_eq!(second.as_array().unwrap().len(), 1);
+    let alone = std::thread::available_parallelism().unwrap().get() == 1;
+    assert!(alone || first != second, "the next worker has the next one: {first}, {second}");
     trial.end().await;
 }
 

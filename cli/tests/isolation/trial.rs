@@ -9,7 +9,7 @@ use std::time::Duration;
 use flash_wire::{Content, RequestHead};
 use flash_workers::{
     Answer, Base, Cancel, Interpreter, Isolation, Landlock, Level, Limits, Outcome, Pool, Printed, Request, ResourceLimits, Settings,
-    user_of,
+    user_for,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -59,15 +59,13 @@ pub struct Trial {
 pub struct Setup {
     pub level: Level,
     pub app: &'static str,
-    /// The endpoint's number, which gives its user.
-    pub number: u32,
     pub environment: &'static [(&'static str, &'static str)],
     pub limits: ResourceLimits,
 }
 
 impl Setup {
     pub fn of(level: Level) -> Self {
-        Self { level, app: APP, number: 7, environment: &[("MODEL", "small")], limits: ResourceLimits::of(2) }
+        Self { level, app: APP, environment: &[("MODEL", "small")], limits: ResourceLimits::of(2) }
     }
 
     pub fn start(self) -> Trial {
@@ -89,19 +87,19 @@ impl Setup {
             fs::write(path(file), content).unwrap();
             fs::set_permissions(path(file), Permissions::from_mode(mode)).unwrap();
         }
+        let user = |endpoint: &str| self.level.user.then(|| user_for(&path("workers"), endpoint).unwrap().unwrap());
+        let (user, other_user) = (user("probe"), user("other"));
+        assert!(user.is_none() || user != other_user);
         let other = path("workers/homes/other");
-        let other_user = self.level.user.then(|| user_of(self.number + 1).unwrap());
         fs::create_dir_all(&other).unwrap();
         fs::write(other.join("cached"), "of another endpoint").unwrap();
         fs::set_permissions(other.parent().unwrap(), Permissions::from_mode(0o711)).unwrap();
         fs::set_permissions(&other, Permissions::from_mode(0o700)).unwrap();
-        chown(&other, other_user, other_user).unwrap();
+        chown(other.join("cached"), other_user, other_user).unwrap();
 
-        let user = self.level.user.then(|| user_of(self.number).unwrap());
         let isolation = Isolation {
             launcher: env!("CARGO_BIN_EXE_flash").into(),
-            user,
-            landlock: self.level.landlock != Landlock::No,
+            level: self.level,
             directory: path("workers"),
             endpoint: "probe".into(),
             sources: path("builds/one/src"),
@@ -163,6 +161,11 @@ impl Trial {
             Said::Value(value) => value,
             Said::Raised(name, said) => panic!("{name}: {said}\n{code}"),
         }
+    }
+
+    /// What was printed so far.
+    pub fn printed(&self) -> String {
+        self.printed.lock().unwrap().clone()
     }
 
     /// Ends the workers; the server's home is left.

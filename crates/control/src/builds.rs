@@ -66,6 +66,11 @@ impl Builds {
         self.folder.join(digest).join(TREE).join(MANIFEST_FILE).is_file()
     }
 
+    /// Where the sources of a build are.
+    pub fn sources(&self, digest: &str) -> PathBuf {
+        self.folder.join(digest).join(TREE).join("src")
+    }
+
     /// Reads what a build declares.
     pub fn read(&self, digest: &str) -> Result<Tree, Refusal> {
         let tree = self.folder.join(digest).join(TREE);

@@ -11,6 +11,7 @@ use flash_workers::Interpreter;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::apart::Apart;
 use crate::builds::{Builds, Incoming};
 use crate::keyring::Keyring;
 use crate::logs::Logs;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub environments: Environments,
     /// The folder of builds.
     pub builds: Builds,
+    /// What keeps workers apart.
+    pub apart: Apart,
     /// What endpoints print.
     pub logs: Logs,
 }
@@ -61,6 +64,7 @@ pub struct Control {
     pub(crate) interpreter: Interpreter,
     pub(crate) environments: Environments,
     pub(crate) builds: Builds,
+    pub(crate) apart: Apart,
     pub(crate) logs: Logs,
     pub(crate) about: About,
     serving: Mutex<Serving>,
@@ -111,7 +115,7 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds, logs } = parts;
+        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs } = parts;
         let failing = logs.clone();
         let service = Service::new(
             gateway,
@@ -123,6 +127,7 @@ impl Control {
             interpreter,
             environments,
             builds,
+            apart,
             logs,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),

@@ -89,7 +89,7 @@ impl Home {
             Err(error) => return Err(unusable(&lock)(error.into())),
         }
         let home = Self { path, _lock: file };
-        for directory in [home.builds(), home.logs()] {
+        for directory in [home.builds(), home.logs(), home.workers()] {
             private_directory(&directory).map_err(unusable(&directory))?;
         }
         Ok(home)
@@ -108,6 +108,11 @@ impl Home {
     /// Builds, a directory each by its digest.
     pub fn builds(&self) -> PathBuf {
         self.path.join("builds")
+    }
+
+    /// Where workers have their directories.
+    pub fn workers(&self) -> PathBuf {
+        self.path.join("workers")
     }
 
     /// The logs of endpoints.

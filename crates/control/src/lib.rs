@@ -3,6 +3,7 @@
 //! `flash serve` gives it a store, a gateway and a home, and mounts its API in the gateway; `flash run` uses its [`service`] alone. It knows no
 //! wire format, and nothing of how requests to endpoints are answered.
 
+mod apart;
 mod api;
 mod builds;
 mod clock;
@@ -19,6 +20,7 @@ pub mod service;
 mod tail;
 mod view;
 
+pub use apart::Apart;
 pub use api::{scope, service as api_service};
 pub use builds::Builds;
 pub use clock::now;

@@ -114,12 +114,12 @@ impl Refusal {
             Self::NoRoute { path } => (
                 format!("there is nothing at `{path}`"),
                 "the control API has no such path".into(),
-                format!("see {}/openapi.json for those that there are", flash_api::ROOT),
+                "docs/control_api.md lists those that there are".into(),
             ),
             Self::NoMethod { method, path } => (
                 format!("`{path}` takes no {method}"),
                 "it is there for other methods, which `Allow` names".into(),
-                format!("see {}/openapi.json", flash_api::ROOT),
+                "docs/control_api.md lists all routes".into(),
             ),
             Self::Unknown { what, name } => {
                 let list = match *what {
@@ -138,9 +138,7 @@ impl Refusal {
                 "its `Content-Type` is missing, or another than `application/json`",
                 "send JSON, and `Content-Type: application/json`",
             ),
-            Self::BadBody { why } => {
-                ("the body is not what is asked for".into(), why.clone(), format!("see {}/openapi.json for what is", flash_api::ROOT))
-            }
+            Self::BadBody { why } => ("the body is not what is asked for".into(), why.clone(), "docs/control_api.md says what is".into()),
             Self::TooLarge { limit } => (
                 "the body is too long".into(),
                 format!("it may have {limit} bytes"),
@@ -200,5 +198,60 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (what, why, _) = self.words();
         write!(out, "{what}: {why}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Refusal> {
+        let text = || "x".to_owned();
+        let (app, environment) = (text(), text());
+        let (what, why, remedy) = (text(), text(), text());
+        vec![
+            Refusal::Unauthorized,
+            Refusal::Forbidden { scope: Scope::Invoke, needed: Scope::Deploy },
+            Refusal::CrossOrigin,
+            Refusal::NoRoute { path: text() },
+            Refusal::NoMethod { method: text(), path: text() },
+            Refusal::Unknown { what: "app", name: text() },
+            Refusal::BadName { what: "app", name: text(), why: text() },
+            Refusal::NotJson,
+            Refusal::BadBody { why: text() },
+            Refusal::TooLarge { limit: 1 },
+            Refusal::Slow,
+            Refusal::BrokenOff { why: text() },
+            Refusal::OtherDigest { named: text(), found: text() },
+            Refusal::BadArtifact { what: what.clone(), why: why.clone(), remedy: remedy.clone() },
+            Refusal::BadSettings { what: what.clone(), why: why.clone(), remedy: remedy.clone() },
+            Refusal::Busy { app: app.clone(), environment: environment.clone() },
+            Refusal::NotReady { what: what.clone(), why: why.clone(), remedy },
+            Refusal::NothingBefore { app, environment },
+            Refusal::TooMany { what: "key", limit: 1 },
+            Refusal::Stopping,
+            Refusal::NoRoom { why: text() },
+            Refusal::Store(flash_store::Error::Full),
+            Refusal::Store(flash_store::Error::Locked),
+            Refusal::System { what, why },
+        ]
+    }
+
+    #[test]
+    fn each_problem_is_in_the_documents_table_and_says_all_three() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/control_api.md");
+        let document = std::fs::read_to_string(path).expect("it is there");
+        let listed = document.lines().filter(|line| line.starts_with("| `/problems/")).count();
+        let mut kinds = std::collections::BTreeSet::new();
+        for refusal in all() {
+            let problem = refusal.problem(Some("0"));
+            let line = format!("| `{}` | {} | ", problem.kind, problem.status);
+            assert!(document.contains(&line), "{line}");
+            for words in [&problem.title, &problem.detail, &problem.remedy] {
+                assert!(!words.is_empty(), "{problem:?}");
+            }
+            kinds.insert(problem.kind);
+        }
+        assert_eq!(kinds.len(), listed, "the document lists what there is not");
     }
 }

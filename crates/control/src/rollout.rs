@@ -16,7 +16,7 @@ use flash_environments::Cancel;
 use flash_gateway::Access;
 use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
-use flash_workers::{Base, Interpreter, Printed, Status};
+use flash_workers::{Base, Interpreter, Isolation, Printed, Status};
 
 use crate::builds::Tree;
 use crate::control::{Changing, Control, Deployed, Place, blocking};
@@ -34,6 +34,15 @@ pub(crate) struct Order {
     pub(crate) settings: BTreeMap<String, Overrides>,
 }
 
+/// A build whose endpoints are started.
+struct Build<'b> {
+    digest: &'b str,
+    /// What runs its functions.
+    python: &'b Path,
+    /// Where its last words go.
+    tail: &'b Arc<Tail>,
+}
+
 /// Why a rollout has failed.
 struct Failed {
     problem: String,
@@ -46,7 +55,7 @@ struct Rollout {
     order: Order,
     tree: Tree,
     /// Ids of the build's endpoints, by name.
-    ids: HashMap<String, String>,
+    ids: HashMap<String, flash_store::Endpoint>,
 }
 
 impl Control {
@@ -69,7 +78,7 @@ impl Control {
             created: clock::now(),
         };
         let (id, endpoints) = changing.begin(new).await?;
-        let ids = endpoints.into_iter().map(|endpoint| (endpoint.name, endpoint.id)).collect();
+        let ids = endpoints.into_iter().map(|endpoint| (endpoint.name.clone(), endpoint)).collect();
         let rollout = Arc::new(Rollout { control: self.clone(), id, order, tree, ids });
         let mut rollouts = self.rollouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         while rollouts.try_join_next().is_some() {} // those that are done
@@ -111,6 +120,7 @@ impl Control {
             tracing::warn!(%error, "what a server that was killed has left could not be removed");
         }
         let endpoints = self.store.endpoints()?;
+        self.apart.clean(&endpoints);
         if let Err(error) = self.logs.keep(|id| endpoints.iter().any(|endpoint| endpoint.id == id)) {
             tracing::warn!(%error, "logs of endpoints that are gone could not be removed");
         }
@@ -127,7 +137,7 @@ impl Control {
                 made.map_err(|error| format!("{error}: {}", error.why()))
             });
             let tree = interpreter.as_ref().map_err(Clone::clone).and(tree);
-            let base = self.base(interpreter.unwrap_or_default(), Arc::default());
+            let (python, tail) = (interpreter.unwrap_or_default(), Arc::default());
             let mut started = Vec::new();
             for known in endpoints.iter().filter(|endpoint| endpoint.deployment == Some(deployment.id)) {
                 let overrides = settings.get(&known.name).cloned().unwrap_or_default();
@@ -136,7 +146,8 @@ impl Control {
                     found.cloned().ok_or_else(|| "its build does not have it".to_owned())
                 });
                 if let Ok(endpoint) = &endpoint {
-                    started.push(Started::new(self.wanted(&known.id, endpoint, &overrides, &base)));
+                    let build = Build { digest: &deployment.build, python: &python, tail: &tail };
+                    started.push(Started::new(self.wanted(&known.id, &place, endpoint, &overrides, &build)));
                 }
                 let (place, name, build) = (place.clone(), known.name.clone(), deployment.build.clone());
                 self.serving().deployed.insert(known.id.clone(), Deployed { place, name, build, overrides, endpoint });
@@ -146,16 +157,16 @@ impl Control {
         Ok(())
     }
 
-    /// What a deployment's workers are forked from. What they print goes to `tail` as well.
-    fn base(&self, python: PathBuf, tail: Arc<Tail>) -> Arc<Base> {
+    /// What an endpoint's workers are forked from.
+    fn base(&self, build: &Build<'_>, isolation: Isolation) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
-        let interpreter = Interpreter { python, package: package.clone(), routes: *routes };
-        let logs = self.logs.clone();
+        let interpreter = Interpreter { python: build.python.to_owned(), package: package.clone(), routes: *routes };
+        let (tail, logs) = (build.tail.clone(), self.logs.clone());
         let sink = move |printed: Printed<'_>| {
             tail.add(&printed);
             logs.printed(&printed);
         };
-        Arc::new(Base::new(interpreter, Arc::new(sink)))
+        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
@@ -193,14 +204,15 @@ impl Control {
         })
     }
 
-    fn wanted(&self, id: &str, endpoint: &Endpoint, overrides: &Overrides, base: &Arc<Base>) -> Wanted {
+    fn wanted(&self, id: &str, place: &Place, endpoint: &Endpoint, overrides: &Overrides, build: &Build<'_>) -> Wanted {
         let settings = Settings::of(endpoint, overrides);
+        let isolation = self.apart.isolation(place, endpoint.name.as_str(), self.builds.sources(build.digest), &settings);
         let endpoint = endpoint.with(overrides);
         Wanted {
             id: id.to_owned(),
             config: service::config(&endpoint, false, None),
             settings: resolve::pool(&settings),
-            base: base.clone(),
+            base: self.base(build, isolation),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,
@@ -266,17 +278,17 @@ impl Rollout {
 
     /// Starts the workers of all endpoints that differ from what serves, or do not serve as they should.
     fn start(&self, python: &Path, tail: &Arc<Tail>) -> Vec<Started> {
-        let mut base = None;
+        let build = Build { digest: &self.order.build, python, tail };
         let serving = self.control.serving();
         let mut started = Vec::new();
         for endpoint in served(&self.tree) {
-            let (id, overrides) = self.identity(endpoint);
+            let (known, overrides) = self.identity(endpoint);
+            let id = &known.id;
             let stays =
                 serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
                     && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
             if !stays {
-                let base = base.get_or_insert_with(|| self.control.base(python.to_owned(), tail.clone()));
-                started.push(Started::new(self.control.wanted(id, endpoint, &overrides, base)));
+                started.push(Started::new(self.control.wanted(id, &self.order.place, endpoint, &overrides, &build)));
             }
         }
         started
@@ -286,12 +298,12 @@ impl Rollout {
     fn switch(&self, started: Vec<Started>) {
         let mut serving = self.control.serving();
         let ours = |deployed: &Deployed| deployed.place == self.order.place;
-        let kept: BTreeSet<&String> = self.ids.values().collect();
+        let kept: BTreeSet<&String> = self.ids.values().map(|known| &known.id).collect();
         let gone: BTreeSet<String> =
             serving.deployed.iter().filter(|(id, deployed)| ours(deployed) && !kept.contains(id)).map(|(id, _)| id.clone()).collect();
         serving.deployed.retain(|id, _| !gone.contains(id));
         for endpoint in served(&self.tree) {
-            let (id, overrides) = self.identity(endpoint);
+            let (known, overrides) = self.identity(endpoint);
             let deployed = Deployed {
                 place: self.order.place.clone(),
                 name: endpoint.name.to_string(),
@@ -299,12 +311,12 @@ impl Rollout {
                 overrides,
                 endpoint: Ok(endpoint.clone()),
             };
-            serving.deployed.insert(id.to_owned(), deployed);
+            serving.deployed.insert(known.id.clone(), deployed);
         }
         serving.service.switch(started, &gone);
     }
 
-    fn identity(&self, endpoint: &Endpoint) -> (&str, Overrides) {
+    fn identity(&self, endpoint: &Endpoint) -> (&flash_store::Endpoint, Overrides) {
         let name = endpoint.name.as_str();
         (&self.ids[name], self.order.settings.get(name).cloned().unwrap_or_default())
     }
@@ -344,7 +356,7 @@ impl Rollout {
     }
 
     fn not_ready(&self, errors: &[(String, Arc<flash_workers::Error>)]) -> String {
-        let name = |id: &str| self.ids.iter().find(|(_, other)| *other == id).map_or(id.to_owned(), |(name, _)| name.clone());
+        let name = |id: &str| self.ids.iter().find(|(_, known)| known.id == id).map_or(id.to_owned(), |(name, _)| name.clone());
         let (mut names, mut whys, mut remedies) = (Vec::new(), Vec::new(), Vec::new());
         for (id, error) in errors {
             names.push(name(id));

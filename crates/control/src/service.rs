@@ -1,7 +1,7 @@
 //! What is served: endpoints, each with its workers; started, switched over to, retired, ended. `flash run` and `flash serve` share it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flash_gateway::{Access, Gateway, Retired};
@@ -52,7 +52,8 @@ pub struct Started {
 
 /// Workers that finish what they have.
 struct Retiring {
-    pool: Pool,
+    /// `None` once they have ended: their base zygote goes with the last of their pools.
+    pool: Arc<Mutex<Option<Pool>>>,
     end: JoinHandle<()>,
 }
 
@@ -92,6 +93,7 @@ impl Service {
         let served = std::mem::take(&mut self.served);
         let (pools, ends): (Vec<_>, Vec<_>) = self.retiring.drain(..).map(|retiring| (retiring.pool, retiring.end)).unzip();
         async move {
+            let pools = pools.iter().filter_map(|pool| pool.lock().unwrap_or_else(PoisonError::into_inner).take());
             close(served.into_iter().map(|served| served.pool).chain(pools)).await;
             for end in ends {
                 end.abort(); // its workers have ended: nothing is left to be waited for
@@ -185,10 +187,12 @@ fn gateway_endpoint(started: &Started) -> flash_gateway::Endpoint {
 
 /// Lets the workers finish what they have.
 fn retire(mut retired: Retired) -> Retiring {
-    let pool = retired.pool().clone();
+    let pool = Arc::new(Mutex::new(Some(retired.pool().clone())));
+    let held = pool.clone();
     let end = tokio::spawn(async move {
         retired.unused().await;
         retired.pool().close(RETIRED).await;
+        held.lock().unwrap_or_else(PoisonError::into_inner).take();
     });
     Retiring { pool, end }
 }

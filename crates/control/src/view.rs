@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flash_api::{Change, Changes, EndpointState, Function, Parameter, Plan, WorkerCounts};
 use flash_manifest::{Diagnostic, Endpoint, SettingKey, Settings};
-use flash_workers::{Error, Pool, Ready, State, Status};
+use flash_workers::{Error, Pool, Ready, State};
 
 use crate::control::{Control, Deployed, Serving};
 use crate::refusal::Refusal;

@@ -27,6 +27,7 @@ use crate::mount::{self, Mount};
 use crate::overview;
 use crate::preparation::Prepare;
 use crate::request_id::{RequestId, X_REQUEST_ID};
+use crate::tls::Tls;
 
 /// Limits on what callers may send, and for how long.
 #[derive(Clone, Debug)]
@@ -115,6 +116,8 @@ pub struct Gateway {
     admits: Option<Admits>,
     /// Names, beside those of loopback, by which a listener on loopback is called: a proxy's on this machine.
     domains: Vec<String>,
+    /// What connections are encrypted with; `None` where they are not.
+    pub(crate) tls: Option<Tls>,
     /// What is served beside endpoints.
     mounted: OnceLock<Mount>,
     /// The title of the page for all endpoints; `None` where there is no such page.
@@ -138,6 +141,7 @@ impl Gateway {
             observer: None,
             admits: None,
             domains: Vec::new(),
+            tls: None,
             mounted: OnceLock::new(),
             overview: None,
             epoch,
@@ -185,6 +189,13 @@ impl Gateway {
     #[must_use]
     pub fn with_admission(mut self, admits: Admits) -> Self {
         self.admits = Some(admits);
+        self
+    }
+
+    /// Speaks TLS alone.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 

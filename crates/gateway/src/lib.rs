@@ -25,6 +25,7 @@ mod request_id;
 mod server;
 mod socket;
 mod streams;
+mod tls;
 
 pub use endpoint::{Access, Endpoint, Retired};
 pub use form::FormLimits;
@@ -32,3 +33,4 @@ pub use gateway::{Admits, Finished, Gateway, Observer, OpenEndpoint, Settings, r
 pub use mount::{Answering, MountedBody, RequestId, Service};
 pub use preparation::{Notes, Prepare, Prepared, Unprepared};
 pub use server::{serve, serve_connection};
+pub use tls::{Tls, TlsError};

@@ -180,7 +180,16 @@ fn longest_idle<T>(mut idle: Vec<(u32, T)>, now: u32) -> Vec<(u32, T)> {
 }
 
 async fn tcp(stream: TcpStream, local: IpAddr, gateway: Arc<Gateway>, place: Arc<Place>) {
-    if stream.set_nodelay(true).is_ok() {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let Some(tls) = gateway.tls.clone() else { return connection::serve(stream, local, gateway, place).await };
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        _ = place.order() => return, // nothing is begun
+    };
+    // Whoever speaks another protocol is told so by TLS itself.
+    if let Ok(stream) = accepted {
         connection::serve(stream, local, gateway, place).await;
     }
 }

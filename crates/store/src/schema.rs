@@ -53,6 +53,7 @@ CREATE TABLE endpoints (
     app         TEXT NOT NULL,
     environment TEXT NOT NULL,
     name        TEXT NOT NULL,
+    number      INTEGER NOT NULL UNIQUE, -- the smallest that was free
     claimed     INTEGER, -- the rolling deployment that it is new with
     deployment  INTEGER REFERENCES deployments(id),
     UNIQUE (app, environment, name),

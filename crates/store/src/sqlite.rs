@@ -42,16 +42,6 @@ impl Sqlite {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
-    /// Everything, as a file of its own that must not be there yet.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
-    pub fn copy_to(&self, path: &Path) -> Result<()> {
-        self.told(self.lock().execute("VACUUM INTO ?1", [path.to_string_lossy()]))?;
-        let private = fs::set_permissions(path, fs::Permissions::from_mode(0o600));
-        private.map_err(|why| Error::Open { path: path.to_owned(), why: why.to_string() })
-    }
-
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while it was held has dropped its transaction, which took all of that back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
@@ -293,7 +283,7 @@ impl Store for Sqlite {
 
 const BUILDS: &str = "SELECT digest, bytes, app, endpoints, created FROM builds";
 const DEPLOYMENTS: &str = "SELECT id, app, environment, build, state, settings, created, problem, output FROM deployments";
-const ENDPOINTS: &str = "SELECT id, app, environment, name, deployment FROM endpoints";
+const ENDPOINTS: &str = "SELECT id, app, environment, name, deployment, number FROM endpoints";
 
 fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
     let endpoints: String = row.get(3)?;
@@ -302,7 +292,14 @@ fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
 }
 
 fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
-    Ok(Endpoint { id: row.get(0)?, app: row.get(1)?, environment: row.get(2)?, name: row.get(3)?, deployment: row.get(4)? })
+    Ok(Endpoint {
+        id: row.get(0)?,
+        app: row.get(1)?,
+        environment: row.get(2)?,
+        name: row.get(3)?,
+        deployment: row.get(4)?,
+        number: row.get(5)?,
+    })
 }
 
 /// Without its events.
@@ -370,12 +367,15 @@ fn claim(transaction: &Transaction<'_>, new: &NewDeployment, name: &str, deploym
     if let Some(known) = all(transaction, &sql, [app, environment, name], endpoint)?.pop() {
         return Ok(known);
     }
+    let sql = "SELECT min(free) FROM (SELECT 0 AS free UNION SELECT number + 1 FROM endpoints)
+        WHERE free NOT IN (SELECT number FROM endpoints)";
+    let number: u32 = transaction.query_row(sql, [], |row| row.get(0))?;
     let full = format!("{name}-{app}-{environment}");
     let numbered = (2..).map(|number: u64| format!("{full}-{number}"));
     for id in [name.to_owned(), format!("{name}-{app}"), full.clone()].into_iter().chain(numbered) {
-        let sql = "INSERT OR IGNORE INTO endpoints (id, app, environment, name, claimed) VALUES (?1, ?2, ?3, ?4, ?5)";
-        if transaction.execute(sql, params![id, app, environment, name, deployment])? > 0 {
-            return Ok(Endpoint { id, app: app.into(), environment: environment.into(), name: name.into(), deployment: None });
+        let sql = "INSERT OR IGNORE INTO endpoints (id, app, environment, name, claimed, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        if transaction.execute(sql, params![id, app, environment, name, deployment, number])? > 0 {
+            return Ok(Endpoint { id, app: app.into(), environment: environment.into(), name: name.into(), number, deployment: None });
         }
     }
     unreachable!("numbers do not end")

@@ -53,6 +53,9 @@ pub enum Error {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// Each endpoint has a user of its own, and there are no more.
+    #[error("there is no user left for the endpoint's workers")]
+    NoUser,
     /// A zygote said that a process is its own, and it is not.
     #[error("a zygote handed over a process that it has not forked")]
     Foreign,
@@ -146,6 +149,7 @@ impl Error {
             | Self::DescriptionTooLong { .. }
             | Self::Protocol
             | Self::NoDirectory { .. }
+            | Self::NoUser
             | Self::Foreign
             | Self::System(_) => false,
         }
@@ -165,7 +169,7 @@ impl Error {
             Self::EndedYoung { .. } => "its workers end before they have answered anything",
             Self::Unanswered { .. } => "its workers do not answer",
             Self::Protocol | Self::Foreign => "its workers do not keep to the wire protocol",
-            Self::NoDirectory { .. } | Self::System(_) => "its workers cannot be set up",
+            Self::NoDirectory { .. } | Self::NoUser | Self::System(_) => "its workers cannot be set up",
         }
     }
 
@@ -173,6 +177,7 @@ impl Error {
     pub fn why(&self) -> String {
         match self {
             Self::NoInterpreter { cause, .. } | Self::NoDirectory { cause, .. } | Self::System(cause) => cause.to_string(),
+            Self::NoUser => "each endpoint has one of its own, and 606 of them are there".into(),
             Self::Foreign => "the host would have killed it in the end, which the endpoint itself may not".into(),
             Self::NotStarted { status, .. } => format!("it said nothing first ({status})"),
             Self::Silent { .. } => "it should have imported `runpod_flash` by then; it was killed".into(),
@@ -198,6 +203,7 @@ impl Error {
             Self::NoDirectory { .. } => {
                 "see who may write there, and that the disk has room; or choose another directory with FLASH_HOME".into()
             }
+            Self::NoUser => "remove endpoints that nobody needs, and start the server again".into(),
             Self::Foreign => "see which of its modules changes `os.fork` or `os.pidfd_open`".into(),
             Self::OrderTooLong { .. } => "spread the functions over several endpoints, each a resource of its own".into(),
             Self::NotStarted { python, .. } | Self::Silent { python, .. } => {

@@ -7,6 +7,7 @@
 mod confine;
 mod level;
 mod lineage;
+mod memory;
 mod order;
 mod readable;
 mod surroundings;
@@ -23,11 +24,11 @@ use crate::interpreter::Program;
 use crate::open_files;
 
 pub use confine::confine;
-pub use level::{FIRST_USER, Landlock, Level, USERS, closed_to_others, user_of};
+pub use level::{Landlock, Level, closed_to_others};
 pub(crate) use lineage::Lineage;
 pub(crate) use order::Order;
 pub(crate) use surroundings::Surroundings;
-pub use surroundings::{forget_endpoint, remove_leftovers};
+pub use surroundings::{remove_leftovers, user_for};
 
 /// Variables of the server that its workers get as well: what the machine speaks, and what time it has.
 const PASSED_ON: [&str; 2] = ["LANG", "TZ"];
@@ -39,13 +40,12 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub struct Isolation {
     /// The `flash` whose `confine` brings it about; `/proc/self/exe` is the one that runs.
     pub launcher: PathBuf,
-    /// The user that they run as, who must be nobody else's; `None` leaves them the server's.
-    pub user: Option<u32>,
-    /// Whether they see no other files than those named here and the system's. A kernel that cannot do it is an error then.
-    pub landlock: bool,
+    /// Whether they have a user of their own, and whether they see no other files than those named here and the system's. What this machine
+    /// does not offer is an error.
+    pub level: Level,
     /// A directory for all endpoints' workers, below which theirs are made: HOME, which lasts, and those of each start.
     pub directory: PathBuf,
-    /// What tells the endpoint apart there.
+    /// What tells the endpoint apart there: a file's name.
     pub endpoint: String,
     /// Its build's sources: what relative paths name.
     pub sources: PathBuf,
@@ -66,6 +66,8 @@ pub struct ResourceLimits {
     pub processes: u64,
     /// Processors that a worker may keep busy.
     pub processors: Option<u32>,
+    /// Memory that a worker may use, with the processes that it has started, in bytes.
+    pub memory: Option<u64>,
 }
 
 impl ResourceLimits {
@@ -73,7 +75,7 @@ impl ResourceLimits {
     pub fn of(workers: usize) -> Self {
         // 40 threads for functions, as many again for libraries on each processor of a large machine, and some processes.
         const EACH: u64 = 512;
-        Self { open_files: 65_536, processes: EACH * (workers as u64 + 1), processors: None }
+        Self { open_files: 65_536, processes: EACH * (workers as u64 + 1), processors: None, memory: None }
     }
 }
 
@@ -90,8 +92,9 @@ impl Isolation {
             let cause = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
             return Err(Error::NoInterpreter { python: program.path().to_owned(), cause });
         };
-        let surroundings = Surroundings::make(&self.directory, &self.endpoint, &self.sources, self.user)?;
-        let mut readable = readable::system(self.user.is_some());
+        let own_user = self.level.user;
+        let surroundings = Surroundings::make(&self.directory, &self.endpoint, &self.sources, own_user)?;
+        let mut readable = readable::system(own_user);
         readable.extend(readable::interpreter(&path));
         readable.extend(program.package().map(Path::to_owned));
         readable.extend([self.sources.clone()]);
@@ -100,14 +103,14 @@ impl Isolation {
             arguments: command.get_args().map(Into::into).collect(),
             environment: self.environment(&path, &surroundings, server).into_iter().collect(),
             directory: surroundings.work(),
-            user: self.user,
-            landlock: self.landlock,
+            user: surroundings.user(),
+            landlock: self.level.landlock != Landlock::No,
             readable,
             writable: surroundings.writable().into_iter().chain(readable::shared_memory()).collect(),
-            devices: readable::devices(self.user.is_some()),
+            devices: readable::devices(own_user),
             soft_open_files: open_files::for_workers(),
             open_files: self.limits.open_files.max(open_files::for_workers().unwrap_or_default()),
-            processes: self.user.is_some().then_some(self.limits.processes),
+            processes: own_user.then_some(self.limits.processes),
             processors: self.limits.processors,
             program: path,
         };

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
 use crate::interpreter::Program;
-use crate::isolation::{Isolation, Lineage};
+use crate::isolation::{Isolation, Lineage, Surroundings};
 use crate::process::{Process, watched};
 
 /// The longest frame on a control channel, in bytes.
@@ -109,7 +109,8 @@ impl Zygote {
                 (isolation.command(), Some(surroundings))
             }
         };
-        let mut lineage = isolation.map(|isolation| Lineage { base: 0, user: isolation.user });
+        let user = surroundings.as_ref().and_then(Surroundings::user);
+        let mut lineage = isolation.map(|isolation| Lineage::new(user, &isolation.limits));
         if let Some(lineage) = &lineage {
             lineage.own(&printed).map_err(Error::System)?;
         }
@@ -255,8 +256,13 @@ async fn fork(control: &AsyncFd<OwnedFd>, order: &Order, alive: &mut Alive, line
         match (frame.kind, descriptors.pop()) {
             (Kind::Forked, Some(pidfd)) if frame.payload.len() == 4 => {
                 let pid = frame.payload.clone().get_u32_le();
-                if lineage.is_some_and(|lineage| !lineage.has(pid, &pidfd)) {
-                    return Err(Error::Foreign);
+                if let Some(lineage) = lineage {
+                    if !lineage.has(pid, &pidfd) {
+                        return Err(Error::Foreign);
+                    }
+                    if let Some(errors) = order.descriptors.get(2) {
+                        lineage.limit(pid, &pidfd, errors).map_err(Error::System)?;
+                    }
                 }
                 return Process::new(pid, pidfd, alive.expect(pid)).map_err(Error::System);
             }

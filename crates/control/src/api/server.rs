@@ -15,7 +15,7 @@ pub(super) async fn about(control: Shared) -> Json<Server> {
         addresses: about.addresses.clone(),
         started: clock::text(about.started),
         python: about.python.clone(),
-        isolation: "none".into(),
+        isolation: control.apart.level().to_string(),
     })
 }
 

@@ -102,6 +102,16 @@ fn an_id_whose_first_deployment_failed_is_free() {
 }
 
 #[test]
+fn numbers_are_small_and_each_endpoints_alone() {
+    let place = place();
+    deploy(&place.store, &new("shop", "production", "a", &["a", "b", "c"]));
+    assert!(place.store.remove_endpoint("shop", "production", "b").unwrap().is_some());
+    deploy(&place.store, &new("other", "production", "a", &["d", "e"]));
+    let numbers: Vec<_> = place.store.endpoints().unwrap().into_iter().map(|endpoint| (endpoint.id, endpoint.number)).collect();
+    assert_eq!(numbers, [("a".to_owned(), 0), ("c".into(), 2), ("d".into(), 1), ("e".into(), 3)]);
+}
+
+#[test]
 fn what_rolled_when_the_server_ended_has_failed() {
     let place = place();
     let (served, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
@@ -208,14 +218,4 @@ fn a_full_disk_loses_nothing() {
     assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
     assert_eq!(state(&place.store, id), State::Current);
     assert_eq!(place.store.ids("shop", "production").unwrap().len(), 1);
-}
-
-#[test]
-fn a_copy_is_whole_and_private() {
-    let place = place();
-    let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
-    let path = place.directory.path().join("copy.db");
-    place.store.copy_to(&path).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(state(&Sqlite::open(&path).unwrap(), id), State::Current);
 }

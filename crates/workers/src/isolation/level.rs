@@ -8,17 +8,6 @@ use landlock::{ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset
 use rustix::process::geteuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
-/// The first of the users that workers run as. Neither Debian nor systemd gives these numbers to anybody, and a container whose user namespace
-/// has 65,536 of them has these.
-pub const FIRST_USER: u32 = 60_578;
-/// How many there are.
-pub const USERS: u32 = 606;
-
-/// The user of the endpoint with this number; `None` beyond the last.
-pub fn user_of(number: u32) -> Option<u32> {
-    (number < USERS).then_some(FIRST_USER + number)
-}
-
 /// What Landlock does here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Landlock {
@@ -59,7 +48,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// The first directory above one of these paths, or above what it links to, that lets nobody pass but its owner and group; or a path itself that
+/// The first directory of those in these paths, or in what they link to, that lets nobody pass but its owner and group; or a file that
 /// others cannot read. Workers with a user of their own would not reach it.
 pub fn closed_to_others<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Option<PathBuf> {
     let closed = |path: &Path, mode: u32| path.metadata().is_ok_and(|found| found.mode() & mode != mode);
@@ -68,7 +57,7 @@ pub fn closed_to_others<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Option
         let places = path.ancestors().skip(1).chain(resolved.ancestors().skip(1)).filter(|place| place.is_absolute());
         let mut outermost: Vec<_> = places.filter(|place| closed(place, 0o001)).collect();
         outermost.sort_by_key(|place| place.components().count());
-        let itself = closed(&resolved, if resolved.is_dir() { 0o005 } else { 0o004 }).then_some(&*resolved);
+        let itself = closed(&resolved, if resolved.is_dir() { 0o001 } else { 0o004 }).then_some(&*resolved);
         outermost.first().copied().or(itself).map(Path::to_owned)
     })
 }
@@ -98,13 +87,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_are_those_that_nobody_else_has() {
-        assert_eq!(user_of(0), Some(60_578));
-        assert_eq!(user_of(605), Some(61_183), "the next one is systemd's for its dynamic users");
-        assert_eq!(user_of(606), None);
-    }
-
-    #[test]
     fn a_place_that_others_cannot_reach_is_named() {
         let place = tempfile::tempdir().expect("there is room");
         let open = |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
@@ -123,9 +105,10 @@ mod tests {
         open(&file, 0o644);
         let closed = |path: &Path| closed_to_others([path]);
         assert_eq!(closed(&file), None);
-        assert_eq!(closed(&inner), Some(inner.clone()), "it is passed through, not listed");
-        open(&inner, 0o755);
-        assert_eq!(closed(&inner), None);
+        assert_eq!(closed(&inner), None, "it is to be passed through, not listed");
+        open(&inner, 0o710);
+        assert_eq!(closed(&inner), Some(inner.clone()));
+        open(&inner, 0o711);
         open(&file, 0o640);
         assert_eq!(closed(&file), Some(file.clone()));
         open(&file, 0o644);

@@ -89,7 +89,8 @@ pub(super) fn interpreter(python: &Path) -> Vec<PathBuf> {
         prefixes.extend(home.and_then(|(_, home)| Some(Path::new(home.trim()).parent()?.to_owned())));
     }
     prefixes.extend(resolved.parent().and_then(Path::parent).map(Path::to_owned));
-    let parts = |prefix: PathBuf| ["bin", "lib", "lib64", "include", "share", "pyvenv.cfg"].map(|part| prefix.join(part));
+    let parts =
+        |prefix: PathBuf| ["bin", "lib", "lib64", "libexec", "include", "share", "etc", "ssl", "pyvenv.cfg"].map(|part| prefix.join(part));
     prefixes.into_iter().flat_map(parts).chain([resolved]).collect()
 }
 

@@ -8,49 +8,63 @@
 //!
 //! A start's directories go when its processes have ended. Names are short: a socket's path in TMPDIR may have 107 characters.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 
 const HOMES: &str = "homes";
 const RUNS: &str = "runs";
 
+/// The users that endpoints get. Neither Debian nor systemd gives these numbers to anybody, and a container with 65,536 users has them.
+const USERS: RangeInclusive<u32> = 60_578..=61_183;
+
 /// The directories of one start. Dropping it removes what does not last.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     home: PathBuf,
     run: PathBuf,
+    user: Option<u32>,
 }
 
 impl Surroundings {
-    /// Makes them, for a user.
-    pub(crate) fn make(directory: &Path, endpoint: &str, sources: &Path, user: Option<u32>) -> Result<Self, Error> {
+    /// Makes them, for a user of the endpoint's own or for this process's.
+    pub(crate) fn make(directory: &Path, endpoint: &str, sources: &Path, own_user: bool) -> Result<Self, Error> {
         let failed = |cause| Error::NoDirectory { path: directory.to_owned(), cause };
         let directory = std::path::absolute(directory).map_err(failed)?;
+        let home = directory.join(HOMES).join(endpoint);
+        let user = if own_user {
+            Some(user_for(&directory, endpoint).map_err(failed)?.ok_or(Error::NoUser)?)
+        } else {
+            passable(&directory.join(HOMES)).and_then(|()| own(&home, None)).map_err(failed)?;
+            None
+        };
         let run = new_run(&directory.join(RUNS)).map_err(failed)?;
-        let made = Self { home: directory.join(HOMES).join(endpoint), run };
-        made.fill(sources, user).map_err(failed)?;
+        let made = Self { home, run, user };
+        made.fill(sources).map_err(failed)?;
         Ok(made)
     }
 
-    fn fill(&self, sources: &Path, user: Option<u32>) -> io::Result<()> {
-        passable(self.home.parent().expect("it is below the directory for all"))?;
-        // Whoever had it before, what is in it would be out of reach now.
-        let owner = user.unwrap_or_else(|| rustix::process::geteuid().as_raw());
-        if self.home.symlink_metadata().is_ok_and(|found| found.uid() != owner) {
-            fs::remove_dir_all(&self.home)?;
-        }
-        for directory in [&self.home, &self.work(), &self.temporary()] {
-            private(directory, user)?;
+    fn fill(&self, sources: &Path) -> io::Result<()> {
+        for directory in [self.work(), self.temporary()] {
+            own(&directory, self.user)?;
         }
         for entry in sources.read_dir()? {
             let entry = entry?;
             symlink(entry.path(), self.work().join(entry.file_name()))?;
         }
         Ok(())
+    }
+
+    /// The endpoint's own user.
+    pub(crate) fn user(&self) -> Option<u32> {
+        self.user
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -79,20 +93,54 @@ impl Drop for Surroundings {
     }
 }
 
-/// Removes what the starts of a server left behind that was killed. Nobody else may use the directory at that time.
-pub fn remove_leftovers(directory: &Path) {
-    let _ = fs::remove_dir_all(directory.join(RUNS)); // what cannot be removed hinders nobody
+/// Removes what the starts of a server left behind that was killed, and the HOMEs of endpoints that are not known any more. No worker may be
+/// there at that time.
+pub fn remove_leftovers(directory: &Path, known: impl Fn(&str) -> bool) {
+    let remove = |path: &Path| {
+        if let Err(error) = fs::remove_dir_all(path) {
+            tracing::debug!(path = %path.display(), %error, "a directory of workers stays");
+        }
+    };
+    remove(&directory.join(RUNS));
+    for home in directory.join(HOMES).read_dir().into_iter().flatten().flatten() {
+        if !home.file_name().to_str().is_some_and(&known) {
+            remove(&home.path());
+        }
+    }
 }
 
-/// Removes an endpoint's HOME.
+/// The user of an endpoint, which has it as long as it has its HOME: its owner. A new one is chosen where it has none; `None` where all are taken.
 ///
 /// # Errors
-/// What the system said; that there is none is no error.
-pub fn forget_endpoint(directory: &Path, endpoint: &str) -> io::Result<()> {
-    match fs::remove_dir_all(directory.join(HOMES).join(endpoint)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// What the system said of the HOME, which is made.
+pub fn user_for(directory: &Path, endpoint: &str) -> io::Result<Option<u32>> {
+    /// Two endpoints do not choose at once. Servers with the same directory are kept from each other elsewhere.
+    static CHOOSING: Mutex<()> = Mutex::new(());
+    let _choosing = CHOOSING.lock().unwrap_or_else(PoisonError::into_inner);
+    let homes = directory.join(HOMES);
+    passable(&homes)?;
+    let home = homes.join(endpoint);
+    let owner = |path: &Path| path.symlink_metadata().ok().map(|found| found.uid()).filter(|user| USERS.contains(user));
+    let user = match owner(&home) {
+        Some(user) => Some(user),
+        None => {
+            let taken: BTreeSet<u32> = homes.read_dir()?.flatten().filter_map(|entry| owner(&entry.path())).collect();
+            free(&taken, &(directory, endpoint))
+        }
+    };
+    if let Some(user) = user {
+        own(&home, Some(user))?;
     }
+    Ok(user)
+}
+
+/// A user who is not taken; it begins somewhere else for each endpoint, for another server of this machine may have some too.
+fn free(taken: &BTreeSet<u32>, of: &impl Hash) -> Option<u32> {
+    let count = USERS.end() - USERS.start() + 1;
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    let first = (hasher.finish() % u64::from(count)) as u32;
+    (0..count).map(|further| USERS.start() + (first + further) % count).find(|user| !taken.contains(user))
 }
 
 /// A directory for a start, with a name of its own.
@@ -114,7 +162,28 @@ fn passable(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o711).create(path)
 }
 
-fn private(path: &Path, user: Option<u32>) -> io::Result<()> {
+/// A directory for one user alone. What somebody else had there would be out of reach: it goes.
+fn own(path: &Path, user: Option<u32>) -> io::Result<()> {
+    let owner = user.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+    if path.symlink_metadata().is_ok_and(|found| found.uid() != owner) {
+        fs::remove_dir_all(path)?;
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     if user.is_some() { chown(path, user, user) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_endpoints_have_a_user_in_common() {
+        let mut taken = BTreeSet::new();
+        for number in 0..606 {
+            let user = free(&taken, &number).expect("there are 606");
+            assert!((60_578..=61_183).contains(&user), "{user}");
+            assert!(taken.insert(user), "{user} is had by two");
+        }
+        assert_eq!(free(&taken, &606), None);
+    }
 }
