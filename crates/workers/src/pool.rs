@@ -1,4 +1,4 @@
-//! The workers of one endpoint: kept at their number, given requests, drained at the end.
+//! The workers of one endpoint: given requests, seen, drained at the end. What has them come and go is in `keep.rs`.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -299,3 +299,54 @@ fn a_piece_of_an_answer_that_was_not_begun_is_refused() {
     let a = trial.sent(FIRST)[0].1;
     assert_eq!(trial.dispatcher.continued(FIRST, a, false, b"x"), Err(Unexpected { request: a }));
 }
+
+#[test]
+fn a_retired_worker_gets_nothing_more_whatever_it_answers() {
+    let mut trial = Trial::with(8, 8, &[FIRST, SECOND]);
+    assert_eq!(trial.submit("a"), Some(FIRST));
+    trial.dispatcher.retire(FIRST);
+    assert_eq!(trial.submit("b"), Some(SECOND));
+    let a = trial.sent(FIRST)[0].1;
+    assert_eq!(trial.answer(FIRST, a), Some("a"), "what it has is finished");
+    assert_eq!((trial.submit("c"), trial.submit("d")), (Some(SECOND), Some(SECOND)));
+    assert_eq!(trial.dispatcher.load().map(|worker| worker.id).collect::<Vec<_>>(), [SECOND.0]);
+    trial.dispatcher.retire(SECOND);
+    assert_eq!(trial.submit("e"), None, "it waits for a worker that is to come");
+}
+
+#[test]
+fn pressure_is_when_the_worker_with_the_fewest_has_more_than_the_bound() {
+    let mut trial = Trial::with(8, 8, &[FIRST, SECOND]);
+    assert!(trial.submit("a").is_some() && trial.submit("b").is_some() && trial.submit("c").is_some());
+    assert!(!trial.dispatcher.is_pressed(), "there is no bound");
+    trial.dispatcher.tell_pressure(2);
+    assert!(trial.submit("d").is_some() && !trial.dispatcher.is_pressed(), "both have two");
+    assert!(trial.submit("e").is_some() && trial.dispatcher.is_pressed());
+    trial.dispatcher.tell_pressure(2);
+    assert!(!trial.dispatcher.is_pressed(), "it is told of what comes");
+}
+
+#[test]
+fn what_a_worker_has_and_has_answered_is_seen() {
+    let mut trial = Trial::with(8, 8, &[FIRST]);
+    assert!(trial.submit("a").is_some() && trial.submit("b").is_some());
+    let a = trial.sent(FIRST)[0].1;
+    trial.answer(FIRST, a);
+    let seen: Vec<_> = trial.dispatcher.load().collect();
+    assert_eq!(seen, [flash_autoscale::Worker { id: FIRST.0, in_flight: 1, answered: 1, open: true }]);
+    trial.dispatcher.stalled(FIRST, true);
+    assert!(trial.dispatcher.load().all(|worker| !worker.open));
+}
+
+#[test]
+fn those_are_given_up_whose_deadline_comes_before_there_can_be_a_worker() {
+    let mut trial = Trial::new(1, 8);
+    for (name, seconds) in [("short", 1), ("long", 60), ("shorter", 0)] {
+        let deadline = trial.start + Duration::from_secs(seconds);
+        let job = Job { work: Work::Call, body: Bytes::new(), deadline, cancel: Cancel::UnlessBegun };
+        assert!(matches!(trial.dispatcher.submit(job, name), Submitted::Waiting(_)));
+    }
+    let next_try = trial.start + Duration::from_secs(2);
+    assert_eq!(trial.dispatcher.give_up_waiting(Some(next_try)), ["short", "shorter"]);
+    assert_eq!(trial.dispatcher.give_up_waiting(None), ["long"]);
+}

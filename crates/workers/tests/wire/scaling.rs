@@ -125,20 +125,6 @@ async fn many_in_flight_get_another_worker_before_anything_waits() {
 }
 
 #[tokio::test]
-async fn a_burst_that_the_first_worker_takes_at_once_starts_no_other() {
-    let trial = Trial::new(scaled(4, 128));
-    let first = trial.send(steps([&[Answer]])).worker().await;
-    for _ in 0..20 {
-        let sent: Vec<_> = (0..500).map(|_| trial.send(steps([&[Answer]]))).collect();
-        if trial.pool.snapshot().starting > 0 {
-            break; // this machine is so slow that the burst lasts
-        }
-        let workers = answered(sent).await;
-        assert!(trial.pool.snapshot().ready > 1 || workers.iter().all(|worker| worker.pid == first.pid));
-    }
-}
-
-#[tokio::test]
 async fn those_that_are_kept_are_the_oldest_and_none_of_them_is_stopped() {
     let trial = Trial::new(Settings { limits: Limits { slots: 1, waiting: 9, ..settings().limits }, ..brief(2, 4) });
     let first = until(&trial, |seen| seen.ready == 2).await;
