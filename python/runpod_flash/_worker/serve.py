@@ -10,6 +10,7 @@ Invariants
 - A `def` never sees a running event loop: the loop is hidden while `def`s run on the main thread.
 - A request's cell of the shared page holds its number before its function is called: that is how the host tells, when this process
   dies, which requests had begun.
+- A request that the host has revoked does not begin: its cell is written first, and the host's are read then.
 - Whatever a request printed is sent before its answer.
 """
 
@@ -55,6 +56,8 @@ THREADS = 40
 SLOTS = 128
 #: Index of the cell that holds the `def` that runs on the main thread now: a host that sees it unchanged for long sends nothing more.
 INLINE_CELL = SLOTS
+#: Index of the cell that is not 0 where the host has revoked requests. One for each slot follows, with the number of the last.
+REVOKING_CELL = SLOTS + 1
 _RECEIVE = 256 * 1024
 
 _set_running_loop = asyncio.events._set_running_loop
@@ -274,7 +277,11 @@ class Worker:
             self.enqueue(request, self.run_in_thread, (handler, request, head, body))
 
     def run_inline(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
-        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
+        page = self.page
+        page[request & 0xFFFF] = page[INLINE_CELL] = request
+        if page[REVOKING_CELL] and self.is_revoked(request):
+            self.out.append(self.drop(request))
+            return
         output.running.set(request)
         context = contextvars.copy_context()
         started = perf_counter()
@@ -298,7 +305,11 @@ class Worker:
             self.due = ended + QUICK
 
     def run_in_thread(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
-        self.page[request & 0xFFFF] = request
+        page = self.page
+        page[request & 0xFFFF] = request
+        if page[REVOKING_CELL] and self.is_revoked(request):
+            self.send(self.drop(request))
+            return
         elapsed = 0.0
         after = None
         try:
@@ -326,7 +337,11 @@ class Worker:
         if request in self.dropped:
             self.out.append(self.drop(request))
             return
-        self.page[request & 0xFFFF] = request
+        page = self.page
+        page[request & 0xFFFF] = request
+        if page[REVOKING_CELL] and self.is_revoked(request):
+            self.out.append(self.drop(request))
+            return
         try:
             arguments = self.bind(handler, head, body)
             payload = handler.encode(await handler.function(**arguments))  # type: ignore[misc]
@@ -404,6 +419,9 @@ class Worker:
         from . import calls
 
         self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
+        if self.page[REVOKING_CELL] and self.is_revoked(request):
+            self.out.append(self.drop(request))
+            return
         token = output.running.set(request)
         try:
             prepared = calls.prepare(payload)
@@ -508,8 +526,12 @@ class Worker:
             self.tasks[request].cancel()
             self.scheduled = True
 
+    def is_revoked(self, request: int) -> bool:
+        """Whether another worker has `request`: this one did not begin it for long. To be asked once its cell says that it begins."""
+        return self.page[REVOKING_CELL + 1 + (request & 0xFFFF)] == request
+
     def drop(self, request: int) -> bytes:
-        """The answer that frees the slot of a request that was dropped; nobody reads it."""
+        """The answer that frees the slot of a request that was dropped or revoked."""
         self.dropped.discard(request)
         return frames.encode_answer(request, _DROPPED, None, b"")
 

@@ -9,6 +9,7 @@ belong to their frame. A zygote has one thread: fork is safe only so.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import importlib
 import json
@@ -109,7 +110,7 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         wire = socket.socket(fileno=channel)
         if order["role"] == "worker":
             page = memoryview(mmap.mmap(rest[0], 0)).cast("I")
-            os.close(rest[0])
+            _tell_whereabouts(rest[0], page.nbytes)
             _work(wire, page, order.get("config"), held)
         elif order["role"] == "libraries":
             _import_libraries(wire, order["config"], held)
@@ -121,6 +122,17 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         os.write(2, failures.trimmed(error).encode("utf-8", "backslashreplace"))
         os._exit(70)
     os._exit(0)
+
+
+def _tell_whereabouts(file: int, offset: int) -> None:
+    """From now on a signal has this process write to `file`, behind `offset`, where its main thread is.
+
+    That takes neither the interpreter's lock nor any Python: it is done in the middle of whatever that thread does. The signal is one that
+    processes without a handler ignore.
+    """
+    os.set_inheritable(file, False)
+    os.lseek(file, offset, os.SEEK_SET)
+    faulthandler.register(signal.SIGWINCH, file=file, all_threads=False)
 
 
 def _work(wire: socket.socket, page: memoryview, config: Config | None, held: Held) -> None:

@@ -6,5 +6,6 @@ mod crashes;
 mod deaths;
 mod scaling;
 mod slots;
+mod standstill;
 mod starts;
 mod trial;
