@@ -143,6 +143,8 @@ class Worker:
         self.scheduled = False
         self.draining = False
         self.pid = os.getpid()
+        #: Whether this is a process that a function forked.
+        self.is_child = False
         self.sending = threading.RLock()  # a `__del__` may print while its thread sends
         self.queue: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self.idle = threading.Semaphore(0)
@@ -168,13 +170,16 @@ class Worker:
                 _gone()
 
     def forked(self) -> None:
-        """In a child that a function forked: it runs on until it wants to answer, and can neither take nor answer requests."""
+        """In a child that a function forked: it can neither take nor answer requests, and ends with its function, as a script would."""
         # Not `getppid`: where the parent has ended already, that is whoever took its children over.
         parent, self.pid = self.pid, os.getpid()
         self.wire.close()
         self.sending = threading.RLock()  # another thread may have held it
         self.stdout.forked()
         self.stderr.forked()
+        self.is_child = True
+        # At once: what else is in this batch is its parent's.
+        vars(self).update(answered=_done, finish_call=_done)
         # The system counts from the thread that forked: where that one ends before the worker, so would the child.
         if threading.current_thread().name.startswith(_LASTING):
             zygote.end_with_parent(parent)
@@ -289,6 +294,8 @@ class Worker:
             arguments = self.bind(handler, head, body)
             payload = handler.encode(context.run(handler.function, **arguments))
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             error = context.run(responses.sent_now, error)
             self.out.append(self.failed(request, handler, error))
             if (after := responses.background(error)) is not None:
@@ -321,6 +328,8 @@ class Worker:
                 elapsed = perf_counter() - started
             payload = handler.encode(result)
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             started = perf_counter()
             error = responses.sent_now(error)
             elapsed += perf_counter() - started
@@ -346,6 +355,8 @@ class Worker:
             arguments = self.bind(handler, head, body)
             payload = handler.encode(await handler.function(**arguments))  # type: ignore[misc]
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             error = await responses.sent(error)
             self.out.append(self.failed(request, handler, error))
             if (after := responses.background(error)) is not None:
@@ -361,6 +372,8 @@ class Worker:
         try:
             await background()
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             self.stderr._emit(0, failures.trimmed(error))
 
     @staticmethod
@@ -447,6 +460,8 @@ class Worker:
             elapsed = perf_counter() - started
             status, payload = prepared.returned(result)
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             elapsed = perf_counter() - started
             status, payload = prepared.raised(error)
         pace.note(elapsed)
@@ -457,6 +472,8 @@ class Worker:
         try:
             status, payload = prepared.returned(await prepared.call_async())
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             status, payload = prepared.raised(error)
         self.tasks.pop(request, None)
         self.finish_call(request, status, payload)
@@ -543,9 +560,14 @@ class Worker:
         # they find what they find in the script.
         if self.handlers:
             asyncio.set_event_loop(None)
-        self.loop.run_forever()
+        try:
+            self.loop.run_forever()
+        except BaseException as error:
+            if self.is_child:  # a task of the function's own has forked
+                _fail(error)
+            raise
         self.flush()
-        _leave()
+        _leave(0)
 
     def leave(self) -> None:
         """Stops the loop once nothing runs any more."""
@@ -560,14 +582,33 @@ def _gone() -> NoReturn:
     os._exit(1)
 
 
-def _leave() -> None:
+def _done(*_: object) -> NoReturn:
+    """A function has returned in a child that it forked: its answer is its parent's to give."""
+    _leave(0)
+
+
+def _fail(error: BaseException) -> NoReturn:
+    """A function has raised `error` in a child that it forked, which ends as Python does."""
+    code: object = 1
+    if issubclass(type(error), SystemExit):
+        code = getattr(error, "code", None) or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    else:
+        output.stderr.write(failures.trimmed(error))
+    assert isinstance(code, int), "it is made one"
+    _leave(code & 0xFF)
+
+
+def _leave(status: int) -> NoReturn:
     """Ends this process as Python would, but without unwinding the zygote's frames below us."""
     for step in (atexit._run_exitfuncs, output.flush):
         try:
             step()
         except BaseException:
             traceback.print_exc(file=output.stderr)
-    os._exit(0)
+    os._exit(status)
 
 
 def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route], imported: Imports | None) -> None:
