@@ -22,7 +22,7 @@ import struct
 import sys
 from array import array
 
-from . import failures, frames, generators, imports, output
+from . import failures, frames, generators, imports, output, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
             os.dup2(pipe, descriptor)
             os.close(pipe)
         wire = socket.socket(fileno=channel)
+        title.show(*_part(order, held))
         if order["role"] == "worker":
             page = memoryview(mmap.mmap(rest[0], 0)).cast("I")
             _tell_whereabouts(rest[0], page.nbytes)
@@ -122,6 +123,15 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         os.write(2, failures.trimmed(error).encode("utf-8", "backslashreplace"))
         os._exit(70)
     os._exit(0)
+
+
+def _part(order: dict[str, Any], held: Held) -> tuple[str, str | None]:
+    """What this process is to be, and the endpoint that it is for."""
+    role = order["role"]
+    if role == "libraries":
+        return "zygote with libraries", None
+    config = held.loaded[0] if held.loaded is not None else order["config"]
+    return role, config["endpoint"]
 
 
 def _tell_whereabouts(file: int, offset: int) -> None:
