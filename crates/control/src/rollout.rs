@@ -166,7 +166,7 @@ impl Control {
             tail.add(&printed);
             logs.printed(&printed);
         };
-        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation))
+        Arc::new(Base::new(interpreter, Arc::new(sink)).waiting_for(self.logs.room()).isolated(isolation))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if

@@ -9,6 +9,7 @@ use crate::interpreter::Program;
 use crate::isolation::Isolation;
 use crate::libraries::Libraries;
 use crate::printed::Pipes;
+use crate::room::Room;
 use crate::zygote::Zygote;
 
 /// Text that a process of ours printed.
@@ -32,6 +33,7 @@ pub struct Base {
     program: Program,
     isolation: Option<Isolation>,
     sink: Sink,
+    room: Option<Room>,
     zygote: Mutex<Option<Zygote>>,
     libraries: Libraries,
 }
@@ -39,13 +41,21 @@ pub struct Base {
 impl Base {
     /// Starts nothing yet.
     pub fn new(program: impl Into<Program>, sink: Sink) -> Self {
-        Self { program: program.into(), isolation: None, sink, zygote: Mutex::new(None), libraries: Libraries::default() }
+        let libraries = Libraries::default();
+        Self { program: program.into(), isolation: None, sink, room: None, zygote: Mutex::new(None), libraries }
     }
 
     /// One whose processes are kept apart, for one endpoint.
     #[must_use]
     pub fn isolated(mut self, isolation: Isolation) -> Self {
         self.isolation = Some(isolation);
+        self
+    }
+
+    /// One whose processes wait while there is no room for what they print.
+    #[must_use]
+    pub fn waiting_for(mut self, room: Room) -> Self {
+        self.room = Some(room);
         self
     }
 
@@ -79,13 +89,17 @@ impl Base {
         &self.libraries
     }
 
+    pub(crate) fn room(&self) -> Option<&Room> {
+        self.room.as_ref()
+    }
+
     pub(crate) fn sink(&self) -> &Sink {
         &self.sink
     }
 
     /// Prints what a process writes until it and all that it forked have ended.
     pub(crate) fn print_all(&self, pipes: Pipes, endpoint: Option<String>) {
-        let sink = self.sink.clone();
-        tokio::spawn(pipes.take_all(move |stream, text| sink(Printed { endpoint: endpoint.as_deref(), tag: None, stream, text })));
+        let (sink, room) = (self.sink.clone(), self.room.clone());
+        tokio::spawn(pipes.take_all(room, move |stream, text| sink(Printed { endpoint: endpoint.as_deref(), tag: None, stream, text })));
     }
 }

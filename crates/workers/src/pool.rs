@@ -21,6 +21,7 @@ use crate::keep::{Evict, Keeper};
 use crate::libraries::Importer;
 use crate::project::Project;
 use crate::ready::Ready;
+use crate::room::Backlog;
 use crate::settings::Settings;
 use crate::snapshot::{Snapshot, State, Trouble};
 
@@ -95,15 +96,31 @@ pub enum Status {
 /// Whom to answer.
 pub(crate) enum Reply {
     Request { answer: oneshot::Sender<Outcome>, tag: u64 },
-    Call(mpsc::UnboundedSender<Event>),
+    Call(Caller),
+}
+
+/// Whom a live call's events go to. When the receiver is gone, nobody waits for them.
+pub(crate) struct Caller {
+    events: mpsc::UnboundedSender<Event>,
+    pub(crate) backlog: Arc<Backlog>,
+}
+
+impl Caller {
+    fn tell(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+
+    pub(crate) fn print(&self, stream: u8, text: Bytes) {
+        self.backlog.add(text.len());
+        self.tell(Event::Output(stream, text));
+    }
 }
 
 impl Reply {
     pub(crate) fn give(self, outcome: Outcome) {
-        // In both cases: when the receiver is gone, nobody waits for the answer.
         match self {
-            Self::Request { answer, .. } => drop(answer.send(outcome)),
-            Self::Call(events) => drop(events.send(Event::End(outcome))),
+            Self::Request { answer, .. } => drop(answer.send(outcome)), // when the receiver is gone, nobody waits for it
+            Self::Call(caller) => caller.tell(Event::End(outcome)),
         }
     }
 }
@@ -190,8 +207,8 @@ impl Shared {
     /// Of the calls that another worker gets, one is told, in its turn the first; else the next to come.
     fn tell_state_lost(&mut self) {
         self.state_lost = true;
-        if let Some(Reply::Call(events)) = self.dispatcher.first_waiting() {
-            drop(events.send(Event::StateLost)); // unheard is fine
+        if let Some(Reply::Call(caller)) = self.dispatcher.first_waiting() {
+            caller.tell(Event::StateLost);
             self.state_lost = false;
         }
     }
@@ -307,25 +324,27 @@ impl Pool {
 
     /// Sends a live call to the worker. The events end with [`Event::End`]; dropping them gives the call up.
     pub fn call(&self, call: Call) -> Events {
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (events, receiver) = mpsc::unbounded_channel();
+        let backlog = Arc::new(Backlog::default());
+        let caller = Caller { events: events.clone(), backlog: backlog.clone() };
         let mut shared = self.inner.lock();
         if std::mem::take(&mut shared.state_lost) {
-            drop(sender.send(Event::StateLost)); // the receiver is here
+            caller.tell(Event::StateLost);
         }
         for (stream, text) in shared.unheard.take() {
-            drop(sender.send(Event::Output(stream, text)));
+            caller.print(stream, text);
         }
         drop(shared);
         let deadline = Instant::now() + call.timeout.unwrap_or(self.inner.settings.timeout);
         let job = Job { work: Work::Call, body: call.body, deadline, cancel: call.cancel };
-        let submission = match self.submit(job, Reply::Call(sender.clone())) {
+        let submission = match self.submit(job, Reply::Call(caller)) {
             Ok(submission) => Some(submission),
             Err(outcome) => {
-                drop(sender.send(Event::End(outcome)));
+                drop(events.send(Event::End(outcome))); // the receiver is here
                 None
             }
         };
-        Events { receiver, submission }
+        Events { receiver, backlog, submission }
     }
 
     /// Says what live workers need to know of their caller; workers that are there already keep what they have.
@@ -456,6 +475,7 @@ impl Pool {
 /// The events of a live call.
 pub struct Events {
     receiver: mpsc::UnboundedReceiver<Event>,
+    backlog: Arc<Backlog>,
     submission: Option<Submission>,
 }
 
@@ -463,12 +483,21 @@ impl Events {
     /// The next event; after [`Event::End`] none.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         let event = std::task::ready!(Pin::new(&mut self.receiver).poll_recv(context));
+        if let Some(Event::Output(_, text)) = &event {
+            self.backlog.take(text.len());
+        }
         if matches!(event, Some(Event::End(_)) | None)
             && let Some(submission) = &mut self.submission
         {
             submission.ticket = None;
         }
         Poll::Ready(event)
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.backlog.close();
     }
 }
 
@@ -510,8 +539,8 @@ impl Inner {
 
     /// Passes on what no request in flight printed: to the oldest live call of the worker, else to the next, else to the log.
     pub(crate) fn print_unclaimed(&self, shared: &mut Shared, id: WorkerId, stream: u8, text: &str) {
-        if let Some(Reply::Call(events)) = shared.dispatcher.oldest(id) {
-            drop(events.send(Event::Output(stream, Bytes::copy_from_slice(text.as_bytes())))); // unheard is fine
+        if let Some(Reply::Call(caller)) = shared.dispatcher.oldest(id) {
+            caller.print(stream, Bytes::copy_from_slice(text.as_bytes()));
         } else if self.settings.unheard == 0 {
             self.print(None, stream, text);
         } else {
