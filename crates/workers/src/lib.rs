@@ -8,6 +8,7 @@ mod description;
 mod dispatch;
 mod error;
 mod imported;
+mod importing;
 mod interpreter;
 mod isolation;
 mod keep;

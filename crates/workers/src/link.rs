@@ -61,6 +61,10 @@ impl Link {
         Ok((link, vec![theirs.into(), out, err, shared]))
     }
 
+    pub(crate) fn page(&self) -> &Page {
+        &self.page
+    }
+
     /// Waits for READY, and until the worker has answered a probe; returns what READY says.
     pub(crate) async fn until_ready(mut self, inner: &Inner, mut process: Process) -> Result<(Self, Ready), Error> {
         let limit = inner.settings.start_timeout;

@@ -17,6 +17,7 @@ use crate::description::{self, Description, Undescribed};
 use crate::dispatch::{Answer, Cancel, Dispatcher, Job, Submitted, Ticket, Work, WorkerId};
 use crate::error::{self, Error};
 use crate::imported::Imported;
+use crate::importing::Importing;
 use crate::keep::{Evict, Keeper};
 use crate::libraries::Importer;
 use crate::project::Project;
@@ -240,6 +241,8 @@ pub(crate) struct Inner {
     pub(crate) project: tokio::sync::Mutex<Project>,
     pub(crate) importer: Importer,
     imported: Mutex<Imported>,
+    /// The process that imports the modules now, as far as one is known.
+    pub(crate) importing: watch::Sender<Option<Arc<Importing>>>,
     /// What the routes of those modules take and return, once somebody has asked.
     pub(crate) description: Description,
 }
@@ -279,6 +282,7 @@ impl Pool {
             project: tokio::sync::Mutex::default(),
             importer: Importer::new(),
             imported: Mutex::default(),
+            importing: watch::Sender::new(None),
             description: Description::default(),
             settings,
         });
@@ -398,6 +402,12 @@ impl Pool {
     /// [`Undescribed`], which says why.
     pub async fn description(&self) -> Result<Bytes, Undescribed> {
         description::of(&self.inner).await
+    }
+
+    /// The line of the user's that a process is at which imports the modules, as `FILE:LINE`; `None` where none does, or it cannot be told.
+    pub async fn importing(&self) -> Option<String> {
+        let importing = self.inner.importing.borrow().clone();
+        importing?.line().await
     }
 
     /// What can be seen of it now.

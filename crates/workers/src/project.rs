@@ -1,9 +1,12 @@
 //! The zygote with an endpoint's modules, and the processes that are forked from it.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use crate::error::Error;
+use crate::importing::Importing;
 use crate::link::Link;
+use crate::page::Page;
 use crate::pool::Inner;
 use crate::printed::Pipes;
 use crate::process::Process;
@@ -27,7 +30,10 @@ impl Inner {
     pub(crate) async fn start_worker(&self) -> Result<(Link, Ready), Error> {
         let (link, descriptors) = Link::new()?;
         let forked = self.fork("worker", descriptors).await?;
-        let (link, ready) = link.until_ready(self, forked).await?;
+        self.importing.send_replace(Importing::new(&forked, link.page()).ok().map(Arc::new));
+        let ready = link.until_ready(self, forked).await;
+        self.importing.send_replace(None);
+        let (link, ready) = ready?;
         // Their order is all that a request's route means to it.
         let promised = self.config["functions"].as_array().map_or(0, Vec::len);
         if ready.routes.len() != promised {
@@ -51,8 +57,12 @@ impl Inner {
         let (pipes, [out, err]) = Pipes::new()?;
         self.base.print_all(pipes, Some(self.name.clone()));
         let order = serde_json::json!({ "role": "zygote", "config": self.config });
-        let forked = maker.fork(&order, vec![theirs, out, err]).await?;
+        let page = Page::new().map_err(Error::System)?;
+        let shared = page.descriptor().try_clone_to_owned().map_err(Error::System)?;
+        let forked = maker.fork(&order, vec![theirs, out, err, shared]).await?;
+        self.importing.send_replace(Importing::new(&forked, &page).ok().map(Arc::new));
         let adopted = tokio::time::timeout(self.settings.start_timeout, maker.adopt(forked, ours)).await;
+        self.importing.send_replace(None);
         adopted.map_err(|_| Error::NotReady { limit: self.settings.start_timeout })?
     }
 

@@ -135,7 +135,7 @@ impl Watch {
             return;
         };
         inner.give_up(shared, id);
-        process.ask_whereabouts();
+        Process::ask_whereabouts(process.descriptor());
         let standstill = Standstill { cause, silence: self.silence.lasted, limit: inner.settings.timeout };
         self.given_up = Some(GivenUp { at: now, untold: Some(standstill) });
     }
