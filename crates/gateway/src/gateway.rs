@@ -18,7 +18,7 @@ use percent_encoding::percent_decode_str;
 use crate::answer::{self, Payload};
 use crate::body::Bodies;
 use crate::endpoint::{Access, Endpoint, Retired};
-use crate::execute;
+use crate::execute::{self, Tag};
 use crate::form::{self, Announced, FormLimits};
 use crate::forwarded;
 use crate::host;
@@ -224,6 +224,19 @@ impl Gateway {
         retired.iter().map(|endpoint| endpoint.retired()).collect()
     }
 
+    /// Has requests for these endpoints wait from now on, at most so many for each, until [`Self::switch`] puts others in their place: they
+    /// go to those. Gives the endpoints as they were, for those that came before.
+    pub fn hold(&self, names: &[String], most: usize) -> Vec<Retired> {
+        let mut served = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
+        let hold = |name: &String| {
+            let endpoint = served.get_mut(name)?;
+            let holding = Arc::new(endpoint.holding(most));
+            Some(std::mem::replace(endpoint, holding))
+        };
+        let held: Vec<_> = names.iter().filter_map(hold).collect();
+        held.iter().map(|endpoint| endpoint.retired()).collect()
+    }
+
     /// The pools of all endpoints.
     pub fn pools(&self) -> Vec<Pool> {
         let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
@@ -266,7 +279,7 @@ impl Gateway {
         let (tag, id) = self.next_id();
         let (head, body) = request.into_parts();
         let departure = Departure { gateway: self, head: &head, arrived, tag };
-        let mut response = self.route(&head, body, local, tag, &id).await;
+        let mut response = self.route(&head, body, local, arrived, (tag, &id)).await;
         std::mem::forget(departure); // it holds references alone
         if head.method == Method::HEAD {
             response = answer::without_body(response);
@@ -287,7 +300,7 @@ impl Gateway {
         }
     }
 
-    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &RequestId) -> Response<Payload> {
+    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, arrived: Instant, (tag, id): Tag<'_>) -> Response<Payload> {
         if head.method == Method::CONNECT {
             // Its caller may send what is meant for another server before it has read the answer: that must not be taken for requests.
             return closing(answer::detail(StatusCode::NOT_IMPLEMENTED, "this server opens no tunnels"));
@@ -324,9 +337,15 @@ impl Gateway {
             // Boxed, as a document is: every request's future would be as large as the largest of them.
             return Box::pin(execute::answer(self, &name, head, body, local, (tag, id))).await;
         }
-        let Some(endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
+        let Some(mut endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
         if path == "/ping" {
             return ping(&endpoint, &head.method);
+        }
+        if endpoint.held.is_some() {
+            endpoint = match Box::pin(self.released(&name, endpoint, arrived, id)).await {
+                Ok(endpoint) => endpoint,
+                Err(response) => return response,
+            };
         }
         let (route, values) = match endpoint.routes.find(&head.method, &path) {
             Matched::Route(route, values) => (route, values),

@@ -13,6 +13,7 @@ mod form;
 mod forwarded;
 mod framing;
 mod gateway;
+mod hold;
 mod host;
 mod matcher;
 mod mount;
