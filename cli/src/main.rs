@@ -25,6 +25,7 @@ mod report;
 mod rollback;
 mod rollout;
 mod run;
+mod running;
 mod serve;
 mod session;
 mod signals;
