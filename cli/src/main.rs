@@ -26,6 +26,7 @@ mod report;
 mod rollback;
 mod rollout;
 mod run;
+mod running;
 mod serve;
 mod session;
 mod signals;

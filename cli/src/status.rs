@@ -55,7 +55,7 @@ fn look(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
         let found = endpoint(client, named, app, environment)?;
         return Ok(if arguments.json { json(&found) } else { detail(&found, &isolation(client)?) });
     }
-    let mut all: Vec<Endpoint> = client.get("/endpoints")?;
+    let mut all = client.endpoints("")?;
     all.retain(|found| app.is_none_or(|app| found.app == app) && environment.is_none_or(|name| found.environment == name));
     if arguments.json {
         return Ok(json(&all));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -157,16 +158,72 @@ def test_rollback_goes_to_the_build_before_or_a_named_one(project: Project) -> N
     assert "error: " in project.flash("rollback", "--to", "0000", code=1).stderr
 
 
-def test_what_left_the_project_is_removed(project: Project) -> None:
+def test_what_left_the_project_is_taken_down_when_that_is_agreed_to(project: Project) -> None:
     project.write(ONE)
     project.write(TWO.replace("version()", "other()"), name="second", file="second.py")
     project.flash("deploy")
-    assert {endpoint["name"] for endpoint in project.json("status")} == {"api", "second"}
+    both = {"api", "second"}
+    assert names(project) == both
     (project.root / "second.py").unlink()
-    assert "second" in project.flash("deploy", "--dry-run").stdout
-    assert {endpoint["name"] for endpoint in project.json("status")} == {"api", "second"}
+    assert "  remove  second\n" in project.flash("deploy", "--dry-run").stdout
+    refused = project.flash("deploy", code=2)
+    assert refused.stdout == ""
+    assert "  removes: second\n" in refused.stderr
+    assert "error: this would take down second\n" in refused.stderr and "say so with --yes" in refused.stderr
+    assert names(project) == both
+    assert "  second  taken down\n" in project.flash("deploy", "--yes").stdout
+    assert names(project) == {"api"}
+    assert project.json("rollback")["removed"] == []
+    assert names(project) == both
+
+
+def test_a_file_of_a_project_takes_nothing_down_unless_told(project: Project) -> None:
+    project.write(ONE)
+    project.write(TWO.replace("version()", "other()"), name="second", file="second.py")
+    assert set(endpoints(project.json("deploy", "app.py"))) == {"api"}, "nothing else is there"
+    assert set(endpoints(project.json("deploy", "app.py", "--project"))) == {"api", "second"}
+    project.write(TWO)
+    refused = project.flash("deploy", "app.py", "--json", code=2)
+    assert {"change": "remove", "endpoint": "second"} in json.loads(refused.stdout)["changes"]
+    assert "why: production of shop has what `app.py` does not have" in refused.stderr and "--project" in refused.stderr
+    assert project.get("/version") == (200, 1)
+    inner = project.root / "inner"
+    inner.mkdir()
+    assert set(endpoints(project.json("deploy", "inner", "--project"))) == {"api", "second"}
+    assert project.get("/version") == (200, 2)
+    done = project.json("deploy", "app.py", "--yes")
+    assert (endpoints(done), done["removed"]) == (["api"], ["second"])
+    (project.root / "pyproject.toml").unlink()
+    lone = project.json("deploy", "second.py", "--project", "--yes")
+    assert endpoints(lone) == ["second"], "it belongs to no project"
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, {"api"}), ("", 1, {"api", "second"})])
+def test_who_sits_at_a_terminal_is_asked_what_to_take_down(project: Project, answer: str, code: int, left: set[str]) -> None:
+    project.write(ONE)
+    project.write(TWO.replace("version()", "other()"), name="second", file="second.py")
     project.flash("deploy")
-    assert {endpoint["name"] for endpoint in project.json("status")} == {"api"}
+    (project.root / "second.py").unlink()
+    ours, theirs = pty.openpty()
+    with open(ours, "w") as terminal, open(theirs) as stdin:
+        terminal.write(f"{answer}\n")
+        terminal.flush()
+        done = subprocess.run(
+            [find_flash(), "deploy"], stdin=stdin, capture_output=True, text=True, cwd=project.root, env=project.environment(), check=False
+        )
+    assert done.returncode == code, done
+    assert "  removes: second\nDeploy to production of shop, and take down second? [y/N] " in done.stderr
+    assert names(project) == left
+
+
+def names(project: Project) -> set[str]:
+    """The endpoints that are deployed."""
+    return {endpoint["name"] for endpoint in project.json("status")}
+
+
+def endpoints(done: Any) -> list[str]:
+    """The endpoints that serve after a deployment."""
+    return [endpoint["name"] for endpoint in done["endpoints"]]
 
 
 def test_environments_are_apart_and_several_must_be_named(project: Project) -> None:
