@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use flash_control::{About, Apart, Builds, Control, Home, HomeError, Keyring, Logs, Parts, Running, api_service, now, scope};
 use flash_environments::Environments;
-use flash_gateway::{Gateway, Settings, Tls, TlsError};
+use flash_gateway::{Gateway, Mount, Settings, Tls, TlsError};
 use flash_store::{Sqlite, Store};
 use flash_workers::{Base, Interpreter, Orphans};
 use tokio::net::TcpListener;
@@ -120,7 +120,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
     let control = Control::new(parts, about);
     // Before anybody is accepted: what was deployed is there from the first request on.
     control.reconcile().map_err(|error| store_failure(&error))?;
-    gateway.mount(flash_api::ROOT, api_service(&control));
+    gateway.mount(vec![Mount::new(flash_api::ROOT, api_service(&control))]);
     home.announce(&Running { pid: std::process::id(), url: url.clone() }).map_err(|error| home_failure(&error))?;
     say(&url, &python, home);
     if !address.ip().is_loopback() {
