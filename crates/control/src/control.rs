@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use flash_environments::Environments;
 use flash_gateway::Gateway;
 use flash_manifest::{Endpoint, Overrides};
@@ -67,6 +68,8 @@ pub struct Control {
     pub(crate) apart: Apart,
     pub(crate) logs: Logs,
     pub(crate) about: About,
+    /// The OpenAPI document of the control API.
+    pub(crate) document: Bytes,
     serving: Mutex<Serving>,
     /// Environments that are being changed, and by which deployment.
     changing: Mutex<HashMap<Place, Option<u64>>>,
@@ -129,6 +132,7 @@ impl Control {
             builds,
             apart,
             logs,
+            document: crate::api::document(&about.version).into(),
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),
