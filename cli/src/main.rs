@@ -11,6 +11,7 @@ mod completions;
 mod config;
 mod connection;
 mod deploy;
+mod drain;
 mod environments;
 mod interpreter;
 mod keys;

@@ -3,17 +3,17 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use flash_control::{About, Apart, Builds, Control, Home, HomeError, Keyring, Logs, Parts, Running, api_service, now, scope};
 use flash_environments::Environments;
-use flash_gateway::{Gateway, Settings, Tls, TlsError};
+use flash_gateway::{Gateway, Mount, Settings, Tls, TlsError};
 use flash_store::{Sqlite, Store};
 use flash_workers::{Base, Interpreter, Orphans};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::channel;
 
+use crate::drain::drain;
 use crate::interpreter;
 use crate::lines::{detach_errors, to_errors};
 use crate::report::{Failure, Fault, Trouble, warn};
@@ -52,9 +52,6 @@ pub struct Arguments {
     #[arg(long, hide = true)]
     background: bool,
 }
-
-/// An end that takes longer than this is explained.
-const UNREMARKED: Duration = Duration::from_millis(300);
 
 /// Serves until Ctrl-C, SIGTERM, or `flash stop`.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -126,7 +123,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
     let control = Control::new(parts, about);
     // Before anybody is accepted: what was deployed is there from the first request on.
     control.reconcile().map_err(|error| store_failure(&error))?;
-    gateway.mount(flash_api::ROOT, api_service(&control));
+    gateway.mount(vec![Mount::new(flash_api::ROOT, api_service(&control))]);
     home.announce(&Running { pid: std::process::id(), url: url.clone() }).map_err(|error| home_failure(&error))?;
     say(&url, &python, home);
     if !address.ip().is_loopback() {
@@ -151,21 +148,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         () = reloading => {}
     }
     control.stop();
-    stop.send_replace(true);
-    let drained = async {
-        // An error would be a panic, after which nothing is left to drain.
-        if tokio::time::timeout(UNREMARKED, &mut server).await.is_err() {
-            let seconds = limits.timeout.as_secs();
-            to_errors(&format!("Requests under way are answered first, for at most {seconds} s; a second Ctrl-C ends all at once.\n"));
-            let _ = server.await;
-        }
-        control.close().await;
-    };
-    tokio::select! {
-        () = drained => {}
-        // A second Ctrl-C: what still runs ends with this process.
-        () = signals.next() => {}
-    }
+    drain(&stop, &mut server, limits.timeout, control.close(), &mut signals).await;
     home.withdraw();
     Ok(())
 }

@@ -178,6 +178,7 @@ def test_every_value_is_shown_with_its_origin(show: Callable[..., str], tmp_path
         "env.MODE          ***               flash.toml:6\n"
         "env.OWN           ***               app.py:9\n"
         "public            false             default\n"
+        "rollout           beside            default\n"
         "\n"
         "other (LiveLoadBalancer, app.py:12)\n"
     ), text
@@ -211,6 +212,7 @@ def test_every_value_is_there_as_json(show: Callable[..., str], tmp_path: Path) 
             "OWN": {"value": "***", "from": "code", "at": "app.py:9"},
         },
         "public": {"value": False, "from": "default"},
+        "rollout": {"value": "beside", "from": "default"},
     }
     assert other["settings"]["workers"] == {"value": [0, 1], "from": "default"}
 

@@ -81,6 +81,7 @@ mod tests {
             image: None,
             env: std::collections::BTreeMap::new(),
             public: false,
+            rollout: crate::Rollout::default(),
         };
         machine.lacks("a", &settings).into_iter().map(|(key, problem)| format!("{key}: {}; {}", problem.what, problem.why)).collect()
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Params, Row, Transaction, TransactionBehavior, params};
 
-use crate::Store;
 use crate::error::{Error, Result};
-use crate::record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State, Timestamp};
+use crate::record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State};
 use crate::schema;
+use crate::{Store, Timestamp};
 
 /// How long another program may keep the file locked.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ impl Sqlite {
     /// Opens a file that its owner alone may read, and makes it where it is not there.
     ///
     /// # Errors
-    /// Where it cannot be opened, is damaged, or of a newer release. It is left as it was.
+    /// Where it cannot be opened, is damaged, or of a release whose files this one does not know. It is left as it was.
     pub fn open(path: &Path) -> Result<Self> {
         let refused = |why: std::io::Error| Error::Open { path: path.to_owned(), why: why.to_string() };
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(refused)?;
@@ -34,8 +34,8 @@ impl Sqlite {
         drop(file);
         let connection = prepare(path).map_err(|error| told(path, error))?;
         let found = schema::version(&connection).map_err(|error| told(path, error))?;
-        if found > schema::VERSION {
-            return Err(Error::Newer { path: path.to_owned(), found, known: schema::VERSION });
+        if !schema::is_known(found) {
+            return Err(Error::OtherRelease { path: path.to_owned(), found, known: schema::VERSION });
         }
         let mut connection = checked(connection, path)?;
         schema::migrate(&mut connection).map_err(|error| told(path, error))?;
@@ -283,7 +283,7 @@ impl Store for Sqlite {
 
 const BUILDS: &str = "SELECT digest, bytes, app, endpoints, created FROM builds";
 const DEPLOYMENTS: &str = "SELECT id, app, environment, build, state, settings, created, problem, output FROM deployments";
-const ENDPOINTS: &str = "SELECT id, app, environment, name, deployment, number FROM endpoints";
+const ENDPOINTS: &str = "SELECT id, app, environment, name, deployment FROM endpoints";
 
 fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
     let endpoints: String = row.get(3)?;
@@ -292,14 +292,7 @@ fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
 }
 
 fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
-    Ok(Endpoint {
-        id: row.get(0)?,
-        app: row.get(1)?,
-        environment: row.get(2)?,
-        name: row.get(3)?,
-        deployment: row.get(4)?,
-        number: row.get(5)?,
-    })
+    Ok(Endpoint { id: row.get(0)?, app: row.get(1)?, environment: row.get(2)?, name: row.get(3)?, deployment: row.get(4)? })
 }
 
 /// Without its events.
@@ -367,15 +360,12 @@ fn claim(transaction: &Transaction<'_>, new: &NewDeployment, name: &str, deploym
     if let Some(known) = all(transaction, &sql, [app, environment, name], endpoint)?.pop() {
         return Ok(known);
     }
-    let sql = "SELECT min(free) FROM (SELECT 0 AS free UNION SELECT number + 1 FROM endpoints)
-        WHERE free NOT IN (SELECT number FROM endpoints)";
-    let number: u32 = transaction.query_row(sql, [], |row| row.get(0))?;
     let full = format!("{name}-{app}-{environment}");
     let numbered = (2..).map(|number: u64| format!("{full}-{number}"));
     for id in [name.to_owned(), format!("{name}-{app}"), full.clone()].into_iter().chain(numbered) {
-        let sql = "INSERT OR IGNORE INTO endpoints (id, app, environment, name, claimed, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        if transaction.execute(sql, params![id, app, environment, name, deployment, number])? > 0 {
-            return Ok(Endpoint { id, app: app.into(), environment: environment.into(), name: name.into(), number, deployment: None });
+        let sql = "INSERT OR IGNORE INTO endpoints (id, app, environment, name, claimed) VALUES (?1, ?2, ?3, ?4, ?5)";
+        if transaction.execute(sql, params![id, app, environment, name, deployment])? > 0 {
+            return Ok(Endpoint { id, app: app.into(), environment: environment.into(), name: name.into(), deployment: None });
         }
     }
     unreachable!("numbers do not end")

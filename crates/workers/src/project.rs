@@ -1,6 +1,7 @@
 //! The zygote with an endpoint's modules, and the processes that are forked from it.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::link::Link;
@@ -9,6 +10,9 @@ use crate::printed::Pipes;
 use crate::process::Process;
 use crate::ready::Ready;
 use crate::zygote::{Adopted, Zygote, control_pair};
+
+/// How long a zygote that is of no use may take to end before workers start all the same.
+const UNSAFE_END: Duration = Duration::from_secs(5);
 
 /// What is known of it.
 #[derive(Debug, Default)]
@@ -70,7 +74,7 @@ impl Inner {
             // Its modules have come to set the environment, which libraries that are imported afterwards may read.
             adopted = self.import_in(base).await?;
         }
-        let Adopted { zygote, ready } = adopted;
+        let Adopted { zygote, ready, end } = adopted;
         self.base.libraries().note(&self.name, self.importer, ready.libraries);
         self.description.outdate();
         let changes = ready.unsafe_because;
@@ -82,6 +86,9 @@ impl Inner {
             );
             self.print(None, 2, &text);
             *project = Project::Unsafe;
+            drop(zygote);
+            // A port, a lock, a device: what its modules hold, the worker's could not have meanwhile.
+            let _ = tokio::time::timeout(UNSAFE_END, end).await;
             return Ok(None);
         }
         *project = Project::There(zygote.clone());
