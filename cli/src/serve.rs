@@ -81,6 +81,8 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
     let listener = listen(arguments).await?;
     let address = listener.local_addr().map_err(failed("cannot listen"))?;
     let url = url(address, tls.is_some());
+    let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed("cannot listen for workers"))?;
+    let workers_url = format!("http://{}", inner.local_addr().map_err(failed("cannot listen for workers"))?);
     detach_errors();
 
     let token = home.token().map_err(|error| home_failure(&error))?;
@@ -116,6 +118,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         apart: apart(home, &interpreter)?,
         interpreter,
         logs,
+        workers_url,
     };
     let control = Control::new(parts, about);
     // Before anybody is accepted: what was deployed is there from the first request on.
@@ -127,6 +130,9 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         to_errors("Endpoints that are not public take an API key: flash key create\n");
     }
 
+    // Until the very end: requests under way may need other endpoints.
+    let (_open, closed) = channel(false);
+    tokio::spawn(flash_gateway::serve_workers(inner, gateway.clone(), control.means(), closed, limits.timeout));
     let (stop, stopped) = channel(false);
     let mut server = tokio::spawn(flash_gateway::serve(listener, gateway, stopped, limits.timeout));
     let reloading = async {

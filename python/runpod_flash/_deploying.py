@@ -31,12 +31,12 @@ def _place(resource: ServerlessResource) -> Place:
 
 def _known(resource: ServerlessResource, endpoint: Endpoint) -> str:
     vars(resource)["id"] = endpoint.id
-    return endpoint.url
+    return endpoint.public or endpoint.url
 
 
 def url_of(resource: ServerlessResource) -> str:
     """The URL of its deployment; asked for where it is not known yet. Raises as `_lookup.find`."""
-    endpoint: Endpoint = _deployed.run(_lookup.find(_place(resource)))
+    endpoint: Endpoint = _deployed.run(_lookup.find(_place(resource), anew=_lookup.is_in_deployment()))
     return _known(resource, endpoint)
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ._resources import ServerlessResource
 
 _DEFAULT_SERVER = "http://127.0.0.1:8000"
+#: Seconds after which a worker stops waiting for its own host, which has a limit on each request: that is a day at most.
+_HOSTS_LIMIT = 24 * 3600.0
 #: Seconds in which the control API answers.
 _LIMIT = 10.0
 
@@ -37,6 +39,10 @@ class Endpoint(NamedTuple):
     """Seconds a request may take there."""
     routes: tuple[tuple[str, str], ...] = ()
     """Methods and paths, in the order of their declaration; none where they are not known."""
+    token: str | None = None
+    """What a worker shows there."""
+    public: str | None = None
+    """Of an endpoint that a worker has found, where others reach it."""
 
 
 class Place(NamedTuple):
@@ -74,19 +80,37 @@ def api_key() -> str | None:
     return os.environ.get("FLASH_API_KEY") or None
 
 
-def _beside(place: Place, deployment: Any) -> Endpoint:
-    """In a worker of a deployment: an endpoint that was deployed with it."""
-    found = deployment["endpoints"].get(place.name)
-    if found is None:
-        raise _not_deployed(place, "it was not deployed with the endpoint of this worker", "deploy it in the same project")
-    return Endpoint(place.name, f"{deployment['url']}/lb/{found['id']}", found["id"], timeout=found["timeout_ms"] / 1000)
+def _beside(place: Place, deployment: Any, *, anew: bool) -> Generator[Request, Reply, Endpoint]:
+    """In a worker of a deployment: an endpoint of the same app and environment. The host finds it by its name with each call, and keeps its
+    time limit; `anew` asks whether it is there."""
+    from urllib.parse import quote
+
+    found = Endpoint(place.name, f"{deployment['url']}/lb/{quote(place.name)}", timeout=_HOSTS_LIMIT, token=deployment["token"])
+    if anew:
+        origin, path = _origin.of(found.url)
+        headers = {"host": origin.authority, "authorization": f"Bearer {found.token}"}
+        try:
+            reply = yield Request(origin, (_http.head("GET", f"{path}/ping", headers),), _LIMIT)
+        except (OSError, _http.BadResponse, _http.Overdue) as problem:
+            raise _unreachable(place._replace(server=origin.url), problem) from problem
+        if reply.status == 404:
+            raise _not_deployed(place, "it is not deployed with the endpoint of this worker", "deploy it in the same project")
+        path = reply.headers.get("content-location", "").removesuffix("/ping")
+        found = found._replace(id=path.rpartition("/")[2], public=deployment["public"] + path)
+    return found
+
+
+def is_in_deployment() -> bool:
+    """Whether this process is a worker of a deployment."""
+    state: Any = sys.modules.get("runpod_flash._worker.state")
+    return state is not None and state.deployment is not None
 
 
 def find(place: Place, *, anew: bool = False) -> Generator[Request, Reply, Endpoint]:
     """The endpoint, asked for at the server where it is not known yet. Raises EndpointNotDeployed, EndpointUnreachable or EndpointError."""
-    state: Any = sys.modules.get("runpod_flash._worker.state")
-    if state is not None and state.deployment is not None:
-        return _beside(place, state.deployment)
+    if is_in_deployment():
+        state: Any = sys.modules["runpod_flash._worker.state"]
+        return (yield from _beside(place, state.deployment, anew=anew))
     known = _found.get(place)
     if known is not None and not anew:
         return known

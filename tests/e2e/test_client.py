@@ -7,14 +7,13 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from flash_process import Result, environment_of, find_flash, run_to_end
+from stand_in import stand_in
 
 #: A command of each kind, with what it must be given.
 COMMANDS = [
@@ -50,30 +49,8 @@ def refused(tmp_path: Path) -> Callable[..., Result]:
 @pytest.fixture
 def other() -> Iterator[tuple[str, list[str]]]:
     """A server that is none of ours, and the credentials that it was sent."""
-    credentials: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            credentials.append(self.headers.get("authorization", ""))
-            body = b"<html>hello</html>"
-            self.send_response(200 if self.path == "/api/v1/server" else 404)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PUT = do_DELETE = answer
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", credentials
-        finally:
-            server.shutdown()
-            thread.join()
+    with stand_in(lambda method, path, headers, body: (200 if path == "/api/v1/server" else 404, b"<html>hello</html>")) as server:
+        yield server.url, server.credentials
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use flash_environments::Environments;
-use flash_gateway::Gateway;
+use flash_gateway::{Gateway, Means, Meant};
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
 use flash_workers::Interpreter;
@@ -16,6 +16,7 @@ use crate::apart::Apart;
 use crate::builds::{Builds, Incoming};
 use crate::keyring::Keyring;
 use crate::logs::Logs;
+use crate::passes::Passes;
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::{clock, secret};
@@ -56,6 +57,8 @@ pub struct Parts {
     pub apart: Apart,
     /// What endpoints print.
     pub logs: Logs,
+    /// Where workers call other endpoints, as a URL ([`Control::means`]).
+    pub workers_url: String,
 }
 
 /// The server's state.
@@ -67,6 +70,8 @@ pub struct Control {
     pub(crate) builds: Builds,
     pub(crate) apart: Apart,
     pub(crate) logs: Logs,
+    pub(crate) workers_url: String,
+    pub(crate) passes: Arc<Passes>,
     pub(crate) about: About,
     /// The OpenAPI document of the control API.
     pub(crate) document: Bytes,
@@ -118,7 +123,7 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs } = parts;
+        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs, workers_url } = parts;
         let failing = logs.clone();
         let service = Service::new(
             gateway,
@@ -133,6 +138,8 @@ impl Control {
             apart,
             logs,
             document: crate::api::document(&about.version).into(),
+            workers_url,
+            passes: Arc::default(),
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),
@@ -140,6 +147,22 @@ impl Control {
             progress: watch::Sender::new(()),
             placing: Mutex::default(),
             stop: watch::Sender::new(false),
+        })
+    }
+
+    /// What workers mean by endpoints' names, for [`flash_gateway::serve_workers`]: those of the environment that their pass is for.
+    pub fn means(self: &Arc<Self>) -> Means {
+        let control = self.clone();
+        Arc::new(move |head, name| {
+            let Some(place) = control.passes.place(head) else { return Meant::Unknown };
+            let serving = control.serving();
+            let is = |deployed: &Deployed| deployed.place == place && deployed.name == name;
+            // Most have their names as ids.
+            if serving.deployed.get(name).is_some_and(is) {
+                return Meant::Endpoint(name.to_owned());
+            }
+            let found = serving.deployed.iter().find(|(_, deployed)| is(deployed));
+            found.map_or(Meant::Nothing, |(id, _)| Meant::Endpoint(id.clone()))
         })
     }
 

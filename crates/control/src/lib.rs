@@ -12,6 +12,7 @@ mod home;
 mod keyring;
 mod logs;
 mod machine;
+mod passes;
 mod refusal;
 mod resolve;
 mod rollout;

@@ -18,6 +18,7 @@ use percent_encoding::percent_decode_str;
 use crate::answer::{self, Payload};
 use crate::body::Bodies;
 use crate::endpoint::{Access, Endpoint, Retired};
+use crate::entry::Entry;
 use crate::execute::{self, Tag};
 use crate::form::{self, Announced, FormLimits};
 use crate::forwarded;
@@ -274,17 +275,22 @@ impl Gateway {
     }
 
     /// Answers one request, in this order:
-    pub(crate) async fn handle(&self, request: Request<Incoming>, local: IpAddr) -> Response<Payload> {
+    pub(crate) async fn handle(&self, request: Request<Incoming>, entry: &Entry) -> Response<Payload> {
         let arrived = Instant::now();
         let (tag, id) = self.next_id();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let led = entry.lead(&mut head);
         let departure = Departure { gateway: self, head: &head, arrived, tag };
-        let mut response = self.route(&head, body, local, arrived, (tag, &id)).await;
+        let mut response = match led {
+            Ok(()) => self.route(&head, body, entry.local(), arrived, (tag, &id)).await,
+            Err(response) => *response,
+        };
         std::mem::forget(departure); // it holds references alone
         if head.method == Method::HEAD {
             response = answer::without_body(response);
         }
         response.headers_mut().insert(X_REQUEST_ID, id.header());
+        entry.told(&head, response.headers_mut());
         self.observe(&head, response.status(), arrived, tag);
         response
     }
@@ -441,7 +447,7 @@ pub fn request_id(epoch: u32, tag: u64) -> String {
 const MISDIRECTED: &str = "this server answers to loopback addresses, `localhost` and its own domains only";
 
 /// Nobody who came this way may call the endpoint without a key.
-fn unauthorized() -> Response<Payload> {
+pub(crate) fn unauthorized() -> Response<Payload> {
     let text = "this endpoint takes an API key: Authorization: Bearer flash_...";
     let mut response = answer::detail(StatusCode::UNAUTHORIZED, text);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -449,7 +455,7 @@ fn unauthorized() -> Response<Payload> {
 }
 
 /// `/lb/{endpoint}/{rest}`, percent-decoded as a whole before it is matched, as Starlette's is.
-fn split(uri: &Uri) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+pub(crate) fn split(uri: &Uri) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let rest = uri.path().strip_prefix("/lb/")?;
     let (name, path) = rest.split_at(memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
     Some((decoded(name), if path.is_empty() { "/".into() } else { decoded(path) }))

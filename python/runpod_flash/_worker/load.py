@@ -41,17 +41,13 @@ if TYPE_CHECKING:
         port: int
         token: str
 
-    class Beside(TypedDict):
-        """An endpoint of the same deployment."""
-
-        id: str
-        timeout_ms: int
-
     class Deployment(TypedDict):
-        """Where calls to the other endpoints of a deployment go."""
+        """Where calls to other endpoints of the app's environment go."""
 
         url: str
-        endpoints: dict[str, Beside]
+        token: str
+        #: The server's URL for everybody else.
+        public: str
 
     class Config(TypedDict):
         """What the host says of a worker's endpoint. A live one has no functions: they come with the calls."""
