@@ -253,6 +253,13 @@ class Teapot(fastapi.HTTPException):
 
 
 Pet = Annotated[Union[Cat, Dog], Field(discriminator="kind")]
+#: As `type Number = int` and so on.
+Number = typing_extensions.TypeAliasType("Number", int)
+Positive = typing_extensions.TypeAliasType("Positive", Annotated[int, Field(gt=0)])
+Names = typing_extensions.TypeAliasType("Names", list[str])
+Two = typing_extensions.TypeAliasType("Two", tuple[T, T], type_params=(T,))
+Nested = typing_extensions.TypeAliasType("Nested", Union[int, list["Nested"]])
+Thing = typing_extensions.TypeAliasType("Thing", Item)
 
 #: What the text of a signature may name. The module's own names are among them, for annotations that are strings.
 NAMES: dict[str, Any] = dict(globals())
