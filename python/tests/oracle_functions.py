@@ -29,6 +29,8 @@ import starlette.responses
 import typing_extensions
 from pydantic import BaseModel, ConfigDict, Field
 
+from runpod_flash import LiveLoadBalancer, remote
+
 T = TypeVar("T")
 
 
@@ -219,6 +221,30 @@ def cookies(response: fastapi.Response, *names: str) -> fastapi.Response:
         response.set_cookie(name, "value", max_age=60, httponly=True)
     response.set_cookie("old", expires=datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc))
     return response
+
+
+def itself(value: Any) -> Any:
+    """`value` with itself in it."""
+    if isinstance(value, dict):
+        value["a"] = value
+    elif isinstance(value, Plain):
+        vars(value)["a"] = value
+    else:
+        value.append(value)
+    return value
+
+
+def deep(levels: int, kind: Any) -> Any:
+    """A number within so many of what `kind` is one of."""
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value} if isinstance(kind, dict) else Plain(a=value) if isinstance(kind, Plain) else type(kind)([value])
+    return value
+
+
+@remote(LiveLoadBalancer(name="oracle"), method="GET", path="/")
+def remote_function() -> int:
+    return 1
 
 
 async def slowly(*pieces: str | bytes) -> AsyncIterator[str | bytes]:
