@@ -145,13 +145,21 @@ def _import(module: Module) -> ModuleType:
             trace=None if isinstance(error, CalledWhileImporting) else failures.trimmed(error),
         ) from error
     file = getattr(imported, "__file__", None)
-    if file is None or not os.path.samefile(file, module["file"]):
+    if file is None or not _same(file, module["file"]):
         raise CannotLoad(
             f"cannot import module '{module['name']}'",
             f"the name stands for {file or 'a built-in module'}, not for {module['file']}",
             "rename the file",
         )
     return imported
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two paths are one file. By the paths first: a file that is being saved is another one at every look, or none."""
+    try:
+        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _resolve(module: ModuleType, declared: Declared) -> object:
