@@ -103,7 +103,7 @@ def encode_yield(request: int, flags: int, body: bytes) -> bytes:
     """YIELD frames that carry `body`: one, unless it is long."""
     if len(body) <= CHUNK_SIZE:
         return HEADER.pack(1 + len(body), YIELD, request) + bytes((flags,)) + body
-    pieces = []
+    pieces: list[bytes] = []
     for at in range(0, len(body), CHUNK_SIZE):
         piece = body[at : at + CHUNK_SIZE]
         more = MORE if at + CHUNK_SIZE < len(body) else 0
