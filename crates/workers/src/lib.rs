@@ -23,6 +23,8 @@ mod project;
 mod ready;
 mod settings;
 mod snapshot;
+mod standstill;
+mod watch;
 mod zygote;
 
 pub use base::{Base, Printed, Sink};

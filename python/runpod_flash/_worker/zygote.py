@@ -9,6 +9,7 @@ belong to their frame. A zygote has one thread: fork is safe only so.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import importlib
 import json
@@ -21,7 +22,7 @@ import struct
 import sys
 from array import array
 
-from . import failures, frames, generators, imports, output
+from . import failures, frames, generators, imports, output, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,9 +109,10 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
             os.dup2(pipe, descriptor)
             os.close(pipe)
         wire = socket.socket(fileno=channel)
+        title.show(*_part(order, held))
         if order["role"] == "worker":
             page = memoryview(mmap.mmap(rest[0], 0)).cast("I")
-            os.close(rest[0])
+            _tell_whereabouts(rest[0], page.nbytes)
             _work(wire, page, order.get("config"), held)
         elif order["role"] == "libraries":
             _import_libraries(wire, order["config"], held)
@@ -122,6 +124,26 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         os.write(2, failures.trimmed(error).encode("utf-8", "backslashreplace"))
         os._exit(70)
     os._exit(0)
+
+
+def _part(order: dict[str, Any], held: Held) -> tuple[str, str | None]:
+    """What this process is to be, and the endpoint that it is for."""
+    role = order["role"]
+    if role == "libraries":
+        return "zygote with libraries", None
+    config = held.loaded[0] if held.loaded is not None else order["config"]
+    return role, config["endpoint"]
+
+
+def _tell_whereabouts(file: int, offset: int) -> None:
+    """From now on a signal has this process write to `file`, behind `offset`, where its main thread is.
+
+    That takes neither the interpreter's lock nor any Python: it is done in the middle of whatever that thread does. The signal is one that
+    processes without a handler ignore.
+    """
+    os.set_inheritable(file, False)
+    os.lseek(file, offset, os.SEEK_SET)
+    faulthandler.register(signal.SIGWINCH, file=file, all_threads=False)
 
 
 def _work(wire: socket.socket, page: memoryview, config: Config | None, held: Held) -> None:
