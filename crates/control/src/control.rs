@@ -8,7 +8,7 @@ use flash_environments::Environments;
 use flash_gateway::Gateway;
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
-use flash_workers::Interpreter;
+use flash_workers::{Devices, Interpreter};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -66,6 +66,8 @@ pub struct Control {
     pub(crate) environments: Environments,
     pub(crate) builds: Builds,
     pub(crate) apart: Apart,
+    /// The GPUs, of which each worker that asks for some has its own.
+    pub(crate) devices: Arc<Devices>,
     pub(crate) logs: Logs,
     pub(crate) about: About,
     /// The OpenAPI document of the control API.
@@ -131,6 +133,7 @@ impl Control {
             environments,
             builds,
             apart,
+            devices: Devices::new(crate::machine::gpus()),
             logs,
             document: crate::api::document(&about.version).into(),
             about,

@@ -5,6 +5,7 @@
 
 mod base;
 mod description;
+mod devices;
 mod dispatch;
 mod error;
 mod imported;
@@ -27,6 +28,7 @@ mod zygote;
 
 pub use base::{Base, Printed, Sink};
 pub use description::Undescribed;
+pub use devices::Devices;
 pub use dispatch::{Answer, Cancel, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
 pub use imported::Imported;

@@ -106,6 +106,7 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         for pipe, descriptor in ((out, 1), (err, 2)):
             os.dup2(pipe, descriptor)
             os.close(pipe)
+        os.environ.update(order.get("environment", {}))  # what it has of the machine to itself
         wire = socket.socket(fileno=channel)
         if order["role"] == "worker":
             page = memoryview(mmap.mmap(rest[0], 0)).cast("I")
