@@ -25,6 +25,7 @@ from . import failures, frames, generators, imports, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from . import load
@@ -41,14 +42,16 @@ _NICE = 10
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def serve(control: socket.socket, held: Held) -> None:
-    """Forks on command until the host goes away. Returns only in a forked child, never: children end by themselves."""
+def serve(control: socket.socket, held: Held, *, adopts: bool = False) -> None:
+    """Forks on command until the host goes away. Returns only in a forked child, never: children end by themselves.
+
+    adopts: it may get children that it has not forked, as the base zygote does of a deployed endpoint: what workers leave behind.
+    """
     children: set[int] = set()
 
     def reap(*_: object) -> None:
-        for pid in list(children):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
+        for pid, status in _all_ended() if adopts else _ended(list(children)):
+            if pid in children:
                 children.discard(pid)
                 _tell(control, frames.encode(frames.EXITED, 0, struct.pack("<Ii", pid, status)))
 
@@ -74,6 +77,26 @@ def serve(control: socket.socket, held: Held) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         for descriptor in (pidfd, *descriptors):
             os.close(descriptor)
+
+
+def _ended(pids: list[int]) -> Iterator[tuple[int, int]]:
+    """Those of these that have ended, with their statuses; modules may have started others, and wait for them."""
+    for pid in pids:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            yield done, status
+
+
+def _all_ended() -> Iterator[tuple[int, int]]:
+    """All children that have ended."""
+    try:
+        while True:
+            done, status = os.waitpid(-1, os.WNOHANG)
+            if not done:
+                return
+            yield done, status
+    except ChildProcessError:  # there are none
+        return
 
 
 class Held:
