@@ -145,6 +145,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         _ = &mut server => {}
         () = signals.next() => {}
         () = control.stopped() => {}
+        () = control.tidy() => {}
         () = reloading => {}
     }
     control.stop();

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use flash_environments::Environments;
 use flash_gateway::{Gateway, Means, Meant};
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
-use flash_workers::Interpreter;
+use flash_workers::{Devices, Interpreter};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -23,6 +24,9 @@ use crate::{clock, secret};
 
 /// So many deployments of an environment keep their builds, to go back to.
 const KEPT: u32 = 10;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// An environment that no build needs, and that nobody has used for so long, is removed: it would be made again.
+const UNUSED: Duration = DAY.saturating_mul(7);
 /// A build that came within this time may be about to be deployed.
 const FRESH_MS: i64 = 60 * 60 * 1000;
 
@@ -69,6 +73,8 @@ pub struct Control {
     pub(crate) environments: Environments,
     pub(crate) builds: Builds,
     pub(crate) apart: Apart,
+    /// The GPUs, of which each worker that asks for some has its own.
+    pub(crate) devices: Arc<Devices>,
     pub(crate) logs: Logs,
     pub(crate) workers_url: String,
     pub(crate) passes: Arc<Passes>,
@@ -136,6 +142,7 @@ impl Control {
             environments,
             builds,
             apart,
+            devices: Devices::new(crate::machine::gpus()),
             logs,
             document: crate::api::document(&about.version).into(),
             workers_url,
@@ -258,6 +265,28 @@ impl Control {
             if let Err(error) = self.builds.remove(&digest) {
                 tracing::warn!(digest, %error, "a build that nobody needs could not be removed");
             }
+        }
+        Ok(())
+    }
+
+    /// Removes what nobody needs any more, now and once a day, until it is dropped.
+    pub async fn tidy(self: &Arc<Self>) {
+        loop {
+            let done = self.work(|control| control.collect_builds().and_then(|()| control.prune_environments())).await;
+            if let Err(refusal) = done {
+                tracing::warn!(%refusal, "what nobody needs could not be removed");
+            }
+            tokio::time::sleep(DAY).await;
+        }
+    }
+
+    /// Removes environments that no build needs and nobody has used for long.
+    fn prune_environments(&self) -> Result<(), Refusal> {
+        let cannot = |why: String| Refusal::System { what: "an environment that nobody needs cannot be removed".into(), why };
+        let needed = self.builds.interpreters().map_err(|cause| cannot(cause.to_string()))?;
+        let before = SystemTime::now() - UNUSED;
+        for removed in self.environments.prune(&needed, before).map_err(|error| cannot(format!("{error}: {}", error.why())))? {
+            tracing::info!(path = %removed.display(), "an environment that nobody has used for a week was removed");
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ impl Control {
     }
 
     /// What an endpoint's workers are forked from.
-    fn base(&self, build: &Build<'_>, isolation: Isolation, pass: Option<Pass>) -> Arc<Base> {
+    fn base(&self, build: &Build<'_>, isolation: Isolation, pass: Option<Pass>, gpus: u32) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
         let interpreter = Interpreter { python: build.python.to_owned(), package: package.clone(), routes: *routes };
         let (tail, logs) = (build.tail.clone(), self.logs.clone());
@@ -171,7 +171,7 @@ impl Control {
             tail.add(&printed);
             logs.printed(&printed);
         };
-        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation))
+        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation).with_devices(self.devices.clone(), gpus as usize))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
@@ -227,7 +227,7 @@ impl Control {
             id: id.to_owned(),
             config,
             settings: resolve::pool(&settings),
-            base: self.base(build, isolation, pass.ok()),
+            base: self.base(build, isolation, pass.ok(), settings.gpu),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,

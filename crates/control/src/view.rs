@@ -7,7 +7,7 @@ use flash_api::{Change, Changes, EndpointState, Function, Parameter, Plan, Worke
 use flash_manifest::{Diagnostic, Endpoint, SettingKey, Settings};
 use flash_workers::{Error, Pool, Ready, State};
 
-use crate::control::{Control, Deployed, Serving};
+use crate::control::{Control, Deployed, Place, Serving};
 use crate::refusal::Refusal;
 use crate::rollout::{Order, served};
 use crate::service::Started;
@@ -91,16 +91,21 @@ impl Control {
         Ok(Changes { changes, problems })
     }
 
-    /// Serves endpoints no longer that the store has forgotten.
-    pub(crate) fn take_down(&self, which: impl Fn(&Deployed) -> bool) {
-        let ids = self.serving().deployed.iter().filter(|(_, deployed)| which(deployed)).map(|(id, _)| id.clone()).collect();
-        self.take_down_ids(&ids);
-    }
-
-    pub(crate) fn take_down_ids(&self, ids: &BTreeSet<String>) {
-        let mut serving = self.serving();
-        serving.deployed.retain(|id, _| !ids.contains(id));
-        serving.service.switch(Vec::new(), ids);
+    /// Serves endpoints no longer that the store has forgotten, served or not.
+    pub(crate) async fn take_down(self: &Arc<Self>, forgotten: Vec<flash_store::Endpoint>) -> Result<(), Refusal> {
+        let ids: BTreeSet<String> = forgotten.iter().map(|endpoint| endpoint.id.clone()).collect();
+        {
+            let mut serving = self.serving();
+            serving.deployed.retain(|id, _| !ids.contains(id));
+            serving.service.switch(Vec::new(), &ids);
+        }
+        self.work(move |control| {
+            for flash_store::Endpoint { app, environment, name, .. } in forgotten {
+                control.apart.forget(&Place { app, environment }, &name);
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

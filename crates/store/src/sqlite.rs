@@ -152,18 +152,18 @@ impl Store for Sqlite {
         self.write(|transaction| make_environment(transaction, app, environment, now))
     }
 
-    fn remove_environment(&self, app: &str, environment: &str) -> Result<bool> {
+    fn remove_environment(&self, app: &str, environment: &str) -> Result<Option<Vec<Endpoint>>> {
         self.write(|transaction| {
-            free_endpoints(transaction, app, Some(environment))?;
+            let freed = free_endpoints(transaction, app, Some(environment))?;
             let removed = transaction.execute("DELETE FROM environments WHERE app = ?1 AND name = ?2", [app, environment])?;
-            Ok(removed > 0)
+            Ok((removed > 0).then_some(freed))
         })
     }
 
-    fn remove_app(&self, app: &str) -> Result<bool> {
+    fn remove_app(&self, app: &str) -> Result<Option<Vec<Endpoint>>> {
         self.write(|transaction| {
-            free_endpoints(transaction, app, None)?;
-            Ok(transaction.execute("DELETE FROM apps WHERE name = ?1", [app])? > 0)
+            let freed = free_endpoints(transaction, app, None)?;
+            Ok((transaction.execute("DELETE FROM apps WHERE name = ?1", [app])? > 0).then_some(freed))
         })
     }
 
@@ -252,10 +252,11 @@ impl Store for Sqlite {
         self.all(&format!("{ENDPOINTS} WHERE app = ?1 AND environment = ?2 ORDER BY name"), [app, environment], endpoint)
     }
 
-    fn remove_endpoint(&self, app: &str, environment: &str, name: &str) -> Result<Option<String>> {
+    fn remove_endpoint(&self, app: &str, environment: &str, name: &str) -> Result<Option<Endpoint>> {
         self.write(|transaction| {
-            let sql = "DELETE FROM endpoints WHERE app = ?1 AND environment = ?2 AND name = ?3 AND claimed IS NULL RETURNING id";
-            Ok(all(transaction, sql, [app, environment, name], |row| row.get(0))?.pop())
+            let sql = "DELETE FROM endpoints WHERE app = ?1 AND environment = ?2 AND name = ?3 AND claimed IS NULL
+                RETURNING id, app, environment, name, deployment";
+            Ok(all(transaction, sql, [app, environment, name], endpoint)?.pop())
         })
     }
 
@@ -333,9 +334,9 @@ fn make_environment(transaction: &Transaction<'_>, app: &str, environment: &str,
 }
 
 /// The rows that refer to deployments go first.
-fn free_endpoints(transaction: &Transaction<'_>, app: &str, environment: Option<&str>) -> rusqlite::Result<()> {
-    transaction.execute("DELETE FROM endpoints WHERE app = ?1 AND (?2 IS NULL OR environment = ?2)", params![app, environment])?;
-    Ok(())
+fn free_endpoints(transaction: &Transaction<'_>, app: &str, environment: Option<&str>) -> rusqlite::Result<Vec<Endpoint>> {
+    let sql = "DELETE FROM endpoints WHERE app = ?1 AND (?2 IS NULL OR environment = ?2) RETURNING id, app, environment, name, deployment";
+    all(transaction, sql, params![app, environment], endpoint)
 }
 
 fn note(transaction: &Transaction<'_>, deployment: u64, event: &Event) -> rusqlite::Result<()> {

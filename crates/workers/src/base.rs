@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use crate::devices::{Devices, Share};
 use crate::error::Error;
 use crate::interpreter::Program;
 use crate::isolation::Isolation;
@@ -31,6 +32,8 @@ pub type Sink = Arc<dyn Fn(Printed<'_>) + Send + Sync>;
 pub struct Base {
     program: Program,
     isolation: Option<Isolation>,
+    /// Of which each worker gets so many.
+    devices: Option<(Arc<Devices>, usize)>,
     sink: Sink,
     zygote: Mutex<Option<Zygote>>,
     libraries: Libraries,
@@ -39,7 +42,7 @@ pub struct Base {
 impl Base {
     /// Starts nothing yet.
     pub fn new(program: impl Into<Program>, sink: Sink) -> Self {
-        Self { program: program.into(), isolation: None, sink, zygote: Mutex::new(None), libraries: Libraries::default() }
+        Self { program: program.into(), isolation: None, devices: None, sink, zygote: Mutex::new(None), libraries: Libraries::default() }
     }
 
     /// One whose processes are kept apart, for one endpoint.
@@ -47,6 +50,20 @@ impl Base {
     pub fn isolated(mut self, isolation: Isolation) -> Self {
         self.isolation = Some(isolation);
         self
+    }
+
+    /// One each of whose workers has so many of these devices to itself.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Arc<Devices>, each: usize) -> Self {
+        self.devices = (each > 0).then_some((devices, each));
+        self
+    }
+
+    /// The devices of a worker that is to be started.
+    pub(crate) fn share(&self) -> Result<Option<Share>, Error> {
+        let Some((devices, each)) = &self.devices else { return Ok(None) };
+        let share = devices.take(*each).ok_or(Error::NoDevice { wanted: *each, there: devices.count() })?;
+        Ok(Some(share))
     }
 
     /// The running base zygote.

@@ -359,7 +359,8 @@ impl<R: Answered> Dispatcher<R> {
     pub fn answered(&mut self, id: WorkerId, request: u32, head: AnswerHead) -> Result<Option<(R, Answer)>, Unexpected> {
         let lane = self.lane(id).ok_or(Unexpected { request })?;
         let in_flight = lane.in_flight(request).ok_or(Unexpected { request })?;
-        if in_flight.revoked != Revoked::No && head.status == wire::DROPPED && head.headers.is_empty() {
+        // With a body it is a job's that was cancelled: it had begun.
+        if in_flight.revoked != Revoked::No && head.status == wire::DROPPED && head.headers.is_empty() && head.body.is_empty() {
             let again = lane.sent_back(request);
             self.wait_again(again.into_iter().collect());
             return Ok(None);

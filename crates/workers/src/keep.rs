@@ -259,7 +259,7 @@ async fn live(inner: Arc<Inner>, id: WorkerId) -> Life {
         started = inner.start_worker() => Some(started),
         () = link::closed(&mut closing) => None,
     };
-    let (link, ready) = match started.transpose() {
+    let (link, ready, _share) = match started.transpose() {
         Ok(Some(started)) => started,
         Ok(None) => return Life { begun, ended: Ended::Stopped },
         Err(error) => {

@@ -42,7 +42,7 @@ def main() -> None:
     else:
         from . import load, serve  # noqa: F401 - as above, without what only routes need
     control.send(frames.encode(frames.HELLO, 0, bytes((frames.VERSION,)) + json.dumps(report).encode()))
-    zygote.serve(control, zygote.Held())
+    zygote.serve(control, zygote.Held(), adopts=True)
 
 
 main()

@@ -276,9 +276,14 @@ class Worker:
             self.loop.call_soon(self.leave)
             self.scheduled = True
 
-    def begin(self, request: int) -> None:
-        """From here on it never runs again."""
-        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
+    def begin(self, request: int) -> bool:
+        """From here on it never runs again. False where the host has revoked it: then it does not run here, and its slot is free."""
+        page = self.page
+        page[request & 0xFFFF] = page[INLINE_CELL] = request
+        if page[REVOKING_CELL] and self.is_revoked(request):
+            self.out.append(self.drop(request))
+            return False
+        return True
 
     # -- routes ----------------------------------------------------------------------------------------------------------
 
@@ -448,9 +453,7 @@ class Worker:
     def start_call(self, request: int, payload: bytes) -> None:
         from . import calls
 
-        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
-        if self.page[REVOKING_CELL] and self.is_revoked(request):
-            self.out.append(self.drop(request))
+        if not self.begin(request):
             return
         token = output.running.set(request)
         try:

@@ -26,6 +26,7 @@ from . import failures, frames, generators, imports, output, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from . import load
@@ -43,14 +44,16 @@ _NICE = 10
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def serve(control: socket.socket, held: Held) -> None:
-    """Forks on command until the host goes away. Returns only in a forked child, never: children end by themselves."""
+def serve(control: socket.socket, held: Held, *, adopts: bool = False) -> None:
+    """Forks on command until the host goes away. Returns only in a forked child, never: children end by themselves.
+
+    adopts: it may get children that it has not forked, as the base zygote does of a deployed endpoint: what workers leave behind.
+    """
     children: set[int] = set()
 
     def reap(*_: object) -> None:
-        for pid in list(children):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
+        for pid, status in _all_ended() if adopts else _ended(list(children)):
+            if pid in children:
                 children.discard(pid)
                 _tell(control, frames.encode(frames.EXITED, 0, struct.pack("<Ii", pid, status)))
 
@@ -76,6 +79,26 @@ def serve(control: socket.socket, held: Held) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         for descriptor in (pidfd, *descriptors):
             os.close(descriptor)
+
+
+def _ended(pids: list[int]) -> Iterator[tuple[int, int]]:
+    """Those of these that have ended, with their statuses; modules may have started others, and wait for them."""
+    for pid in pids:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            yield done, status
+
+
+def _all_ended() -> Iterator[tuple[int, int]]:
+    """All children that have ended."""
+    try:
+        while True:
+            done, status = os.waitpid(-1, os.WNOHANG)
+            if not done:
+                return
+            yield done, status
+    except ChildProcessError:  # there are none
+        return
 
 
 class Held:
@@ -108,6 +131,7 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         for pipe, descriptor in ((out, 1), (err, 2)):
             os.dup2(pipe, descriptor)
             os.close(pipe)
+        os.environ.update(order.get("environment", {}))  # what it has of the machine to itself
         wire = socket.socket(fileno=channel)
         title.show(*_part(order, held))
         if order["role"] == "worker":

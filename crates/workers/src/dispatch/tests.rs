@@ -402,7 +402,7 @@ fn what_a_silent_worker_has_not_begun_goes_to_another_and_what_it_has_stays() {
     assert_eq!(trial.dispatcher.revoke(FIRST, |request| request == begun), [one, begins, two]);
     assert_eq!(trial.dispatcher.revoke(FIRST, |request| request == begun), [0; 0], "they know it already");
     trial.submit("later");
-    trial.dispatcher.joined(SECOND, 2, None);
+    trial.dispatcher.joined(SECOND, PID, None);
     trial.sent(SECOND);
     assert_eq!(trial.dispatcher.take_back(FIRST, |request| [begun, begins].contains(&request), Duration::ZERO), (2, vec![SECOND]));
     let sent: Vec<u32> = trial.sent(SECOND).into_iter().map(|(_, request)| request).collect();
