@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use flash_environments::Environments;
 use flash_gateway::{Gateway, Means, Meant};
 use flash_manifest::{Endpoint, Overrides};
@@ -72,6 +73,8 @@ pub struct Control {
     pub(crate) workers_url: String,
     pub(crate) passes: Arc<Passes>,
     pub(crate) about: About,
+    /// The OpenAPI document of the control API.
+    pub(crate) document: Bytes,
     serving: Mutex<Serving>,
     /// Environments that are being changed, and by which deployment.
     changing: Mutex<HashMap<Place, Option<u64>>>,
@@ -134,8 +137,12 @@ impl Control {
             builds,
             apart,
             logs,
+<<<<<<< HEAD
             workers_url,
             passes: Arc::default(),
+=======
+            document: crate::api::document(&about.version).into(),
+>>>>>>> main
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Diagnostic, Workers, check_variable};
@@ -22,7 +23,7 @@ const LONGEST_IMAGE: usize = 512;
 const LARGEST_ENV: usize = 256 * 1024;
 
 /// What takes the place of what an endpoint's code declares. What is `None` stays as declared.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overrides {
     /// A container image: recorded, and not pulled.
@@ -64,7 +65,7 @@ pub struct Overrides {
 }
 
 /// How the workers of a new build take over from those that serve.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Rollout {
     /// They start beside them.
