@@ -137,12 +137,9 @@ impl Control {
             builds,
             apart,
             logs,
-<<<<<<< HEAD
             workers_url,
             passes: Arc::default(),
-=======
             document: crate::api::document(&about.version).into(),
->>>>>>> main
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),
