@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import pty
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -60,6 +64,40 @@ def test_the_guides_service_from_build_to_call(project: Project) -> None:
     assert called.stdout == "{'id': 3, 'name': 'Eve', 'email': 'e@x.io'}\n", called
     assert project.get("/users/3", "user-service") == (200, {"id": 3, "name": "Eve", "email": "e@x.io"})
     assert project.flash("call", "user-service", "get_user", "3").stdout == '{"id":3,"name":"Eve","email":"e@x.io"}\n'
+
+
+def test_a_server_that_was_stopped_has_ended_and_the_next_one_starts(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        project.write(
+            "import socket, time\n\n"
+            '@remote(api, method="GET", path="/slow")\n'
+            "def slow():\n"
+            f'    with socket.create_connection(("127.0.0.1", {listener.getsockname()[1]})) as test:\n'
+            "        said = test.recv(1).decode()\n"
+            "    time.sleep(0.5)\n"  # while a command that did not wait for it would be long done
+            "    return said\n"
+        )
+        project.flash("deploy")
+        answers: list[Any] = []
+        caller = threading.Thread(target=lambda: answers.append(project.get("/slow")))
+        caller.start()
+        begun, _ = listener.accept()
+        with begun, concurrent.futures.ThreadPoolExecutor() as threads:
+            # It stops listening at once, and goes on with the request.
+            port = urlsplit(json.loads((project.home / "server.json").read_text())["url"]).port
+            stopping = threads.submit(project.flash, "stop")
+            wait_for(lambda: not listens(port), "the end of its listening")
+            begun.sendall(b"1")
+            stopping.result()
+        caller.join()
+    assert answers == [(200, "1")]
+    project.flash("deploy")
+
+
+def listens(port: int | None) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_broken_build_leaves_the_old_one_serving(project: Project) -> None:

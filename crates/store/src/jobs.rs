@@ -464,6 +464,8 @@ fn connect(path: &Path, synchronous: Synchronous) -> rusqlite::Result<Connection
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // Plans do not depend on values: else SQLite would make some of them anew at each call.
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
 }
