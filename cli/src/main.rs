@@ -88,7 +88,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => return output::answer_of_clap(&answer),
+    };
     if matches!(arguments.command, Command::Confine) {
         // Before anything that is the server's: threads, a log, limits.
         flash_workers::confine();

@@ -155,10 +155,10 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
 }
 
 fn say(url: &str, python: &str, home: &Home) {
-    use std::io::Write as _;
     let text = format!("Serving at {url} from {} (Python {python})\n", home.path().display());
-    // Whoever has closed it does not want to know.
-    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+    if let Err(failure) = crate::output::print(&text) {
+        warn(failure.first()); // it serves all the same
+    }
 }
 
 fn tls(arguments: &Arguments) -> Result<Option<Tls>, Failure> {

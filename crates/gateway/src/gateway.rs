@@ -318,11 +318,11 @@ impl Gateway {
         // A page in a browser may have its own name resolve to this address: it must not reach what listens here for this machine.
         let by_loopback = host.is_some_and(host::is_loopback);
         if local.is_loopback() && !by_loopback && !host.is_some_and(|host| self.is_domain(host)) {
-            return answer::detail(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED);
+            let text = if host.is_none() { format!("{NO_HOST}; {MISDIRECTED}") } else { MISDIRECTED.to_owned() };
+            return answer::detail(StatusCode::MISDIRECTED_REQUEST, &text);
         }
         if head_length(head) > self.settings.head_bytes {
-            let text = format!("the request's head is longer than the {} bytes that are allowed", self.settings.head_bytes);
-            return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text);
+            return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &answer::head_too_long(&self.settings));
         }
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             return empty(StatusCode::NO_CONTENT); // it asks of the server alone, and whether it is there
@@ -444,6 +444,8 @@ pub fn request_id(epoch: u32, tag: u64) -> String {
     RequestId::new(epoch, tag).as_str().to_owned()
 }
 
+/// HTTP/1.0 allows that.
+const NO_HOST: &str = "the request has no Host, so it may be meant for any server";
 const MISDIRECTED: &str = "this server answers to loopback addresses, `localhost` and its own domains only";
 
 /// Nobody who came this way may call the endpoint without a key.

@@ -228,6 +228,41 @@ fn modules_of_one_name_are_told_apart_by_their_folders() {
 }
 
 #[test]
+fn relative_imports_make_packages_of_folders_without_an_init() {
+    let relative = |import: &str, name: &str| format!("{import}\n{}", one(name));
+    let tree = Tree::new([
+        ("pyproject.toml", String::new()),
+        ("a/b/api.py", relative("from .beside import x", "api")),
+        ("a/b/beside.py", one("beside")),
+        ("a/b/alone.py", one("alone")),
+        ("a/up.py", relative("from . import above", "up")),
+        ("a/above.py", one("above")),
+        ("a/b/deep/far.py", relative("def f():\n    from ...above import x\n", "far")),
+        ("a/b/deep/__init__.py", String::new()),
+        ("a/whole/__init__.py", one("whole")),
+        ("a/whole/part.py", relative("from . import other\nfrom .other import x", "part")),
+        ("a/whole/other.py", one("other")),
+        ("src/c/app.py", relative("from .beside import x", "app")),
+        ("root.py", relative("from . import nothing", "root")),
+        ("v1.2/app.py", relative("from . import nothing", "dotted")),
+    ]);
+    let check = |function: &str, name: &str, base: &str| assert_eq!(module_of(&tree, "", function), (name.into(), base.into()));
+    check("api", "a.b.api", "");
+    check("beside", "a.b.beside", "");
+    check("alone", "alone", "a/b");
+    check("up", "a.up", "");
+    check("above", "a.above", "");
+    check("far", "a.b.deep.far", "");
+    check("whole", "whole", "a");
+    check("part", "whole.part", "a");
+    check("other", "whole.other", "a");
+    check("app", "c.app", "src");
+    check("root", "root", "");
+    check("dotted", "app", "v1.2");
+    assert_eq!(module_of(&tree, "a/b/api.py", "api"), ("a.b.api".into(), String::new()));
+}
+
+#[test]
 fn files_that_no_import_can_name_are_refused() {
     let tree = Tree::new([("my.app.py", one("app")), ("__main__.py", one("main"))]);
     for file in ["my.app.py", "__main__.py"] {

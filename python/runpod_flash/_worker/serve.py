@@ -30,7 +30,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import perf_counter
 
-from . import failures, frames, output, responses, state, zygote
+from . import failures, frames, headers, output, responses, state, zygote
 from .handlers import BLOCKING, QUICK, Handler, Pace
 
 TYPE_CHECKING = False
@@ -426,8 +426,14 @@ class Worker:
         kind = type(error)  # `isinstance` would ask the exception's own `__class__`
         asked = routes.failure(error)
         if asked is not None:
+            status, asked_for, body = asked
+            if asked_for is not None:
+                asked_for, others = headers.sendable(asked_for)
+                for name in others.keys() - handler.unsent:
+                    handler.unsent.add(name)
+                    text += f"warning: the header {name!a} that `{handler.name}` sets is not sent: {others[name]}\n"
             try:
-                answer = frames.encode_answer(request, *asked)
+                answer = frames.encode_answer(request, status, asked_for, body)
             except frames.HeadTooLong as problem:
                 text = f"the answer of `{handler.name}` cannot be sent\n  why: {problem}\n  try: send less in its headers, or in its body\n"
         elif issubclass(kind, asyncio.CancelledError):
