@@ -230,10 +230,11 @@ impl Gateway {
         endpoints.values().map(|endpoint| endpoint.pool.clone()).collect()
     }
 
-    /// The title of the page for all endpoints, and their names in order; `None` where there is no such page.
+    /// The title of the page for all endpoints, and the names of those with routes, in order; `None` where there is no such page.
     pub(crate) fn overview(&self) -> Option<(&str, Vec<String>)> {
         let title = self.overview.as_deref()?;
-        Some((title, self.endpoints.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()))
+        let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
+        Some((title, endpoints.iter().filter(|(_, endpoint)| endpoint.has_routes).map(|(name, _)| name.clone()).collect()))
     }
 
     pub(crate) fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
