@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         NetworkVolume,
         PodTemplate,
     )
+    from ._progress import progress
     from ._remote import remote
     from ._resources import (
         DEFAULT_WORKERS_MAX,
@@ -114,6 +115,7 @@ __all__ = [
     "ServerlessType",
     "SessionError",
     "WorkerLost",
+    "progress",
     "remote",
 ]
 
@@ -149,6 +151,7 @@ _HOMES = {
         "_resources",
     ),
     "LoadBalancerSlsStub": "_stub",
+    "progress": "_progress",
     "remote": "_remote",
 }
 

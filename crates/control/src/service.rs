@@ -160,15 +160,15 @@ pub async fn give_up(started: Vec<Started>) {
 
 /// What a worker must know of its endpoint. `reload`: it tells what it imports; `host`: where it calls functions of other live endpoints.
 pub fn config(endpoint: &Endpoint, reload: bool, host: Option<&Value>) -> Value {
-    let functions = endpoint.functions.iter().filter_map(|function| {
-        let route = function.route.as_ref()?;
+    let functions = endpoint.functions.iter().map(|function| {
         let module = &function.module;
-        Some(serde_json::json!({
-            "module": { "name": module.name, "file": module.file, "import_base": module.import_base },
-            "qualname": function.qualname,
-            "method": route.method.as_str(),
-            "path": route.path.as_str(),
-        }))
+        let module = serde_json::json!({ "name": module.name, "file": module.file, "import_base": module.import_base });
+        match &function.route {
+            Some(Route { method, path }) => {
+                serde_json::json!({ "module": module, "qualname": function.qualname, "method": method.as_str(), "path": path.as_str() })
+            }
+            None => serde_json::json!({ "module": module, "qualname": function.qualname, "job": true }),
+        }
     });
     let functions: Vec<_> = functions.collect();
     serde_json::json!({

@@ -96,8 +96,8 @@ pub struct Finished<'a> {
 /// Hears of every request that was answered, on the request path: it must not block.
 pub type Observer = Arc<dyn Fn(Finished<'_>) + Send + Sync>;
 
-/// Makes an endpoint for a live call when it is first called.
-pub type OpenEndpoint = Arc<dyn Fn(&str) -> Endpoint + Send + Sync>;
+/// Makes an endpoint for a live call when it is first called, whose workers have as many slots as the call says.
+pub type OpenEndpoint = Arc<dyn Fn(&str, Option<usize>) -> Endpoint + Send + Sync>;
 
 /// Whether who sends a request may call endpoints that are not open to all.
 pub type Admits = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
@@ -240,14 +240,14 @@ impl Gateway {
         self.endpoints.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The endpoint of a live call, made if need be.
-    pub fn live_endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
+    /// The endpoint of a live call, made if need be, with so many slots a worker.
+    pub fn live_endpoint(&self, name: &str, slots: Option<usize>) -> Option<Arc<Endpoint>> {
         if let Some(endpoint) = self.endpoint(name) {
             return Some(endpoint);
         }
         let open = self.open.as_ref()?;
         let mut endpoints = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
-        Some(endpoints.entry(name.to_owned()).or_insert_with(|| Arc::new(open(name))).clone())
+        Some(endpoints.entry(name.to_owned()).or_insert_with(|| Arc::new(open(name, slots))).clone())
     }
 
     pub(crate) fn token(&self) -> Option<&str> {

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from .calls import Prepared
     from .imports import Imports
+    from .inputs import Job
+    from .jobs import Jobs
     from .load import Config
     from .routes import Route
 
@@ -123,10 +125,16 @@ class _Loop(asyncio.SelectorEventLoop):
 class Worker:
     """One worker process's state. `wire`: the socket to the host; `page`: the shared page as unsigned 32-bit cells."""
 
-    def __init__(self, wire: socket.socket, page: memoryview, config: Config, routes: list[Route]) -> None:
+    def __init__(self, wire: socket.socket, page: memoryview, config: Config, routes: list[Route | Job]) -> None:
         self.wire = wire
         self.page = page
-        self.handlers = [Handler(route, config["inline"]) for route in routes]
+        #: By what a REQUEST calls them; a `Job` looks like a handler that is neither inline nor async.
+        self.handlers: list[Any] = [route if route.is_job else Handler(route, config["inline"]) for route in routes]
+        self.jobs: Jobs | None = None
+        if any(route.is_job for route in routes):
+            from .jobs import Jobs
+
+            self.jobs = Jobs(self)
         self.calls: dict[object, Pace] = {}
         self.allow_inline = config["inline"]
         self.decoder = frames.Decoder()
@@ -223,6 +231,8 @@ class Worker:
                     self.run_inline(handler, request, None, payload[7:])
                 elif handler.is_async:
                     self.starting[request] = self.run_async(handler, request, None, payload[7:]), handler.name
+                elif type(handler) is not Handler:
+                    self.jobs.start(request, handler, payload[7:])  # type: ignore[union-attr]  # there are some
                 else:
                     self.enqueue(request, self.run_in_thread, (handler, request, None, payload[7:]))
                 return
@@ -258,9 +268,16 @@ class Worker:
             self.loop.call_soon(self.leave)
             self.scheduled = True
 
+    def begin(self, request: int) -> None:
+        """From here on it never runs again."""
+        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
+
     # -- routes ----------------------------------------------------------------------------------------------------------
 
-    def start_decoded(self, handler: Handler, head: bytes, request: int, body: bytes) -> None:
+    def start_decoded(self, handler: Any, head: bytes, request: int, body: bytes) -> None:
+        if type(handler) is not Handler:
+            self.jobs.start(request, handler, body)  # type: ignore[union-attr]  # there are some
+            return
         path, query, content, is_form = frames.decode_head(head)
         self.start(handler, request, (path, query, content), frames.decode_form(body) if is_form else body)
 
@@ -507,6 +524,8 @@ class Worker:
         elif anyway and request in self.tasks:
             self.tasks[request].cancel()
             self.scheduled = True
+        elif anyway and self.jobs is not None and (request in self.starting or request in self.threaded):
+            self.jobs.stopped.add(request)
 
     def drop(self, request: int) -> bytes:
         """The answer that frees the slot of a request that was dropped; nobody reads it."""
@@ -548,8 +567,8 @@ def _leave() -> None:
     os._exit(0)
 
 
-def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route], imported: Imports | None) -> None:
-    """Serves `routes` to the host at `wire` until it says DRAIN or goes away. Does not return."""
+def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route | Job], imported: Imports | None) -> None:
+    """Serves `routes`, which are jobs where the endpoint is queue-based, to the host at `wire` until it says DRAIN or goes away. Does not return."""
     host = config["host"]
     if host is not None:
         state.host = (host["port"], host["token"])
@@ -561,7 +580,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
         os.register_at_fork(after_in_child=imported.hush)
     ready = {
         "pid": os.getpid(),
-        "routes": [{"name": route.name, "plan": route.plan.to_json()} for route in routes],
+        "routes": [{"name": route.name, "plan": route.plan() if route.is_job else route.plan.to_json()} for route in routes],
         "files": imported and imported.files(),
     }
     worker.send(frames.encode_json(frames.READY, ready))
