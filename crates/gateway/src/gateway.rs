@@ -363,8 +363,8 @@ impl Gateway {
     async fn answer_whole(&self, service: Arc<dyn Whole>, head: &Parts, body: Incoming, caller: Caller) -> Response<Payload> {
         let limit = match service.admit(head, caller) {
             Ok(limit) => limit,
-            Err(response) if body.is_end_stream() => return response.map(Payload::from),
-            Err(response) => return closing(response.map(Payload::from)), // its body will not be read
+            Err(response) if body.is_end_stream() => return (*response).map(Payload::from),
+            Err(response) => return closing((*response).map(Payload::from)), // its body will not be read
         };
         let mut room = self.bodies.room(); // until it is answered: the service may keep the body as long
         match self.read(body, limit, &mut room).await {
