@@ -8,6 +8,7 @@ use std::time::Duration;
 use flash_control::service::{self, Started, Wanted};
 use flash_gateway::{Access, Gateway, Settings};
 use flash_manifest::{Endpoint, Kind};
+use flash_queue::Policy;
 use flash_workers::{Base, Limits, MAX_SLOTS, Workers};
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
@@ -56,7 +57,7 @@ pub struct Service {
 impl Service {
     /// Serves nothing yet.
     pub fn new(setting: Setting) -> Self {
-        let service = service::Service::new(setting.gateway.clone(), Arc::new(|_, error| warn(&Trouble::from(error))));
+        let service = service::Service::new(setting.gateway.clone(), None, Arc::new(|_, error| warn(&Trouble::from(error))));
         Self { setting, overlays: Overlays::new(), endpoints: Vec::new(), service }
     }
 
@@ -90,6 +91,7 @@ impl Service {
                 base: self.setting.base.clone(),
                 access: if self.setting.host.is_some() { Access::Live } else { Access::Routes },
                 public: true,
+                policy: Policy::default(),
             })
         };
         endpoints.into_iter().map(start).collect()

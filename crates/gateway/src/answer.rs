@@ -35,6 +35,12 @@ pub enum Payload {
     Preparing(Preparing),
 }
 
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes))
+    }
+}
+
 impl Body for Payload {
     type Data = Bytes;
     type Error = std::convert::Infallible;

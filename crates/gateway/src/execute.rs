@@ -74,7 +74,7 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
     let calls = Bodies::new(usize::MAX);
     let body = match gateway.read(body, limit, &mut calls.room()).await {
         Ok(body) => body,
-        Err(response) => return response,
+        Err(unread) => return unread.response(limit, detail),
     };
     match format {
         Format::Records => records(gateway, &endpoint, head, body),
