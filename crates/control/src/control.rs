@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use flash_environments::Environments;
 use flash_gateway::{Gateway, Means, Meant};
+use flash_jobs::Engines;
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
 use flash_workers::{Devices, Interpreter};
@@ -63,6 +64,8 @@ pub struct Parts {
     pub logs: Logs,
     /// Where workers call other endpoints, as a URL ([`Control::means`]).
     pub workers_url: String,
+    /// What runs jobs.
+    pub engines: Engines,
 }
 
 /// The server's state.
@@ -78,6 +81,7 @@ pub struct Control {
     pub(crate) logs: Logs,
     pub(crate) workers_url: String,
     pub(crate) passes: Arc<Passes>,
+    pub(crate) engines: Engines,
     pub(crate) about: About,
     /// The OpenAPI document of the control API.
     pub(crate) document: Bytes,
@@ -129,10 +133,11 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs, workers_url } = parts;
+        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs, workers_url, engines } = parts;
         let failing = logs.clone();
         let service = Service::new(
             gateway,
+            Some(engines.clone()),
             Arc::new(move |id, error| failing.note(id, &format!("no worker can be started: {error}: {}", error.why()))),
         );
         Arc::new(Self {
@@ -147,6 +152,7 @@ impl Control {
             document: crate::api::document(&about.version).into(),
             workers_url,
             passes: Arc::default(),
+            engines,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),
@@ -186,6 +192,11 @@ impl Control {
 
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stop.borrow()
+    }
+
+    /// Lets jobs that run come to their end for at most `grace`, and begins no others. What has not ended is tried again by the next server.
+    pub async fn drain(&self, grace: Duration) {
+        self.engines.close(grace).await;
     }
 
     /// Gives rollouts up and ends all workers: it comes after the server's end.

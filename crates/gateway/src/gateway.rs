@@ -244,10 +244,11 @@ impl Gateway {
         endpoints.values().map(|endpoint| endpoint.pool.clone()).collect()
     }
 
-    /// The title of the page for all endpoints, and their names in order; `None` where there is no such page.
+    /// The title of the page for all endpoints, and the names of those with routes, in order; `None` where there is no such page.
     pub(crate) fn overview(&self) -> Option<(&str, Vec<String>)> {
         let title = self.overview.as_deref()?;
-        Some((title, self.endpoints.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()))
+        let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
+        Some((title, endpoints.iter().filter(|(_, endpoint)| endpoint.has_routes).map(|(name, _)| name.clone()).collect()))
     }
 
     pub(crate) fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
@@ -388,8 +389,8 @@ impl Gateway {
     async fn answer_whole(&self, service: Arc<dyn Whole>, head: &Parts, body: Incoming, caller: Caller) -> Response<Payload> {
         let limit = match service.admit(head, caller) {
             Ok(limit) => limit,
-            Err(response) if body.is_end_stream() => return response.map(Payload::from),
-            Err(response) => return closing(response.map(Payload::from)), // its body will not be read
+            Err(response) if body.is_end_stream() => return (*response).map(Payload::from),
+            Err(response) => return closing((*response).map(Payload::from)), // its body will not be read
         };
         let mut room = self.bodies.room(); // until it is answered: the service may keep the body as long
         match self.read(body, limit, &mut room).await {

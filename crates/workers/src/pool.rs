@@ -465,6 +465,12 @@ impl Pool {
         Events { receiver, submission }
     }
 
+    /// The workers that are ready and not about to end, each with its process.
+    pub fn workers(&self) -> Vec<(u64, u32)> {
+        let shared = self.inner.lock();
+        shared.links.iter().filter(|handle| !handle.stopping).map(|handle| (handle.id.0, handle.pid)).collect()
+    }
+
     /// Whether a worker is there and its process runs. One that is stopped, or has ended, does not; one that computes does, whatever in.
     pub fn runs(&self, worker: u64) -> bool {
         let pid = self.inner.lock().links.iter().find(|handle| handle.id.0 == worker).map(|handle| handle.pid);

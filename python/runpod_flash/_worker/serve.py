@@ -160,6 +160,8 @@ class Worker:
         #: Requests that wait for a thread or run in one, and those of them that nobody waits for any more.
         self.threaded: set[int] = set()
         self.dropped: set[int] = set()
+        #: Those that have begun and are to stop when they can.
+        self.stopped: set[int] = set()
         self.stdout, self.stderr = output.stdout, output.stderr
         self.stdout.connect(self.send)
         self.stderr.connect(self.send)
@@ -470,7 +472,7 @@ class Worker:
         finally:
             output.running.reset(token)
         if prepared.is_async:
-            self.starting[request] = self.call_async(request, prepared), prepared.function.__qualname__
+            self.starting[request] = self.call_async(request, prepared), prepared.name
             return
         pace = self.calls.setdefault(getattr(prepared.function, "__code__", None), Pace(self.allow_inline))
         if pace.inline:
@@ -482,7 +484,7 @@ class Worker:
         output.running.set(request)
         started = perf_counter()
         try:
-            result = contextvars.copy_context().run(prepared.call)
+            result = contextvars.copy_context().run(self.call_through, request, prepared)
             elapsed = perf_counter() - started
             status, payload = prepared.returned(result)
         except BaseException as error:
@@ -494,9 +496,33 @@ class Worker:
         self.finish_call(request, status, payload)
         output.running.set(0)
 
+    def call_through(self, request: int, prepared: Prepared) -> Any:
+        """What a `def` returns; of a generator, the parts go to the caller as they come."""
+        result = prepared.call()
+        if not prepared.streams:
+            return result
+        try:
+            for part in result:
+                self.send_part(request, prepared, part)
+                if request in self.stopped:
+                    break
+        finally:
+            result.close()
+        return None
+
     async def call_async(self, request: int, prepared: Prepared) -> None:
         try:
-            status, payload = prepared.returned(await prepared.call_async())
+            if prepared.streams:
+                result = prepared.call()
+                try:
+                    async for part in result:
+                        self.send_part(request, prepared, part)
+                finally:
+                    await result.aclose()
+                result = None
+            else:
+                result = await prepared.call_async()
+            status, payload = prepared.returned(result)
         except BaseException as error:
             if self.is_child:
                 _fail(error)
@@ -504,7 +530,13 @@ class Worker:
         self.tasks.pop(request, None)
         self.finish_call(request, status, payload)
 
+    def send_part(self, request: int, prepared: Prepared, part: object) -> None:
+        _, payload = prepared.returned(part)
+        self.finish_output(request)
+        self.send(frames.encode_yield(request, 0, payload))
+
     def finish_call(self, request: int, status: int, payload: bytes) -> None:
+        self.stopped.discard(request)
         self.finish_output(request)
         self.send(frames.encode_answer(request, status, None, payload))
 
@@ -568,8 +600,9 @@ class Worker:
         elif anyway and request in self.tasks:
             self.tasks[request].cancel()
             self.scheduled = True
-        elif anyway and self.jobs is not None and (request in self.starting or request in self.threaded):
-            self.jobs.stopped.add(request)
+        elif anyway and (request in self.starting or request in self.threaded):
+            # It stops at its next part, if it is a generator.
+            self.stopped.add(request)
 
     def is_revoked(self, request: int) -> bool:
         """Whether another worker has `request`: this one did not begin it for long. To be asked once its cell says that it begins."""
@@ -652,7 +685,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
         os.register_at_fork(after_in_child=imported.hush)
     ready = {
         "pid": os.getpid(),
-        "routes": [{"name": route.name, "plan": route.plan() if route.is_job else route.plan.to_json()} for route in routes],
+        "routes": [{"name": route.name, "plan": route.described()} for route in routes],
         "files": imported and imported.files(),
     }
     worker.send(frames.encode_json(frames.READY, ready))

@@ -203,8 +203,9 @@ def _describe(wire: socket.socket, config: Config, held: Held) -> None:
             held.watch(reload=config["reload"])
             routes = load.routes(config)
         from . import openapi
+        from .routes import Route
 
-        said = frames.encode_chunks(openapi.describe([route for route in routes if not route.is_job]))
+        said = frames.encode_chunks(openapi.describe([route for route in routes if isinstance(route, Route)]))
     except load.CannotLoad as error:
         said = frames.encode_json(frames.FAILED, error.report)
     output.flush()  # before: the host ends this process once it knows all
