@@ -6,6 +6,7 @@
 //!
 //! A future that is dropped takes nothing back: what was asked for may be done all the same.
 
+mod care;
 mod clock;
 mod error;
 mod inbox;
