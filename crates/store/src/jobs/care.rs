@@ -7,11 +7,8 @@ use rusqlite::Connection;
 
 use super::payload::Payloads;
 
-/// From so many pages on (4 MiB), the log is brought into the database while the writer goes on.
-const SOFT: u32 = 1024;
-/// At so many (16 MiB) the writer waits for that: it begins the log anew once all of it is in the database, which a log that grows all the
-/// time never is. By then most of it is done.
-const HARD: u32 = 4096;
+/// What a page is in the log.
+const PAGE: usize = 4096 + 24;
 
 /// Something to be done.
 enum Task {
@@ -22,10 +19,15 @@ enum Task {
 }
 
 /// The writer's end.
+///
+/// From a quarter of its limit on, the log is brought into the database while the writer goes on. At its limit the writer waits for that: it
+/// begins the log anew once all of it is in the database, which a log that grows all the time never is. By then most of it is done.
 pub(super) struct Care {
     tasks: Sender<Task>,
+    quarter: u32,
     /// At so many pages the next checkpoint is asked for.
     soft: u32,
+    /// At so many it is waited for.
     hard: u32,
 }
 
@@ -37,16 +39,18 @@ pub(super) struct Caretaker {
 }
 
 /// Both ends. The connection is one of its own.
-pub(super) fn care(connection: Connection, payloads: Arc<Payloads>) -> (Care, Caretaker) {
+pub(super) fn care(connection: Connection, payloads: Arc<Payloads>, log_limit: usize) -> (Care, Caretaker) {
     let (sender, tasks) = channel();
-    (Care { tasks: sender, soft: SOFT, hard: HARD }, Caretaker { tasks, connection, payloads })
+    let quarter = u32::try_from(log_limit / PAGE / 4).unwrap_or(u32::MAX / 8).max(1);
+    let care = Care { tasks: sender, quarter, soft: quarter, hard: quarter * 4 };
+    (care, Caretaker { tasks, connection, payloads })
 }
 
 impl Care {
     /// After a commit, by which the log has so many pages.
     pub(super) fn log_has(&mut self, pages: u32) {
-        if pages < SOFT {
-            (self.soft, self.hard) = (SOFT, HARD);
+        if pages < self.quarter {
+            (self.soft, self.hard) = (self.quarter, self.quarter * 4);
         }
         if pages >= self.hard {
             let (done, wait) = sync_channel(1);
@@ -55,10 +59,10 @@ impl Care {
                 tracing::error!("the queue's log is not brought into its database any more: it grows until the server starts anew");
             }
             // Where somebody reads an old state, it could not be begun anew: not each commit is to wait for nothing.
-            (self.soft, self.hard) = (pages + SOFT, pages + HARD);
+            (self.soft, self.hard) = (pages + self.quarter, pages + self.quarter * 4);
         } else if pages >= self.soft {
             self.send(Task::Checkpoint(None));
-            self.soft = pages + SOFT;
+            self.soft = pages + self.quarter;
         }
     }
 

@@ -34,9 +34,9 @@ pub(super) fn open(home: &Path, mut settings: Settings) -> Result<Shared> {
         Err(TryLockError::Error(why)) => return Err(refused(why)),
     }
     drop(private(&path).map_err(refused)?);
-    // Folders and files that were made just now stay when the power is cut.
-    fs::File::open(home).and_then(|folder| folder.sync_all()).map_err(refused)?;
     let payloads = Payloads::open(&home.join("payloads")).map_err(refused)?;
+    // What was made just now stays when the power is cut.
+    fs::File::open(home).and_then(|folder| folder.sync_all()).map_err(refused)?;
 
     let failed = |error: rusqlite::Error| match told(&error) {
         Error::Disk { why } if is_damage(&error) => Error::Damaged { path: path.clone(), why },
@@ -56,7 +56,7 @@ pub(super) fn open(home: &Path, mut settings: Settings) -> Result<Shared> {
     follow_log(&mut connection).map_err(failed)?;
 
     let (inbox, shown, payloads) = (Arc::new(Inbox::new()), Arc::new(Shown::new(&memory)), Arc::new(payloads));
-    let (care, caretaker) = care(connect(&path, settings.synchronous).map_err(failed)?, Arc::clone(&payloads));
+    let (care, caretaker) = care(connect(&path, settings.synchronous).map_err(failed)?, Arc::clone(&payloads), settings.log_limit);
     let writer = Writer {
         connection,
         care,
