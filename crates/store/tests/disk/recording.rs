@@ -45,7 +45,7 @@ pub enum Moment {
 /// All moments in their order, of files in this folder.
 pub fn read(log: &Path, home: &Path) -> Vec<Moment> {
     let text = std::fs::read_to_string(log).unwrap();
-    let (mut moments, mut open, mut calls): (Vec<Moment>, HashMap<&str, (usize, String)>, usize) = (Vec::new(), HashMap::new(), 0);
+    let (mut open, mut calls): (HashMap<&str, (usize, String)>, usize) = (HashMap::new(), 0);
     // Where a call began in the order of moments; what it was is known at its end.
     let mut begun: HashMap<usize, usize> = HashMap::new();
     let mut placed: Vec<Option<Moment>> = Vec::new();
@@ -76,8 +76,7 @@ pub fn read(log: &Path, home: &Path) -> Vec<Moment> {
             placed.push(Some(Moment::End(number, call)));
         }
     }
-    moments.extend(placed.into_iter().flatten());
-    moments
+    placed.into_iter().flatten().collect()
 }
 
 /// `None` where it failed, or is about something else.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flash_store::jobs::{Cancelled, Claimed, Jobs, New, Outcome, Policy, Ran, Result, Settings, Synchronous};
@@ -18,6 +19,7 @@ pub struct Promises {
     pub accepted: HashSet<String>,
     pub completed: HashSet<String>,
     pub cancelled: HashSet<String>,
+    pub refused: HashSet<String>,
 }
 
 impl Promises {
@@ -27,6 +29,7 @@ impl Promises {
             "accepted" => drop(self.accepted.insert(id.to_owned())),
             "completed" => drop(self.completed.insert(id.to_owned())),
             "cancelled" => drop(self.cancelled.insert(id.to_owned())),
+            "refused" => drop(self.refused.insert(id.to_owned())),
             _ => {}
         }
     }
@@ -79,16 +82,7 @@ fn what_the_process_does_whose_power_is_cut() {
 async fn client_works(jobs: Jobs, client: usize) {
     for number in 0..JOBS {
         let id = format!("j{client}-{number}");
-        let new = New {
-            endpoint: "e".into(),
-            function: "f".into(),
-            id: id.clone(),
-            input: input(&id),
-            policy: Policy::default(),
-            webhook: None,
-            idempotency: None,
-        };
-        jobs.submit(new).await.unwrap();
+        jobs.submit(new(&id)).await.unwrap();
         say("accepted", &id);
         match number % 5 {
             0 => {
@@ -108,4 +102,64 @@ async fn client_works(jobs: Jobs, client: usize) {
             _ => {}
         }
     }
+}
+
+fn new(id: &str) -> New {
+    New {
+        endpoint: "e".into(),
+        function: "f".into(),
+        id: id.into(),
+        input: input(id),
+        policy: Policy::default(),
+        webhook: None,
+        idempotency: None,
+    }
+}
+
+#[test]
+#[ignore = "the tests beside it start this one in a process of its own"]
+fn what_the_process_does_whose_disk_fails() {
+    let home = std::env::var_os(HOME).expect("started by the tests beside this one");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let work = async {
+        // A server that cannot open its queue is started again, by whoever looks after it.
+        let jobs = loop {
+            match Jobs::open(home.as_ref(), settings()) {
+                Ok(jobs) => break jobs,
+                Err(error) => eprintln!("not opened: {error}: {}", error.why()),
+            }
+        };
+        for number in 0..8 {
+            one_job(&jobs, number).await;
+        }
+        assert_eq!(jobs.metrics().failing, None);
+    };
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), work).await.expect("it goes on by itself") });
+}
+
+/// Sends it until it is accepted, and runs it.
+async fn one_job(jobs: &Jobs, number: usize) {
+    for time in 0.. {
+        let id = format!("j{number}-{time}");
+        match jobs.submit(new(&id)).await {
+            Ok(_) => {
+                say("accepted", &id);
+                break;
+            }
+            Err(error) => {
+                assert!(error.is_of_the_disk(), "{error}: {}", error.why());
+                assert!(jobs.get(&id).await.unwrap().is_none(), "{id} was refused, and is there");
+                say("refused", &id);
+            }
+        }
+    }
+    let job = loop {
+        match jobs.claim("e", 1).await {
+            Ok(mut claimed) => break claimed.pop().expect("the job that was accepted"),
+            Err(error) => assert!(error.is_of_the_disk(), "{error}: {}", error.why()),
+        }
+    };
+    let id = job.id.clone();
+    complete(jobs, job).await.unwrap();
+    say("completed", &id);
 }
