@@ -47,7 +47,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the load-balanced endpoints of a file or a project on this machine.
+    /// Serve the endpoints of a file or a project on this machine.
     Run(run::Arguments),
     /// Serve deployed endpoints, and the API that deploys them
     Serve(serve::Arguments),

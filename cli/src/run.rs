@@ -1,4 +1,4 @@
-//! `flash run`: the load-balanced endpoints of a file or a project, served on this machine until Ctrl-C, and kept in step with their
+//! `flash run`: the endpoints of a file or a project, served on this machine until Ctrl-C, and kept in step with their
 //! sources.
 
 mod burst;

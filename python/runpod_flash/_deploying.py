@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import _binary, _deployed, _lookup, _project
 from ._errors import ConfigurationError, DeploymentFailed, EndpointNotDeployed, SessionError
@@ -16,30 +16,31 @@ if TYPE_CHECKING:
 
 def _files(resource: ServerlessResource) -> list[str]:
     """Those that define its functions, in order."""
-    routes: dict[Any, Any] = vars(resource).get("_routes", {})
-    return list(dict.fromkeys(site.file for site in routes.values()))
+    sites = {**vars(resource).get("_routes", {}), **vars(resource).get("_jobs", {})}
+    return list(dict.fromkeys(site.file for site in sites.values()))
 
 
-def _place(resource: ServerlessResource) -> Place:
+def place(resource: ServerlessResource) -> Place:
     files = _files(resource)
+    """Where its deployment is to be found."""
     return _lookup.place_of(resource, files[0] if files else None)
 
 
 def _known(resource: ServerlessResource, endpoint: Endpoint) -> str:
     vars(resource)["id"] = endpoint.id
-    return endpoint.url
+    return _lookup.jobs_url(endpoint) if resource._kind == "QB" else endpoint.url
 
 
 def url_of(resource: ServerlessResource) -> str:
     """The URL of its deployment; asked for where it is not known yet. Raises as `_lookup.find`."""
-    endpoint: Endpoint = _deployed.run(_lookup.find(_place(resource)))
+    endpoint: Endpoint = _deployed.run(_lookup.find(place(resource)))
     return _known(resource, endpoint)
 
 
 async def is_deployed(resource: ServerlessResource) -> bool:
     """Whether it is deployed now."""
     try:
-        endpoint: Endpoint = await _deployed.run_async(_lookup.find(_place(resource), anew=True))
+        endpoint: Endpoint = await _deployed.run_async(_lookup.find(place(resource), anew=True))
     except EndpointNotDeployed:
         return False
     _known(resource, endpoint)
@@ -53,30 +54,32 @@ async def deploy(resource: ServerlessResource) -> None:
         raise ConfigurationError(
             f"'{resource.name}' cannot be deployed",
             why="its functions are in no file" if files else "it has no functions",
-            remedy="deploy from a file that defines them: @remote(api, method='GET', path='/...')",
+            remedy="deploy from a file that defines them: @remote(api, method='GET', path='/...')"
+            if resource._kind == "LB"
+            else "deploy from a file that defines them: @remote(resource)",
         )
-    place = _place(resource)
+    where = place(resource)
     target = os.path.abspath(files[0]) if len(files) == 1 else _project.of(files[0]).root
-    environment = ["--env", place.environment] if place.environment else []
-    await _flash(place, "deploy", target, "--json", *environment, about=resource.name)
-    _lookup.forget(place)
-    endpoint: Endpoint = await _deployed.run_async(_lookup.find(_place(resource), anew=True))
+    environment = ["--env", where.environment] if where.environment else []
+    await _flash(where, "deploy", target, "--json", *environment, about=resource.name)
+    _lookup.forget(where)
+    endpoint: Endpoint = await _deployed.run_async(_lookup.find(place(resource), anew=True))
     _known(resource, endpoint)
 
 
 async def undeploy(resource: ServerlessResource) -> dict[str, object]:
     """Takes its endpoint down, and says which that was."""
-    place = _place(resource)
-    endpoint: Endpoint = await _deployed.run_async(_lookup.find(place, anew=True))
+    where = place(resource)
+    endpoint: Endpoint = await _deployed.run_async(_lookup.find(where, anew=True))
     environment = str(endpoint.environment)
-    arguments = (endpoint.name, "--app", place.app, "--env", environment, "--yes")
-    await _flash(place, "undeploy", *arguments, about=resource.name)
-    _lookup.forget(place)
+    arguments = (endpoint.name, "--app", where.app, "--env", environment, "--yes")
+    await _flash(where, "undeploy", *arguments, about=resource.name)
+    _lookup.forget(where)
     vars(resource).pop("id", None)
-    return {"success": True, "endpoint": endpoint.name, "app": place.app, "environment": environment}
+    return {"success": True, "endpoint": endpoint.name, "app": where.app, "environment": environment}
 
 
-async def _flash(place: Place, *arguments: str, about: str) -> None:
+async def _flash(where: Place, *arguments: str, about: str) -> None:
     """Runs `flash` for the same server, app and key; raises DeploymentFailed with what it says."""
     try:
         command = [_binary.find(), *arguments]
@@ -84,9 +87,9 @@ async def _flash(place: Place, *arguments: str, about: str) -> None:
         raise DeploymentFailed(
             f"cannot {arguments[0]} '{about}': the program `flash` is missing", why=problem.why, remedy=problem.remedy
         ) from None
-    environment = {**os.environ, "NO_COLOR": "1", "FLASH_APP": place.app}
-    if place.is_named:
-        environment["FLASH_SERVER"] = place.server
+    environment = {**os.environ, "NO_COLOR": "1", "FLASH_APP": where.app}
+    if where.is_named:
+        environment["FLASH_SERVER"] = where.server
     code, said = await _run(command, environment)
     if code:
         raise _failed(arguments[0], about, code, said)

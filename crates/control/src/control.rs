@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use flash_environments::Environments;
 use flash_gateway::Gateway;
+use flash_jobs::Engines;
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
 use flash_workers::Interpreter;
@@ -55,6 +57,8 @@ pub struct Parts {
     pub apart: Apart,
     /// What endpoints print.
     pub logs: Logs,
+    /// What runs jobs.
+    pub engines: Engines,
 }
 
 /// The server's state.
@@ -66,6 +70,7 @@ pub struct Control {
     pub(crate) builds: Builds,
     pub(crate) apart: Apart,
     pub(crate) logs: Logs,
+    pub(crate) engines: Engines,
     pub(crate) about: About,
     serving: Mutex<Serving>,
     /// Environments that are being changed, and by which deployment.
@@ -115,10 +120,11 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs } = parts;
+        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs, engines } = parts;
         let failing = logs.clone();
         let service = Service::new(
             gateway,
+            Some(engines.clone()),
             Arc::new(move |id, error| failing.note(id, &format!("no worker can be started: {error}: {}", error.why()))),
         );
         Arc::new(Self {
@@ -129,6 +135,7 @@ impl Control {
             builds,
             apart,
             logs,
+            engines,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),
@@ -152,6 +159,11 @@ impl Control {
 
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stop.borrow()
+    }
+
+    /// Lets jobs that run come to their end for at most `grace`, and begins no others. What has not ended is tried again by the next server.
+    pub async fn drain(&self, grace: Duration) {
+        self.engines.close(grace).await;
     }
 
     /// Gives rollouts up and ends all workers: it comes after the server's end.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use flash_environments::Cancel;
 use flash_gateway::Access;
-use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
+use flash_manifest::{Diagnostic, Endpoint, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
 use flash_workers::{Base, Interpreter, Isolation, Printed, Status};
 
@@ -216,6 +216,7 @@ impl Control {
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,
+            policy: resolve::policy(&settings),
             endpoint,
         }
     }
@@ -390,7 +391,7 @@ impl From<Refusal> for Failed {
 
 /// The endpoints that are served: those with routes.
 pub(crate) fn served(tree: &Tree) -> impl Iterator<Item = &Endpoint> {
-    tree.endpoints.iter().filter(|endpoint| endpoint.class.kind() == Kind::LoadBalanced)
+    tree.endpoints.iter()
 }
 
 /// Settings for what the build does not have are a slip.

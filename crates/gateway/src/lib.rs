@@ -30,7 +30,7 @@ mod tls;
 pub use endpoint::{Access, Endpoint, Retired};
 pub use form::FormLimits;
 pub use gateway::{Admits, Finished, Gateway, Observer, OpenEndpoint, Settings, request_id};
-pub use mount::{Answering, MountedBody, RequestId, Service};
+pub use mount::{Answering, Caller, Mount, MountedBody, RequestId, Service, Whole};
 pub use preparation::{Notes, Prepare, Prepared, Unprepared};
 pub use server::{serve, serve_connection};
 pub use tls::{Tls, TlsError};

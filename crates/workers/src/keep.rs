@@ -263,9 +263,10 @@ async fn live(inner: Arc<Inner>, id: WorkerId) -> Life {
     };
     let (stop, stopped) = watch::channel(false);
     let (notify, since) = (Arc::new(Notify::new()), Instant::now());
-    inner.joined(Handle { id, notify: notify.clone(), since, stop, stopping: false }, ready);
+    let (pid, kill) = (link.pid(), Arc::new(Notify::new()));
+    inner.joined(Handle { id, notify: notify.clone(), since, pid, kill: kill.clone(), stop, stopping: false }, ready);
     inner.look.notify_one();
-    let (status, page) = link.carry(&inner, id, &notify, stopped.clone()).await;
+    let (status, page) = link.carry(&inner, id, &notify, &kill, stopped.clone()).await;
     let asked = *stopped.borrow();
     let answered = inner.left(id, status, asked, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
     let young = since.elapsed() < YOUNG && answered == 0 && inner.settings.workers.backs_off;

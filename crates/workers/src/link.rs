@@ -114,12 +114,18 @@ impl Link {
         }
     }
 
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it is ready, so it was forked").pid
+    }
+
     /// Carries requests and answers until the worker ends, or is told to. Returns how it ended, and what its page said then.
     pub(crate) async fn carry(
         mut self,
         inner: &Inner,
         id: WorkerId,
         notify: &Notify,
+        kill: &Notify,
         mut stopped: watch::Receiver<bool>,
     ) -> (Option<ExitStatus>, Option<Cells>) {
         let mut process = self.process.take().expect("it is ready, so it was forked");
@@ -162,6 +168,7 @@ impl Link {
                     if !more { break }
                 }
                 () = notify.notified() => {}
+                () = kill.notified() => process.kill(),
                 _ = outgoing.writable(), if !out.is_empty() => {}
                 () = self.printed.readable() => { self.print(inner, id); }
                 () = process.ended() => {
@@ -221,12 +228,18 @@ impl Link {
                 Kind::Output => {
                     let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
                     match shared.dispatcher.reply(id, request) {
-                        Some(Reply::Call(events)) => drop(events.send(Event::Output(stream, text))), // unheard is fine
-                        Some(Reply::Request { tag, .. }) => {
+                        Some(Reply::Call(hearer)) => hearer.hear(Event::Output(stream, text)),
+                        Some(Reply::Request { tag, .. } | Reply::Job { tag, .. }) => {
                             let tag = *tag;
                             inner.print(Some(tag), stream, &String::from_utf8_lossy(&text));
                         }
                         None => inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text)),
+                    }
+                }
+                Kind::Yield => {
+                    let yielded = wire::decode_yield(frame).map_err(|_| Error::Protocol)?;
+                    if let Some(reply) = shared.dispatcher.yielded(id, request).map_err(|_| Error::Protocol)? {
+                        reply.yielded(yielded)?;
                     }
                 }
                 Kind::Imported => inner.imported().add(frame.payload),
@@ -302,6 +315,15 @@ impl Watch {
         let told = shared.dispatcher.stalled(id, inline != 0 && inline == self.inline);
         self.inline = inline;
         shared.wake(&told);
+        if shared.dispatcher.held_by(id).any(|(_, reply)| reply.is_to_begin())
+            && let Ok(cells) = page.read()
+        {
+            for (request, reply) in shared.dispatcher.held_by(id) {
+                if cells.begun(request) {
+                    reply.begun();
+                }
+            }
+        }
         if self.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP) {
             return;
         }

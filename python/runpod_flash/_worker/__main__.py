@@ -33,7 +33,7 @@ def main() -> None:
 
             report["pydantic"] = pydantic.VERSION
             from .. import _remote, _resources  # noqa: F401 - imported here so that forked processes need not
-            from . import load, routes, serve  # noqa: F401 - as above
+            from . import inputs, jobs, load, routes, serve  # noqa: F401 - as above
 
             pydantic.TypeAdapter(int)  # has pydantic import what it puts off until it is used
         except ImportError as error:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from .calls import Prepared
     from .imports import Imports
+    from .inputs import Job
+    from .jobs import Jobs
     from .load import Config
     from .routes import Route
 
@@ -123,10 +125,16 @@ class _Loop(asyncio.SelectorEventLoop):
 class Worker:
     """One worker process's state. `wire`: the socket to the host; `page`: the shared page as unsigned 32-bit cells."""
 
-    def __init__(self, wire: socket.socket, page: memoryview, config: Config, routes: list[Route]) -> None:
+    def __init__(self, wire: socket.socket, page: memoryview, config: Config, routes: list[Route | Job]) -> None:
         self.wire = wire
         self.page = page
-        self.handlers = [Handler(route, config["inline"]) for route in routes]
+        #: By what a REQUEST calls them; a `Job` looks like a handler that is neither inline nor async.
+        self.handlers: list[Any] = [route if route.is_job else Handler(route, config["inline"]) for route in routes]
+        self.jobs: Jobs | None = None
+        if any(route.is_job for route in routes):
+            from .jobs import Jobs
+
+            self.jobs = Jobs(self)
         self.calls: dict[object, Pace] = {}
         self.allow_inline = config["inline"]
         self.decoder = frames.Decoder()
@@ -147,6 +155,8 @@ class Worker:
         #: Requests that wait for a thread or run in one, and those of them that nobody waits for any more.
         self.threaded: set[int] = set()
         self.dropped: set[int] = set()
+        #: Those that have begun and are to stop when they can.
+        self.stopped: set[int] = set()
         self.stdout, self.stderr = output.stdout, output.stderr
         self.stdout.connect(self.send)
         self.stderr.connect(self.send)
@@ -223,6 +233,8 @@ class Worker:
                     self.run_inline(handler, request, None, payload[7:])
                 elif handler.is_async:
                     self.starting[request] = self.run_async(handler, request, None, payload[7:]), handler.name
+                elif type(handler) is not Handler:
+                    self.jobs.start(request, handler, payload[7:])  # type: ignore[union-attr]  # there are some
                 else:
                     self.enqueue(request, self.run_in_thread, (handler, request, None, payload[7:]))
                 return
@@ -258,9 +270,16 @@ class Worker:
             self.loop.call_soon(self.leave)
             self.scheduled = True
 
+    def begin(self, request: int) -> None:
+        """From here on it never runs again."""
+        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
+
     # -- routes ----------------------------------------------------------------------------------------------------------
 
-    def start_decoded(self, handler: Handler, head: bytes, request: int, body: bytes) -> None:
+    def start_decoded(self, handler: Any, head: bytes, request: int, body: bytes) -> None:
+        if type(handler) is not Handler:
+            self.jobs.start(request, handler, body)  # type: ignore[union-attr]  # there are some
+            return
         path, query, content, is_form = frames.decode_head(head)
         self.start(handler, request, (path, query, content), frames.decode_form(body) if is_form else body)
 
@@ -413,7 +432,7 @@ class Worker:
         finally:
             output.running.reset(token)
         if prepared.is_async:
-            self.starting[request] = self.call_async(request, prepared), prepared.function.__qualname__
+            self.starting[request] = self.call_async(request, prepared), prepared.name
             return
         pace = self.calls.setdefault(getattr(prepared.function, "__code__", None), Pace(self.allow_inline))
         if pace.inline:
@@ -425,7 +444,7 @@ class Worker:
         output.running.set(request)
         started = perf_counter()
         try:
-            result = contextvars.copy_context().run(prepared.call)
+            result = contextvars.copy_context().run(self.call_through, request, prepared)
             elapsed = perf_counter() - started
             status, payload = prepared.returned(result)
         except BaseException as error:
@@ -435,15 +454,45 @@ class Worker:
         self.finish_call(request, status, payload)
         output.running.set(0)
 
+    def call_through(self, request: int, prepared: Prepared) -> Any:
+        """What a `def` returns; of a generator, the parts go to the caller as they come."""
+        result = prepared.call()
+        if not prepared.streams:
+            return result
+        try:
+            for part in result:
+                self.send_part(request, prepared, part)
+                if request in self.stopped:
+                    break
+        finally:
+            result.close()
+        return None
+
     async def call_async(self, request: int, prepared: Prepared) -> None:
         try:
-            status, payload = prepared.returned(await prepared.call_async())
+            if prepared.streams:
+                result = prepared.call()
+                try:
+                    async for part in result:
+                        self.send_part(request, prepared, part)
+                finally:
+                    await result.aclose()
+                result = None
+            else:
+                result = await prepared.call_async()
+            status, payload = prepared.returned(result)
         except BaseException as error:
             status, payload = prepared.raised(error)
         self.tasks.pop(request, None)
         self.finish_call(request, status, payload)
 
+    def send_part(self, request: int, prepared: Prepared, part: object) -> None:
+        _, payload = prepared.returned(part)
+        self.finish_output(request)
+        self.send(frames.encode_yield(request, 0, payload))
+
     def finish_call(self, request: int, status: int, payload: bytes) -> None:
+        self.stopped.discard(request)
         self.finish_output(request)
         self.send(frames.encode_answer(request, status, None, payload))
 
@@ -507,6 +556,9 @@ class Worker:
         elif anyway and request in self.tasks:
             self.tasks[request].cancel()
             self.scheduled = True
+        elif anyway and (request in self.starting or request in self.threaded):
+            # It stops at its next part, if it is a generator.
+            self.stopped.add(request)
 
     def drop(self, request: int) -> bytes:
         """The answer that frees the slot of a request that was dropped; nobody reads it."""
@@ -548,8 +600,8 @@ def _leave() -> None:
     os._exit(0)
 
 
-def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route], imported: Imports | None) -> None:
-    """Serves `routes` to the host at `wire` until it says DRAIN or goes away. Does not return."""
+def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route | Job], imported: Imports | None) -> None:
+    """Serves `routes`, which are jobs where the endpoint is queue-based, to the host at `wire` until it says DRAIN or goes away. Does not return."""
     host = config["host"]
     if host is not None:
         state.host = (host["port"], host["token"])
@@ -561,7 +613,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
         os.register_at_fork(after_in_child=imported.hush)
     ready = {
         "pid": os.getpid(),
-        "routes": [{"name": route.name, "plan": route.plan.to_json()} for route in routes],
+        "routes": [{"name": route.name, "plan": route.described()} for route in routes],
         "files": imported and imported.files(),
     }
     worker.send(frames.encode_json(frames.READY, ready))

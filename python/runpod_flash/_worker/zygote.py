@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import load
+    from .inputs import Job
     from .load import Config
     from .routes import Route
 
@@ -84,7 +85,7 @@ class Held:
         self.torch_seed: generators.TorchSeed | None = None
         self.imports: imports.Imports | None = None
         #: An endpoint's routes, made of its modules.
-        self.loaded: tuple[Config, list[Route]] | None = None
+        self.loaded: tuple[Config, list[Route | Job]] | None = None
 
     def watch(self, *, reload: bool) -> None:
         """Sees what is imported from here on."""
@@ -127,19 +128,20 @@ def _work(wire: socket.socket, page: memoryview, config: Config | None, held: He
     from . import load
     from . import serve as worker
 
-    if held.loaded is not None:
-        assert held.torch_seed is not None, "it watched for torch while it imported"
-        generators.reseed(held.torch_seed)
-        config, routes = held.loaded
-    else:
-        assert config is not None, "a worker of the base zygote is told what to import"
-        held.watch(reload=config["reload"])
-        try:
+    try:
+        if held.loaded is not None:
+            assert held.torch_seed is not None, "it watched for torch while it imported"
+            generators.reseed(held.torch_seed)
+            config, routes = held.loaded
+        else:
+            assert config is not None, "a worker of the base zygote is told what to import"
+            held.watch(reload=config["reload"])
             routes = load.routes(config)
-        except load.CannotLoad as error:
-            output.flush()
-            wire.sendall(frames.encode_json(frames.FAILED, error.report))
-            os._exit(0)
+        load.start(routes)
+    except load.CannotLoad as error:
+        output.flush()
+        wire.sendall(frames.encode_json(frames.FAILED, error.report))
+        os._exit(0)
     worker.run(wire, page, config, routes, held.imports)
 
 
@@ -155,8 +157,9 @@ def _describe(wire: socket.socket, config: Config, held: Held) -> None:
             held.watch(reload=config["reload"])
             routes = load.routes(config)
         from . import openapi
+        from .routes import Route
 
-        said = frames.encode_chunks(openapi.describe(routes))
+        said = frames.encode_chunks(openapi.describe([route for route in routes if isinstance(route, Route)]))
     except load.CannotLoad as error:
         said = frames.encode_json(frames.FAILED, error.report)
     output.flush()  # before: the host ends this process once it knows all
