@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,9 @@ pub struct Arguments {
     /// How long a worker may be stopped, before its jobs are tried again elsewhere
     #[arg(long, env = "FLASH_JOB_LEASE", value_name = "TIME", default_value = "30s", value_parser = span)]
     job_lease: Duration,
+    /// How long jobs that run may take to their end when the server stops; those that have not ended begin anew with the next start
+    #[arg(long, env = "FLASH_DRAIN", value_name = "TIME", default_value = "30s", value_parser = span)]
+    drain: Duration,
     /// Let webhooks go to addresses of this machine and of private networks
     #[arg(long, env = "FLASH_PRIVATE_WEBHOOKS")]
     private_webhooks: bool,
@@ -166,16 +170,16 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     }
     control.stop();
     stop.send_replace(true);
-    let running = control.drain(limits.timeout);
-    tokio::pin!(running);
     let drained = async {
         // An error would be a panic, after which nothing is left to drain.
-        if tokio::time::timeout(UNREMARKED, &mut server).await.is_err() {
-            let seconds = limits.timeout.as_secs();
-            to_errors(&format!("Requests under way are answered first, for at most {seconds} s; a second Ctrl-C ends all at once.\n"));
-            let _ = server.await;
+        let mut both = pin!(async { tokio::join!(&mut server, control.drain(arguments.drain)) });
+        if tokio::time::timeout(UNREMARKED, &mut both).await.is_err() {
+            let seconds = limits.timeout.max(arguments.drain).as_secs();
+            to_errors(&format!(
+                "Requests and jobs under way are finished first, for at most {seconds} s; a second Ctrl-C ends all at once.\n"
+            ));
+            let _ = both.await;
         }
-        running.await;
         control.close().await;
     };
     tokio::select! {

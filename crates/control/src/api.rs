@@ -8,6 +8,7 @@ mod body;
 mod builds;
 mod deployments;
 mod endpoints;
+mod jobs;
 mod keys;
 mod logs;
 mod server;
@@ -59,6 +60,11 @@ fn router(control: Arc<Control>) -> Router {
         ("/deployments/{id}".into(), deploy(get(deployments::find))),
         (within("/endpoints/{name}"), invoke(get(endpoints::find)).merge(deploy(delete(endpoints::remove)))),
         ("/endpoints".into(), invoke(get(endpoints::list))),
+        ("/jobs".into(), invoke(get(jobs::list))),
+        ("/jobs/purge".into(), invoke(post(jobs::purge))),
+        ("/jobs/{id}".into(), invoke(get(jobs::find))),
+        ("/jobs/{id}/cancel".into(), invoke(post(jobs::cancel))),
+        ("/jobs/{id}/retry".into(), invoke(post(jobs::retry))),
         ("/logs".into(), deploy(get(logs::read))),
         ("/keys".into(), admin(get(keys::list).post(keys::make))),
         ("/keys/{id}".into(), admin(delete(keys::revoke))),
