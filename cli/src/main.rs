@@ -14,6 +14,7 @@ mod deploy;
 mod drain;
 mod environments;
 mod interpreter;
+mod jobs;
 mod keys;
 mod lines;
 mod log;
@@ -61,6 +62,8 @@ enum Command {
     Logs(logs::Arguments),
     /// Call a deployed function
     Call(call::Arguments),
+    /// Jobs of queue-based endpoints: list, get, cancel, retry, purge
+    Jobs(jobs::Arguments),
     /// Go back to an earlier deployment
     Rollback(rollback::Arguments),
     /// Take down an endpoint, or an app
@@ -113,6 +116,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Call(arguments) => call::run(&arguments),
+        Command::Jobs(arguments) => jobs::run(arguments),
         Command::Rollback(arguments) => rollback::run(arguments),
         Command::Undeploy(arguments) => undeploy::run(&arguments),
         Command::Env(arguments) => environments::run(arguments),

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,9 @@ pub struct Arguments {
     /// How long a worker may be stopped, before its jobs are tried again elsewhere
     #[arg(long, env = "FLASH_JOB_LEASE", value_name = "TIME", default_value = "30s", value_parser = span)]
     job_lease: Duration,
+    /// How long jobs that run may take to their end when the server stops; those that have not ended begin anew with the next start
+    #[arg(long, env = "FLASH_DRAIN", value_name = "TIME", default_value = "30s", value_parser = span)]
+    drain: Duration,
     /// Let webhooks go to addresses of this machine and of private networks
     #[arg(long, env = "FLASH_PRIVATE_WEBHOOKS")]
     private_webhooks: bool,
@@ -170,12 +174,13 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
         () = reloading => {}
     }
     control.stop();
-    let running = control.drain(limits.timeout);
-    let close = async {
-        running.await;
-        control.close().await;
+    let seconds = limits.timeout.max(arguments.drain).as_secs();
+    let said = format!("Requests and jobs under way are finished first, for at most {seconds} s");
+    let under_way = async {
+        // An error would be a panic, after which nothing is left to drain.
+        let (_, ()) = tokio::join!(&mut server, control.drain(arguments.drain));
     };
-    drain(&stop, &mut server, limits.timeout, close, &mut signals).await;
+    drain(&stop, under_way, &said, control.close(), &mut signals).await;
     home.withdraw();
     Ok(())
 }
