@@ -1,8 +1,8 @@
 //! The base zygote of a program: started when first needed, started again when it died.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::devices::{Devices, Share};
 use crate::error::Error;
@@ -11,6 +11,10 @@ use crate::isolation::Isolation;
 use crate::libraries::Libraries;
 use crate::printed::Pipes;
 use crate::zygote::Zygote;
+
+/// Interpreters that start at the same time. More would start no sooner together, and have the machine do nothing else: a server of hundreds
+/// of endpoints starts as many at once.
+static STARTING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from) + 2));
 
 /// Text that a process of ours printed.
 #[derive(Debug)]
@@ -75,6 +79,8 @@ impl Base {
         if let Some(running) = zygote.as_ref().filter(|zygote| !zygote.is_gone()) {
             return Ok(running.clone());
         }
+        // An error would mean that it was closed.
+        let _turn = STARTING.acquire().await.ok();
         let (pipes, printed) = Pipes::new()?;
         self.print_all(pipes, None);
         let started = Zygote::start(&self.program, self.isolation.as_ref(), printed).await?;

@@ -213,7 +213,7 @@ impl Error {
             Self::NoDirectory { .. } => {
                 "see who may write there, and that the disk has room; or choose another directory with FLASH_HOME".into()
             }
-            Self::NoUser => "remove endpoints that nobody needs, and start the server again".into(),
+            Self::NoUser => "remove endpoints that nobody needs: flash undeploy".into(),
             Self::NoDevice { .. } => {
                 "give other endpoints fewer workers; and `rollout = \"replace\"` to one whose new build would need the GPUs of the old"
                     .into()

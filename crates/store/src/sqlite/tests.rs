@@ -216,6 +216,26 @@ fn a_damaged_file_is_found_before_anything_is_served() {
 }
 
 #[test]
+fn nothing_is_written_once_a_file_of_it_is_gone() {
+    for name in ["state.db", "state.db-wal"] {
+        let place = place();
+        let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
+        let path = place.directory.path().join(name);
+        fs::rename(&path, path.with_extension("away")).unwrap();
+        for replaced in [false, true] {
+            if replaced {
+                fs::write(&path, "").unwrap();
+            }
+            let refused = place.store.begin(&new("shop", "production", "b", &["api"]));
+            assert!(matches!(&refused, Err(Error::Removed { path: gone }) if *gone == path), "{name}: {refused:?}");
+        }
+        assert_eq!(state(&place.store, id), State::Current, "what was read before can be read still");
+        fs::rename(path.with_extension("away"), &path).unwrap();
+        begin(&place.store, &new("shop", "production", "b", &["api"]));
+    }
+}
+
+#[test]
 fn a_full_disk_loses_nothing() {
     let place = place();
     let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
