@@ -137,6 +137,40 @@ fn links_lead_to_each_file_once() {
 }
 
 #[test]
+fn a_link_in_a_package_is_a_module_of_it() {
+    let outside = Tree::new([
+        ("real.py", format!("from .beside import X\n{}", one("linked"))),
+        ("plain.py", one("plain")),
+        ("common/__init__.py", String::new()),
+        ("common/deep.py", one("deep")),
+        ("common/res.py", format!("{IMPORT}shared = LiveLoadBalancer(name='shared')\n")),
+    ]);
+    let tree = Tree::new([
+        ("pyproject.toml", String::new()),
+        ("pkg/__init__.py", String::new()),
+        ("pkg/beside.py", "X = 1\n".into()),
+        ("pkg/res.py", one("own")),
+        ("user.py", format!("{IMPORT}from common.res import shared\n@remote(shared, method='GET', path='/')\ndef user(): ...\n")),
+    ]);
+    symlink(outside.path("real.py"), tree.path("pkg/api.py")).unwrap();
+    symlink(outside.path("plain.py"), tree.path("plain.py")).unwrap();
+    symlink(outside.path("common"), tree.path("common")).unwrap();
+    symlink(tree.path("pkg/res.py"), tree.path("pkg/again.py")).unwrap();
+    let project = tree.project("");
+    assert_eq!(project.warnings, []);
+    let module = |function: &str| {
+        let mut functions = project.endpoints.iter().flat_map(|endpoint| &endpoint.functions);
+        let module = &functions.find(|found| found.qualname == function).unwrap().module;
+        (module.name.clone(), module.import_base.clone(), module.file.clone())
+    };
+    assert_eq!(module("linked"), ("pkg.api".into(), tree.root(), outside.path("real.py")));
+    assert_eq!(module("deep"), ("common.deep".into(), tree.root(), outside.path("common/deep.py")));
+    assert_eq!(module("plain"), ("plain".into(), outside.root(), outside.path("plain.py")));
+    assert_eq!(module("own"), ("pkg.res".into(), tree.root(), tree.path("pkg/res.py")));
+    assert_eq!(module("user").0, "user");
+}
+
+#[test]
 fn files_that_cannot_be_read_are_told_of() {
     let large = format!("{}\n{}", one("large"), "# x\n".repeat(1_200_000));
     let tree = Tree::new([("app.py", one("app")), ("large.py", large)]);
