@@ -5,6 +5,7 @@
 
 mod check;
 mod failures;
+mod killed;
 mod model;
 mod power;
 mod recording;
