@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let request = request(path, plan, given, &function.name)?;
     let url = format!("{}{}", endpoint.url, request.target);
-    let answer = client.call(method, &url, request.body, Duration::from_millis(endpoint.timeout_ms) + MARGIN)?;
+    let answer = client.call(method, &endpoint.id, &request.target, request.body, Duration::from_millis(endpoint.timeout_ms) + MARGIN)?;
     let text = String::from_utf8_lossy(answer.body()).into_owned();
     if answer.status().is_success() {
         return print(&if text.is_empty() || text.ends_with('\n') { text } else { text + "\n" });
