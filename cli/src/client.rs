@@ -89,7 +89,10 @@ impl Client {
     pub fn endpoints(&self, query: &str) -> Result<Vec<Endpoint>, Failure> {
         let mut endpoints: Vec<Endpoint> = self.get(&format!("/endpoints{query}"))?;
         for endpoint in &mut endpoints {
-            endpoint.url = format!("{}/lb/{}", self.url, endpoint.id);
+            let told: Option<http::Uri> = endpoint.url.parse().ok();
+            if let Some(told) = told {
+                endpoint.url = format!("{}{}", self.url, told.path());
+            }
         }
         Ok(endpoints)
     }
@@ -159,16 +162,10 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a request to the deployed endpoint of this id.
-    pub fn call(
-        &self,
-        method: &str,
-        endpoint: &str,
-        target: &str,
-        body: Option<Vec<u8>>,
-        within: Duration,
-    ) -> Result<http::Response<Vec<u8>>, Failure> {
-        let mut request = http::Request::builder().method(method).uri(format!("{}/lb/{endpoint}{target}", self.base));
+    /// Sends a request to a deployed endpoint, at a URL as [`Self::endpoints`] gives it.
+    pub fn call(&self, method: &str, url: &str, body: Option<Vec<u8>>, within: Duration) -> Result<http::Response<Vec<u8>>, Failure> {
+        let target = url.strip_prefix(&self.url).unwrap_or(url);
+        let mut request = http::Request::builder().method(method).uri(format!("{}{target}", self.base));
         if let Some(credential) = &self.credential {
             request = request.header("authorization", format!("Bearer {credential}"));
         }

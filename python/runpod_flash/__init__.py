@@ -43,13 +43,15 @@ if TYPE_CHECKING:
         FlashError,
         FlashWarning,
         FunctionNotFound,
+        JobCancelled,
+        JobFailed,
         ModuleNotLoaded,
-        NotBuiltYet,
         OptionError,
         RemoteError,
         SessionError,
         WorkerLost,
     )
+    from ._jobs import Job
     from ._models import (
         KeyValuePair,
         NetworkVolume,
@@ -106,7 +108,9 @@ __all__ = [
     "LoadBalancerSlsStub",
     "ModuleNotLoaded",
     "NetworkVolume",
-    "NotBuiltYet",
+    "JobCancelled",
+    "JobFailed",
+    "Job",
     "OptionError",
     "PodTemplate",
     "RemoteError",
@@ -152,6 +156,7 @@ _HOMES = {
     ),
     "LoadBalancerSlsStub": "_stub",
     "progress": "_progress",
+    "Job": "_jobs",
     "remote": "_remote",
 }
 

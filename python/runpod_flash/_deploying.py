@@ -20,30 +20,31 @@ if TYPE_CHECKING:
 
 def _files(resource: ServerlessResource) -> list[str]:
     """Those that define its functions, in order."""
-    routes: dict[Any, Any] = vars(resource).get("_routes", {})
-    return list(dict.fromkeys(site.file for site in routes.values()))
+    sites = {**vars(resource).get("_routes", {}), **vars(resource).get("_jobs", {})}
+    return list(dict.fromkeys(site.file for site in sites.values()))
 
 
-def _place(resource: ServerlessResource) -> Place:
+def place(resource: ServerlessResource) -> Place:
     files = _files(resource)
+    """Where its deployment is to be found."""
     return _lookup.place_of(resource, files[0] if files else None)
 
 
 def _known(resource: ServerlessResource, endpoint: Endpoint) -> str:
     vars(resource)["id"] = endpoint.id
-    return endpoint.public or endpoint.url
+    return _lookup.jobs_url(endpoint) if resource._kind == "QB" else endpoint.public or endpoint.url
 
 
 def url_of(resource: ServerlessResource) -> str:
     """The URL of its deployment; asked for where it is not known yet. Raises as `_lookup.find`."""
-    endpoint: Endpoint = _deployed.run(_lookup.find(_place(resource), anew=_lookup.is_in_deployment()))
+    endpoint: Endpoint = _deployed.run(_lookup.find(place(resource), anew=_lookup.is_in_deployment()))
     return _known(resource, endpoint)
 
 
 async def is_deployed(resource: ServerlessResource) -> bool:
     """Whether it is deployed now."""
     try:
-        endpoint: Endpoint = await _deployed.run_async(_lookup.find(_place(resource), anew=True))
+        endpoint: Endpoint = await _deployed.run_async(_lookup.find(place(resource), anew=True))
     except EndpointNotDeployed:
         return False
     _known(resource, endpoint)
@@ -57,42 +58,44 @@ async def deploy(resource: ServerlessResource, remove: bool) -> None:
         raise ConfigurationError(
             f"'{resource.name}' cannot be deployed",
             why="its functions are in no file" if files else "it has no functions",
-            remedy="deploy from a file that defines them: @remote(api, method='GET', path='/...')",
+            remedy="deploy from a file that defines them: @remote(api, method='GET', path='/...')"
+            if resource._kind == "LB"
+            else "deploy from a file that defines them: @remote(resource)",
         )
-    place = _place(resource)
-    if place.environment is None:
+    where = place(resource)
+    if where.environment is None:
         try:
-            await _deployed.run_async(_lookup.find(place, anew=True))  # which of several environments is meant must be said
+            await _deployed.run_async(_lookup.find(where, anew=True))  # which of several environments is meant must be said
         except (EndpointNotDeployed, EndpointUnreachable, EndpointError):
             pass  # `flash` says what is wrong, or starts a server
     target = files[0] if len(files) == 1 else os.path.commonpath([os.path.dirname(file) for file in files])
-    environment = ["--env", place.environment] if place.environment else []
+    environment = ["--env", where.environment] if where.environment else []
     agreed = ["--yes"] if remove else []
-    done = await _flash(place, "deploy", target, "--project", "--json", *environment, *agreed, about=resource.name)
+    done = await _flash(where, "deploy", target, "--project", "--json", *environment, *agreed, about=resource.name)
     if resource.name not in [endpoint["name"] for endpoint in done["endpoints"]]:
         raise DeploymentFailed(
             f"the project was deployed, and '{resource.name}' is not in it",
             why=f"{files[0]} is left out: tests, hidden and ignored files are not searched for endpoints",
             remedy="move it, or see the project's .gitignore and .flashignore",
         )
-    _lookup.forget(place)
-    endpoint: Endpoint = await _deployed.run_async(_lookup.find(_place(resource), anew=True))
+    _lookup.forget(where)
+    endpoint: Endpoint = await _deployed.run_async(_lookup.find(place(resource), anew=True))
     _known(resource, endpoint)
 
 
 async def undeploy(resource: ServerlessResource) -> dict[str, object]:
     """Takes its endpoint down, and says which that was."""
-    place = _place(resource)
-    endpoint: Endpoint = await _deployed.run_async(_lookup.find(place, anew=True))
+    where = place(resource)
+    endpoint: Endpoint = await _deployed.run_async(_lookup.find(where, anew=True))
     environment = str(endpoint.environment)
-    arguments = (endpoint.name, "--app", place.app, "--env", environment, "--yes")
-    await _flash(place, "undeploy", *arguments, about=resource.name)
-    _lookup.forget(place)
+    arguments = (endpoint.name, "--app", where.app, "--env", environment, "--yes")
+    await _flash(where, "undeploy", *arguments, about=resource.name)
+    _lookup.forget(where)
     vars(resource).pop("id", None)
-    return {"success": True, "endpoint": endpoint.name, "app": place.app, "environment": environment}
+    return {"success": True, "endpoint": endpoint.name, "app": where.app, "environment": environment}
 
 
-async def _flash(place: Place, *arguments: str, about: str) -> Any:
+async def _flash(where: Place, *arguments: str, about: str) -> Any:
     """Runs `flash` for the same server, app and key, and gives what it answers in JSON; raises DeploymentFailed with what it says."""
     try:
         command = [_binary.find(), *arguments]
@@ -100,9 +103,9 @@ async def _flash(place: Place, *arguments: str, about: str) -> Any:
         raise DeploymentFailed(
             f"cannot {arguments[0]} '{about}': the program `flash` is missing", why=problem.why, remedy=problem.remedy
         ) from None
-    environment = {**os.environ, "NO_COLOR": "1", "FLASH_APP": place.app}
-    if place.is_named:
-        environment["FLASH_SERVER"] = place.server
+    environment = {**os.environ, "NO_COLOR": "1", "FLASH_APP": where.app}
+    if where.is_named:
+        environment["FLASH_SERVER"] = where.server
     told = _Told()
     with tempfile.TemporaryFile() as output:
         code = await _run(command, environment, output, told)

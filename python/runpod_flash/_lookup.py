@@ -50,6 +50,12 @@ class Endpoint(NamedTuple):
     """Of an endpoint that a worker has found, where others reach it."""
 
 
+def jobs_url(endpoint: Endpoint) -> str:
+    """Where the job API of a queue-based endpoint is."""
+    server, _, _ = endpoint.url.rpartition("/lb/")
+    return f"{server}/v2/{endpoint.id}" if server else endpoint.url
+
+
 class Place(NamedTuple):
     """Where to look, and under which name: what was looked up is kept by it."""
 

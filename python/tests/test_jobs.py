@@ -88,6 +88,7 @@ def endless():
 
 @remote(queue)
 async def waits():
+    print("waits")
     try:
         await asyncio.Event().wait()
     finally:
@@ -339,6 +340,8 @@ def test_a_job_that_is_told_to_stop_is_cancelled_and_cleans_up(jobs: Jobs, name:
     jobs.send(name, {})
     if name == "endless":
         yielded(jobs)
+    else:
+        assert jobs.host.next()[2] == b"\x01waits\n"
     jobs.cancel()
     while True:
         kind, _, payload = jobs.next()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -69,6 +70,7 @@ def test_a_build_that_does_not_come_up_has_the_old_one_started_again(server: Cal
 
 def test_requests_under_way_are_finished_and_later_ones_wait_for_the_new_build(server: Callable[..., Server], tmp_path: Path) -> None:
     slow = """
+import signal
 import socket
 
 @remote(api, method="POST", path="/slow")
@@ -134,3 +136,38 @@ def other_pid():
         ["starting api, other", "failed: what served before serves on"],
     )
     assert flash.request("GET", "/lb/api/pid").json() == before
+
+
+def replacing(flash: Server, project: Path) -> int:
+    """Begins to replace the endpoint by a build whose modules never are imported; gives the deployment, once the old workers have ended."""
+    never = device(project, 2, "import time\ntime.sleep(1e6)\n")
+    rolling: int = flash.begin(never, api=REPLACE).json()["id"]
+    wait_for(lambda: flash.endpoints()["api"]["workers"]["ready"] == 0, "the end of the old workers")
+    return rolling
+
+
+def test_a_server_that_is_killed_between_the_two_comes_back_with_the_old_one(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    flash.deploy(device(tmp_path / "one", 1), api=REPLACE)
+    rolling = replacing(flash, tmp_path / "never")
+    flash.end(signal.SIGKILL)
+    flash.wait_until_alone()
+    again = server()
+    assert again.request("GET", "/lb/api/version").json() == 1
+    assert again.settled(rolling)["state"] == "failed"
+
+
+def test_a_server_that_ends_between_the_two_has_the_old_one_answer_who_waits(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    flash.deploy(device(tmp_path / "one", 1), api=REPLACE)
+    rolling = replacing(flash, tmp_path / "never")
+    answers: list[object] = []
+    with flash.connect() as connection:
+        connection.request("GET", "/lb/api/version")
+        wait_for(lambda: len(flash.api("GET", f"/deployments/{rolling}").json()["events"]) == 2, "the new workers' start")
+        caller = threading.Thread(target=lambda: answers.append(connection.getresponse().read()))
+        caller.start()
+        assert flash.terminate() == 0
+        caller.join()
+    assert answers == [b"1"]
+    assert server().settled(rolling)["problem"]["title"] == "the server was stopped while it was rolled out"

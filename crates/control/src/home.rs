@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use flash_jobs::Secret;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,28 @@ impl Home {
     /// The logs of endpoints.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
+    }
+
+    /// What webhooks are signed with.
+    pub fn webhook_secret(&self) -> PathBuf {
+        self.path.join("webhook-secret")
+    }
+
+    /// The secret that webhooks are signed with: the one that is there, else a new one.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written, or is no secret.
+    pub fn secret(&self) -> Result<Secret, Error> {
+        let path = self.webhook_secret();
+        let unusable = |cause| Error::Unusable { path: path.clone(), cause };
+        match Secret::of_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let text = Secret::draw().map_err(unusable)?;
+                replace(&path, format!("{text}\n").as_bytes()).map_err(unusable)?;
+                Secret::of_file(&path).map_err(unusable)
+            }
+            found => found.map_err(unusable),
+        }
     }
 
     /// The credential of this machine's users who may read this user's files: the one that is there, else a new one.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use flash_environments::Cancel;
 use flash_gateway::Access;
-use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
+use flash_manifest::{Diagnostic, Endpoint, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
 use flash_workers::{Base, Interpreter, Isolation, Printed, Status};
 
@@ -162,7 +162,7 @@ impl Control {
     }
 
     /// What an endpoint's workers are forked from.
-    fn base(&self, build: &Build<'_>, isolation: Isolation, pass: Option<Pass>) -> Arc<Base> {
+    fn base(&self, build: &Build<'_>, isolation: Isolation, pass: Option<Pass>, gpus: u32) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
         let interpreter = Interpreter { python: build.python.to_owned(), package: package.clone(), routes: *routes };
         let (tail, logs) = (build.tail.clone(), self.logs.clone());
@@ -171,7 +171,7 @@ impl Control {
             tail.add(&printed);
             logs.printed(&printed);
         };
-        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation))
+        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation).with_devices(self.devices.clone(), gpus as usize))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
@@ -227,10 +227,11 @@ impl Control {
             id: id.to_owned(),
             config,
             settings: resolve::pool(&settings),
-            base: self.base(build, isolation, pass.ok()),
+            base: self.base(build, isolation, pass.ok(), settings.gpu),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,
+            policy: resolve::policy(&settings),
             endpoint,
         }
     }
@@ -461,7 +462,7 @@ impl From<Refusal> for Failed {
 
 /// The endpoints that are served: those with routes.
 pub(crate) fn served(tree: &Tree) -> impl Iterator<Item = &Endpoint> {
-    tree.endpoints.iter().filter(|endpoint| endpoint.class.kind() == Kind::LoadBalanced)
+    tree.endpoints.iter()
 }
 
 /// Settings for what the build does not have are a slip.

@@ -81,11 +81,25 @@ struct Locked {
     base: PathBuf,
 }
 
+impl Overlay {
+    /// It stays as long as this process, whose workers have it on their path.
+    fn in_use(id: String, packages: PathBuf) -> Self {
+        if let Some(directory) = packages.parent() {
+            place::in_use(directory);
+        }
+        Self { id, packages }
+    }
+}
+
 impl Environments {
     /// Those of this `FLASH_HOME`. Nothing is made or looked at yet. `variables` are the environment of `uv`: there it is found, by `PATH`,
     /// and there are the user's settings for it.
     pub fn new(home: &Path, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         Self { directory: home.join("environments"), variables: variables.into_iter().collect() }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The virtual environment that holds `lock`, the text of a requirements file, and [`WORKERS_NEED`]; made of `python` where it is not
@@ -150,12 +164,12 @@ impl Environments {
         let id = digest(["overlay", FORM].into_iter().chain(identity).chain(missing).chain(["within"]).chain(bounds));
         let place = self.directory.join(&id);
         if let Some(found) = fitting(&place, &about) {
-            return Ok(Some(Overlay { id, packages: found }));
+            return Ok(Some(Overlay::in_use(id, found)));
         }
         place::make(&place)?;
         let _alone = place::alone(&self.directory, &id, progress, cancel)?;
         if let Some(found) = fitting(&place, &about) {
-            return Ok(Some(Overlay { id, packages: found }));
+            return Ok(Some(Overlay::in_use(id, found)));
         }
         progress(&format!("installing {}", about.missing.join(", ")));
         let current = std::env::current_dir().unwrap_or_else(|_| place.clone()); // it was removed
@@ -163,7 +177,7 @@ impl Environments {
         let uv = Uv::find(&self.variables, asked.python, &about.scripts, directory, progress, cancel)?;
         let made = make_overlay(&uv, asked.python, &about, &wanted, &place);
         let packages = made.inspect_err(|_| drop(std::fs::remove_dir(&place)))?; // unless there are others in it
-        Ok(Some(Overlay { id, packages }))
+        Ok(Some(Overlay::in_use(id, packages)))
     }
 }
 

@@ -23,6 +23,9 @@ use crate::streams::{Answering, Streams};
 /// A head that is longer than its limit is read this much further, so that the connection can go on after the answer.
 const PAST_THE_LIMIT: usize = 64 << 10;
 
+/// Fields of a head of HTTP/1.1: hyper takes no more, unless it is told to.
+const FIELDS: usize = 100;
+
 /// Where an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
@@ -90,13 +93,15 @@ where
     let socket = connection.into_parts().io.into_inner();
     let answer = match end {
         Ok(order) => last_words(order, &place, &gateway),
-        Err(error) => why_refused(&socket, &error).map(|(status, text)| answer::closing(status, &text, &gateway.next_id().1)),
+        Err(error) => {
+            why_refused(&socket, &error, &gateway.settings).map(|(status, text)| answer::closing(status, &text, &gateway.next_id().1))
+        }
     };
     socket.end(&answer.unwrap_or_default()).await;
 }
 
 /// What a caller is told whose head was not taken; nothing where it has left, or its answer cannot be written.
-fn why_refused<IO>(socket: &Socket<IO>, error: &hyper::Error) -> Option<(StatusCode, String)>
+fn why_refused<IO>(socket: &Socket<IO>, error: &hyper::Error, settings: &Settings) -> Option<(StatusCode, String)>
 where
     IO: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
@@ -105,7 +110,14 @@ where
     }
     // Without a status of its own it is the preface of HTTP/2, in the midst of HTTP/1.1.
     let status = socket.refused().or(error.is_parse().then_some(StatusCode::BAD_REQUEST))?;
-    Some((status, format!("the request cannot be read: {error}")))
+    let text = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if socket.most_fields() > FIELDS => {
+            format!("the request's head has more than the {FIELDS} fields that are allowed: {} have come", socket.most_fields())
+        }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => answer::head_too_long(settings),
+        _ => format!("the request cannot be read: {error}"),
+    };
+    Some((status, text))
 }
 
 /// What a caller is told whose connection ends before its request was there; nothing where it had not begun one.

@@ -243,10 +243,11 @@ impl Gateway {
         endpoints.values().map(|endpoint| endpoint.pool.clone()).collect()
     }
 
-    /// The title of the page for all endpoints, and their names in order; `None` where there is no such page.
+    /// The title of the page for all endpoints, and the names of those with routes, in order; `None` where there is no such page.
     pub(crate) fn overview(&self) -> Option<(&str, Vec<String>)> {
         let title = self.overview.as_deref()?;
-        Some((title, self.endpoints.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()))
+        let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
+        Some((title, endpoints.iter().filter(|(_, endpoint)| endpoint.has_routes).map(|(name, _)| name.clone()).collect()))
     }
 
     pub(crate) fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
@@ -318,11 +319,11 @@ impl Gateway {
         let local = entry.local();
         let by_loopback = host.is_some_and(host::is_loopback);
         if local.is_loopback() && !by_loopback && !host.is_some_and(|host| self.is_domain(host)) {
-            return answer::detail(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED);
+            let text = if host.is_none() { format!("{NO_HOST}; {MISDIRECTED}") } else { MISDIRECTED.to_owned() };
+            return answer::detail(StatusCode::MISDIRECTED_REQUEST, &text);
         }
         if head_length(head) > self.settings.head_bytes {
-            let text = format!("the request's head is longer than the {} bytes that are allowed", self.settings.head_bytes);
-            return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text);
+            return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &answer::head_too_long(&self.settings));
         }
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             return empty(StatusCode::NO_CONTENT); // it asks of the server alone, and whether it is there
@@ -388,8 +389,8 @@ impl Gateway {
     async fn answer_whole(&self, service: Arc<dyn Whole>, head: &Parts, body: Incoming, caller: Caller) -> Response<Payload> {
         let limit = match service.admit(head, caller) {
             Ok(limit) => limit,
-            Err(response) if body.is_end_stream() => return response.map(Payload::from),
-            Err(response) => return closing(response.map(Payload::from)), // its body will not be read
+            Err(response) if body.is_end_stream() => return (*response).map(Payload::from),
+            Err(response) => return closing((*response).map(Payload::from)), // its body will not be read
         };
         let mut room = self.bodies.room(); // until it is answered: the service may keep the body as long
         match self.read(body, limit, &mut room).await {
@@ -444,6 +445,8 @@ pub fn request_id(epoch: u32, tag: u64) -> String {
     RequestId::new(epoch, tag).as_str().to_owned()
 }
 
+/// HTTP/1.0 allows that.
+const NO_HOST: &str = "the request has no Host, so it may be meant for any server";
 const MISDIRECTED: &str = "this server answers to loopback addresses, `localhost` and its own domains only";
 
 /// Nobody who came this way may call the endpoint without a key.

@@ -27,7 +27,7 @@ pub trait Whole: Send + Sync {
     ///
     /// # Errors
     /// The answer.
-    fn admit(&self, head: &Parts, caller: Caller) -> Result<usize, Response<Bytes>>;
+    fn admit(&self, head: &Parts, caller: Caller) -> Result<usize, Box<Response<Bytes>>>;
 
     /// Answers it.
     fn answer(self: Arc<Self>, request: Request<Bytes>, caller: Caller) -> Answering<Bytes>;

@@ -190,6 +190,7 @@ fn the_sdk_takes_the_same_versions_of_python_and_the_same_bounds() {
     let has = |expected: String| assert!(text.contains(&expected), "{expected}");
     let own: Vec<String> = PythonVersion::ALL.iter().map(|version| format!("\"{version}\"")).collect();
     has(format!("PYTHON_VERSIONS = ({})", own.join(", ")));
-    has(format!("max_concurrency: int | None = field(optional(whole(1, {MOST_CONCURRENCY}, "));
+    has(format!("_CONCURRENCY = optional(whole(1, {MOST_CONCURRENCY}, "));
+    has("max_concurrency: int | None = field(_CONCURRENCY, ".into());
     has(format!("idleTimeout: int | None = field(optional(whole({}, {}, ", IDLE_TIMEOUT_S.start(), IDLE_TIMEOUT_S.end()));
 }

@@ -245,7 +245,9 @@ fn parse_one(file: &Path, spelled: &(PathBuf, PathBuf), asked: Asked) -> Result<
     }
     let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     let readable = real.to_str().is_some();
-    match Source::new(&bytes, real, &shown).and_then(PythonModule::parse) {
+    // A link to another file of the project is that file, which is found by itself.
+    let place = if real.starts_with(&spelled.0) { real.clone() } else { file.to_owned() };
+    match Source::new(&bytes, real, &shown).and_then(|source| PythonModule::parse(source, &place)) {
         Ok(_) if !readable => Err(Diagnostic::error(
             format!("the path of `{}` is not UTF-8", shown.display()),
             "workers, and whoever reads what they say, are told of files by their names",

@@ -1,7 +1,7 @@
 //! The store in a file of SQLite: one connection, so one writer.
 
 use std::fs;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A store in one file.
 pub struct Sqlite {
     path: PathBuf,
+    /// The files that are open: the database, and its log of writes.
+    files: Vec<(PathBuf, (u64, u64))>,
     connection: Mutex<Connection>,
 }
 
@@ -39,7 +41,17 @@ impl Sqlite {
         }
         let mut connection = checked(connection, path)?;
         schema::migrate(&mut connection).map_err(|error| told(path, error))?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+        let log = PathBuf::from(format!("{}-wal", path.display()));
+        let files = [path.to_owned(), log].into_iter().filter_map(|file| Some((file.clone(), identity(&file)?))).collect();
+        Ok(Self { path: path.to_owned(), files, connection: Mutex::new(connection) })
+    }
+
+    /// SQLite would write into a file that has no name any more, and say that it is done.
+    fn is_there(&self) -> Result<()> {
+        match self.files.iter().find(|(file, opened)| identity(file) != Some(*opened)) {
+            Some((file, _)) => Err(Error::Removed { path: file.clone() }),
+            None => Ok(()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -54,6 +66,7 @@ impl Sqlite {
     /// All of it on the disk, or none.
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let mut connection = self.lock();
+        self.is_there()?;
         let done = Transaction::new(&mut connection, TransactionBehavior::Immediate).and_then(|transaction| {
             let done = work(&transaction)?;
             transaction.commit()?;
@@ -65,6 +78,11 @@ impl Sqlite {
     fn all<T>(&self, sql: &str, values: impl Params, record: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
         self.told(all(&self.lock(), sql, values, record))
     }
+}
+
+/// What a file is by, whatever its name: device and number.
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    fs::metadata(file).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn prepare(path: &Path) -> rusqlite::Result<Connection> {
@@ -152,18 +170,18 @@ impl Store for Sqlite {
         self.write(|transaction| make_environment(transaction, app, environment, now))
     }
 
-    fn remove_environment(&self, app: &str, environment: &str) -> Result<bool> {
+    fn remove_environment(&self, app: &str, environment: &str) -> Result<Option<Vec<Endpoint>>> {
         self.write(|transaction| {
-            free_endpoints(transaction, app, Some(environment))?;
+            let freed = free_endpoints(transaction, app, Some(environment))?;
             let removed = transaction.execute("DELETE FROM environments WHERE app = ?1 AND name = ?2", [app, environment])?;
-            Ok(removed > 0)
+            Ok((removed > 0).then_some(freed))
         })
     }
 
-    fn remove_app(&self, app: &str) -> Result<bool> {
+    fn remove_app(&self, app: &str) -> Result<Option<Vec<Endpoint>>> {
         self.write(|transaction| {
-            free_endpoints(transaction, app, None)?;
-            Ok(transaction.execute("DELETE FROM apps WHERE name = ?1", [app])? > 0)
+            let freed = free_endpoints(transaction, app, None)?;
+            Ok((transaction.execute("DELETE FROM apps WHERE name = ?1", [app])? > 0).then_some(freed))
         })
     }
 
@@ -252,10 +270,11 @@ impl Store for Sqlite {
         self.all(&format!("{ENDPOINTS} WHERE app = ?1 AND environment = ?2 ORDER BY name"), [app, environment], endpoint)
     }
 
-    fn remove_endpoint(&self, app: &str, environment: &str, name: &str) -> Result<Option<String>> {
+    fn remove_endpoint(&self, app: &str, environment: &str, name: &str) -> Result<Option<Endpoint>> {
         self.write(|transaction| {
-            let sql = "DELETE FROM endpoints WHERE app = ?1 AND environment = ?2 AND name = ?3 AND claimed IS NULL RETURNING id";
-            Ok(all(transaction, sql, [app, environment, name], |row| row.get(0))?.pop())
+            let sql = "DELETE FROM endpoints WHERE app = ?1 AND environment = ?2 AND name = ?3 AND claimed IS NULL
+                RETURNING id, app, environment, name, deployment";
+            Ok(all(transaction, sql, [app, environment, name], endpoint)?.pop())
         })
     }
 
@@ -333,9 +352,9 @@ fn make_environment(transaction: &Transaction<'_>, app: &str, environment: &str,
 }
 
 /// The rows that refer to deployments go first.
-fn free_endpoints(transaction: &Transaction<'_>, app: &str, environment: Option<&str>) -> rusqlite::Result<()> {
-    transaction.execute("DELETE FROM endpoints WHERE app = ?1 AND (?2 IS NULL OR environment = ?2)", params![app, environment])?;
-    Ok(())
+fn free_endpoints(transaction: &Transaction<'_>, app: &str, environment: Option<&str>) -> rusqlite::Result<Vec<Endpoint>> {
+    let sql = "DELETE FROM endpoints WHERE app = ?1 AND (?2 IS NULL OR environment = ?2) RETURNING id, app, environment, name, deployment";
+    all(transaction, sql, params![app, environment], endpoint)
 }
 
 fn note(transaction: &Transaction<'_>, deployment: u64, event: &Event) -> rusqlite::Result<()> {

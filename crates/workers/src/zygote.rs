@@ -105,7 +105,7 @@ impl Zygote {
     pub(crate) async fn start(program: &Program, isolation: Option<&Isolation>, printed: [OwnedFd; 2]) -> Result<Self, Error> {
         let (ours, theirs) = control_pair().map_err(Error::System)?;
         let (mut command, surroundings) = match isolation {
-            None => (program.command(), None),
+            None => (program.command(None), None),
             Some(isolation) => {
                 let (order, surroundings) = isolation.prepare(program, |name| std::env::var_os(name))?;
                 order.send(&ours).map_err(Error::System)?;
@@ -119,6 +119,7 @@ impl Zygote {
         }
         command.stdin(Stdio::from(theirs));
         let [out, err] = printed;
+        let errors = err.try_clone().map_err(Error::System)?;
         command.stdout(Stdio::from(out)).stderr(Stdio::from(err));
         let mut child = command.spawn().map_err(|cause| {
             let started = isolation.map_or(program.path(), |isolation| &isolation.launcher);
@@ -127,6 +128,7 @@ impl Zygote {
         drop(command);
         if let (Some(lineage), Some(pid)) = (&mut lineage, child.id()) {
             lineage.base = pid;
+            lineage.limit_left_behind(errors).map_err(Error::System)?;
         }
         let lineage = lineage.map(Arc::new);
         let control = watched(ours).map_err(Error::System)?;

@@ -10,7 +10,7 @@ import inspect
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from . import binding, quick, signatures
 from .answers import encoder
@@ -159,7 +159,7 @@ class Job:
     """A function or a class of a queue-based endpoint, ready for inputs once it was started."""
 
     #: By these a worker tells it from a route, and from a route's handler.
-    is_job: Literal[True] = True
+    is_job: ClassVar[Literal[True]] = True
     inline = is_async = False
 
     def __init__(self, target: Callable[..., object], allow_inline: bool) -> None:
@@ -183,15 +183,14 @@ class Job:
             for method in self._methods.values():
                 method.bind_to(instance)
 
-    def plan(self) -> dict[str, object]:
-        """What the host may know of it: parameters, by method where it is a class."""
-        methods = {name: [parameter._asdict() for parameter in method.parameters] for name, method in self._methods.items()}
+    def described(self) -> dict[str, object]:
+        """What the host may know of it: the parameters, and a class's methods."""
         plan: dict[str, object] = {"body": None, "job": True}
         plan["parameters"] = [
             {"name": parameter.name, "in": parameter.place, "key": parameter.key, "required": parameter.required}
             for parameter in (self._only.parameters if self._only else ())
         ]
-        return plan | ({"methods": list(methods)} if self._class is not None else {})
+        return plan | ({"methods": list(self._methods)} if self._class is not None else {})
 
     def bind(self, body: bytes) -> Call:
         """The call that an input's JSON means; raises `Unbound`."""

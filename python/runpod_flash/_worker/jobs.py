@@ -41,13 +41,12 @@ class Jobs:
         here = self
         self._worker = worker
         self._running: set[int] = set()
-        #: Those of them that are told to stop.
-        self.stopped: set[int] = set()
 
     def start(self, request: int, job: Job, body: bytes) -> None:
         """Has one run: at once where its function is quick, in a thread, or as a task."""
         worker = self._worker
-        worker.begin(request)
+        if not worker.begin(request):
+            return
         self._running.add(request)
         token = output.running.set(request)
         try:
@@ -71,7 +70,7 @@ class Jobs:
         method = call.method
         started = perf_counter()
         try:
-            if request in self.stopped:
+            if request in self._worker.stopped:
                 raise _Stopped
             result = method.function(**call.arguments)
             if inspect.iscoroutine(result):  # behind a decorator, an `async def` need not look like one
@@ -92,7 +91,7 @@ class Jobs:
     async def _run_async(self, request: int, call: Call) -> None:
         worker = self._worker
         try:
-            if request in self.stopped:
+            if request in self._worker.stopped:
                 raise _Stopped
             result = call.method.function(**call.arguments)
             if inspect.isasyncgen(result):
@@ -109,7 +108,7 @@ class Jobs:
     def _end(self, request: int, answer: bytes, send: Callable[[bytes], None]) -> None:
         with self._worker.sending:  # after its answer nothing may come of it
             self._running.discard(request)
-        self.stopped.discard(request)
+        self._worker.stopped.discard(request)
         send(answer)
 
     def _gather(self, request: int, call: Call, generator: Iterator[Any]) -> bytes:
@@ -118,7 +117,7 @@ class Jobs:
         try:
             for part in generator:
                 parts.append(self._part(request, call, part))
-                if request in self.stopped:
+                if request in self._worker.stopped:
                     raise _Stopped
         finally:
             generator.close()  # type: ignore[attr-defined]
@@ -129,7 +128,7 @@ class Jobs:
         try:
             async for part in generator:
                 parts.append(self._part(request, call, part))
-                if request in self.stopped:
+                if request in self._worker.stopped:
                     raise _Stopped
         finally:
             await generator.aclose()  # type: ignore[attr-defined]

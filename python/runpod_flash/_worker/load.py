@@ -121,8 +121,6 @@ def routes(config: Config) -> list[Route | Job]:
 def start(found: list[Route | Job]) -> None:
     """Makes the instances of classes. Raises `CannotLoad`."""
     for job in found:
-        if not job.is_job:
-            continue
         try:
             job.start()
         except BaseException as error:

@@ -12,7 +12,7 @@ import json
 import typing
 import warnings
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter
@@ -33,7 +33,7 @@ class Route:
     Making it costs milliseconds and raises `Unroutable`; `bind`, `quick` and `encode` may be called from any thread.
     """
 
-    is_job: Literal[False] = False
+    is_job: ClassVar[Literal[False]] = False
     function: Callable[..., object]
     """Takes the arguments of `bind` as keywords; what it returns is awaited if `is_async`."""
     is_async: bool
@@ -69,6 +69,13 @@ class Route:
             ]
             self.quick = self._quick(in_body) if len(in_body) == len(arguments) else None
             self.encode = self._encoder(function)
+
+    def described(self) -> dict[str, object]:
+        """What the host may know of it."""
+        return self.plan.to_json()
+
+    def start(self) -> None:
+        """Nothing is to be made before the first request."""
 
     def bind(self, path: tuple[str, ...], query: bytes, body: bytes | list[tuple[str, Value]], content: str | None) -> dict[str, object]:
         """The arguments for one request; raises `Rejected`.

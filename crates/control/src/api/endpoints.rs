@@ -39,7 +39,6 @@ pub(super) async fn remove(control: Shared, Names(named): Names<Named>) -> Resul
     let _changing = control.change(&place)?;
     let (asked, wanted) = (place, name.clone());
     let removed = control.ask(move |store| store.remove_endpoint(&asked.app, &asked.environment, &wanted)).await?;
-    let id = removed.ok_or(Refusal::Unknown { what: "endpoint", name })?;
-    control.take_down_ids(&[id].into());
+    control.take_down(vec![removed.ok_or(Refusal::Unknown { what: "endpoint", name })?]).await?;
     Ok(no_content())
 }

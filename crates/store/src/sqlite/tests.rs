@@ -119,12 +119,15 @@ fn removing_takes_all_that_is_within() {
     let place = place();
     let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api", "b"]));
     deploy(&place.store, &new("shop", "staging", "a", &["api"]));
-    assert_eq!(place.store.remove_endpoint("shop", "production", "b").unwrap(), Some("b".into()));
-    assert_eq!(place.store.remove_endpoint("shop", "production", "b").unwrap(), None);
-    assert!(place.store.remove_environment("shop", "production").unwrap());
-    assert!(!place.store.remove_environment("shop", "production").unwrap());
+    let freed = |endpoints: Option<Vec<Endpoint>>| endpoints.map(|all| all.into_iter().map(|endpoint| endpoint.id).collect::<Vec<_>>());
+    let removed = || freed(place.store.remove_endpoint("shop", "production", "b").unwrap().map(|endpoint| vec![endpoint]));
+    assert_eq!(removed(), Some(vec!["b".into()]));
+    assert_eq!(removed(), None);
+    assert_eq!(freed(place.store.remove_environment("shop", "production").unwrap()), Some(vec!["api".into()]));
+    assert_eq!(freed(place.store.remove_environment("shop", "production").unwrap()), None);
     assert_eq!(place.store.deployment(id).unwrap(), None);
-    assert!(place.store.remove_app("shop").unwrap());
+    assert_eq!(freed(place.store.remove_app("shop").unwrap()), Some(vec!["api-shop".into()]));
+    assert_eq!(freed(place.store.remove_app("shop").unwrap()), None);
     assert_eq!((place.store.apps().unwrap(), place.store.endpoints().unwrap()), (vec![], vec![]));
     let (next, ids) = deploy(&place.store, &new("other", "production", "a", &["api"]));
     assert!(next > id, "a number is never given twice");
@@ -210,6 +213,26 @@ fn a_damaged_file_is_found_before_anything_is_served() {
     bytes[3 * page..end].fill(0x5a);
     fs::write(&path, bytes).unwrap();
     assert!(matches!(Sqlite::open(&path), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn nothing_is_written_once_a_file_of_it_is_gone() {
+    for name in ["state.db", "state.db-wal"] {
+        let place = place();
+        let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
+        let path = place.directory.path().join(name);
+        fs::rename(&path, path.with_extension("away")).unwrap();
+        for replaced in [false, true] {
+            if replaced {
+                fs::write(&path, "").unwrap();
+            }
+            let refused = place.store.begin(&new("shop", "production", "b", &["api"]));
+            assert!(matches!(&refused, Err(Error::Removed { path: gone }) if *gone == path), "{name}: {refused:?}");
+        }
+        assert_eq!(state(&place.store, id), State::Current, "what was read before can be read still");
+        fs::rename(path.with_extension("away"), &path).unwrap();
+        begin(&place.store, &new("shop", "production", "b", &["api"]));
+    }
 }
 
 #[test]
