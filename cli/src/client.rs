@@ -25,15 +25,19 @@ const LONGEST: u64 = 64 << 20;
 /// A server, and who we are to it.
 pub struct Client {
     agent: Agent,
+    /// As it is shown.
     url: String,
+    /// Where it is asked.
+    base: String,
     credential: Option<String>,
 }
 
 impl Client {
-    /// Of the server at `url`, such as `http://127.0.0.1:8000`. Asks nothing yet.
-    pub fn new(url: &str, credential: Option<String>) -> Result<Self, Failure> {
+    /// Of the server at `url`, such as `http://127.0.0.1:8000`, which is asked at `base` where that is elsewhere. Asks nothing yet.
+    pub fn new(url: &str, base: Option<&str>, credential: Option<String>) -> Result<Self, Failure> {
         let url = url.trim_end_matches('/').to_owned();
-        let uri: http::Uri = url.parse().map_err(|error| no_url(&url, &error))?;
+        let base = base.map_or(url.clone(), str::to_owned);
+        let uri: http::Uri = base.parse().map_err(|error| no_url(&url, &error))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
             return Err(no_url(&url, &"it does not begin with http:// or https:// and a host"));
         }
@@ -50,7 +54,7 @@ impl Client {
         if uri.host().is_some_and(is_loopback) {
             config = config.proxy(None); // this machine is reached without one
         }
-        Ok(Self { agent: config.build().new_agent(), url, credential })
+        Ok(Self { agent: config.build().new_agent(), url, base, credential })
     }
 
     /// The server's URL.
@@ -85,7 +89,10 @@ impl Client {
     pub fn endpoints(&self, query: &str) -> Result<Vec<Endpoint>, Failure> {
         let mut endpoints: Vec<Endpoint> = self.get(&format!("/endpoints{query}"))?;
         for endpoint in &mut endpoints {
-            endpoint.url = format!("{}/lb/{}", self.url, endpoint.id);
+            let told: Option<http::Uri> = endpoint.url.parse().ok();
+            if let Some(told) = told {
+                endpoint.url = format!("{}{}", self.url, told.path());
+            }
         }
         Ok(endpoints)
     }
@@ -155,9 +162,10 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a request to a deployed endpoint, at a URL that the server has told.
+    /// Sends a request to a deployed endpoint, at a URL as [`Self::endpoints`] gives it.
     pub fn call(&self, method: &str, url: &str, body: Option<Vec<u8>>, within: Duration) -> Result<http::Response<Vec<u8>>, Failure> {
-        let mut request = http::Request::builder().method(method).uri(url);
+        let target = url.strip_prefix(&self.url).unwrap_or(url);
+        let mut request = http::Request::builder().method(method).uri(format!("{}{target}", self.base));
         if let Some(credential) = &self.credential {
             request = request.header("authorization", format!("Bearer {credential}"));
         }
@@ -200,7 +208,7 @@ impl Client {
         credential: Option<&str>,
     ) -> Result<http::Response<Body>, Failure> {
         let within = (within != Duration::MAX).then_some(within);
-        let mut request = http::Request::builder().method(method).uri(format!("{}{ROOT}{path}", self.url));
+        let mut request = http::Request::builder().method(method).uri(format!("{}{ROOT}{path}", self.base));
         if let Some(credential) = credential {
             request = request.header("authorization", format!("Bearer {credential}"));
         }
@@ -227,15 +235,15 @@ impl Client {
     }
 
     fn unreachable(&self, error: &Error) -> Failure {
-        let why = match error {
-            Error::Io(cause) => cause.to_string(),
-            other => other.to_string(),
+        let (why, remedy) = match error {
+            Error::Io(cause) => match untrusted(cause) {
+                Some(why) => (format!("its TLS certificate is not trusted: {why}"), TRUST),
+                None => (cause.to_string(), ANOTHER),
+            },
+            Error::Protocol(cause) => (format!("what answers does not speak HTTP: {cause}"), SPELLING),
+            other => (other.to_string(), ANOTHER),
         };
-        refused(Trouble::new(
-            format!("the server at {} cannot be reached", self.url),
-            why,
-            "start one with `flash serve`, or name another with --server or FLASH_SERVER",
-        ))
+        refused(Trouble::new(format!("the server at {} cannot be reached", self.url), why, remedy))
     }
 
     fn broken(&self, cause: &std::io::Error) -> Failure {
@@ -253,6 +261,30 @@ impl Client {
             "name the server with --server or FLASH_SERVER, and install its version of openflash",
         ))
     }
+}
+
+const ANOTHER: &str = "start one with `flash serve`, or name another with --server or FLASH_SERVER";
+const TRUST: &str = "use a certificate of an authority that this system trusts, or name the file of that authority in SSL_CERT_FILE; see \
+                     that the URL has the name which the certificate is for";
+const SPELLING: &str = "see that the URL has the right port, and begins with https:// where the server has a certificate";
+
+/// What is wrong with the server's certificate, where that is why there is no connection.
+fn untrusted(cause: &std::io::Error) -> Option<String> {
+    use rustls::CertificateError as Wrong;
+    let rustls::Error::InvalidCertificate(wrong) = cause.get_ref()?.downcast_ref()? else { return None };
+    Some(match wrong {
+        // The others: one of the authority's name is known, with another key.
+        Wrong::UnknownIssuer
+        | Wrong::BadSignature
+        | Wrong::UnsupportedSignatureAlgorithmContext { .. }
+        | Wrong::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => "no authority that is known here has signed it".into(),
+        Wrong::NotValidForName => "it is for another name".into(),
+        Wrong::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "it is an authority's own (CA:TRUE), as `openssl req -x509` makes them; add -addext basicConstraints=critical,CA:FALSE".into()
+        }
+        Wrong::Other(other) => other.to_string(),
+        known => known.to_string(),
+    })
 }
 
 /// What a request carries.

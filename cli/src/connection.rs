@@ -62,11 +62,12 @@ impl Connection {
     pub fn client(&self) -> Result<Client, Failure> {
         let mut url = self.named(&FlashToml::default(), None).url;
         let ours = Running::find().filter(|running| running.is_at(&url));
-        // `localhost` may lead to another address of this machine first, where somebody else listens. TLS tells who does.
-        if let Some(running) = ours.as_ref().filter(|running| running.url.starts_with("http:")) {
+        // `localhost` may lead to another address of this machine first, where somebody else listens.
+        if let Some(running) = &ours {
             url.clone_from(&running.url);
         }
-        Client::new(&url, credential(ours.as_ref())?)
+        let plain = ours.as_ref().and_then(|running| running.plain.as_deref());
+        Client::new(&url, plain, credential(ours.as_ref())?)
     }
 
     /// The same, with the server that a project's settings name where the user has named none: that of the environment, or of all.

@@ -16,6 +16,8 @@ use crate::connection::home;
 pub struct Running {
     /// Where it is reached.
     pub url: String,
+    /// Where it is asked without TLS, if that is elsewhere.
+    pub plain: Option<String>,
     /// Its `server.json`.
     pub file: PathBuf,
 }
@@ -29,8 +31,8 @@ impl Running {
         let owner = file.metadata().ok()?.uid();
         let mut text = Vec::new();
         file.take(64 << 10).read_to_end(&mut text).ok()?;
-        let flash_control::Running { pid, url } = serde_json::from_slice(&text).ok()?;
-        runs(Path::new("/proc"), pid, owner).then_some(Self { url, file: path })
+        let flash_control::Running { pid, url, plain } = serde_json::from_slice(&text).ok()?;
+        runs(Path::new("/proc"), pid, owner).then_some(Self { url, plain, file: path })
     }
 
     /// Whether a URL is this server's, `localhost` standing for its address.
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_server_is_at_its_own_url_and_at_localhost() {
-        let at = |own: &str, url: &str| Running { url: own.into(), file: PathBuf::new() }.is_at(url);
+        let at = |own: &str, url: &str| Running { url: own.into(), plain: None, file: PathBuf::new() }.is_at(url);
         let own = "http://127.0.0.1:8000";
         for same in ["http://127.0.0.1:8000", "http://127.0.0.1:8000/", "http://localhost:8000", "HTTP://LOCALHOST:8000"] {
             assert!(at(own, same), "{same}");

@@ -102,8 +102,12 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     let listener = listen(arguments).await?;
     let address = listener.local_addr().map_err(failed("cannot listen"))?;
     let url = url(address, tls.is_some());
-    let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed("cannot listen for workers"))?;
-    let workers_url = format!("http://{}", inner.local_addr().map_err(failed("cannot listen for workers"))?);
+    let (inner, workers_url) = listen_inside().await.map_err(failed("cannot listen for workers"))?;
+    // Whoever is on this machine cannot hold the certificate against an address, and need not.
+    let plain = match &tls {
+        Some(_) => Some(listen_inside().await.map_err(failed("cannot listen for this machine"))?),
+        None => None,
+    };
     detach_errors();
 
     let token = home.token().map_err(|error| home_failure(&error))?;
@@ -149,7 +153,8 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     // Before anybody is accepted: what was deployed is there from the first request on.
     control.reconcile().map_err(|error| store_failure(&error))?;
     gateway.mount(vec![Mount::new(flash_api::ROOT, api_service(&control)), Mount::whole(flash_jobs::ROOT, flash_jobs::api(&engines))]);
-    home.announce(&Running { pid: std::process::id(), url: url.clone() }).map_err(|error| home_failure(&error))?;
+    let (plain, plain_url) = plain.unzip();
+    home.announce(&Running { pid: std::process::id(), url: url.clone(), plain: plain_url }).map_err(|error| home_failure(&error))?;
     say(&url, &python, home);
     if !address.ip().is_loopback() {
         to_errors("Endpoints that are not public take an API key: flash key create\n");
@@ -159,6 +164,9 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     let (_open, closed) = channel(false);
     tokio::spawn(flash_gateway::serve_workers(inner, gateway.clone(), control.means(), closed, limits.timeout));
     let (stop, stopped) = channel(false);
+    if let Some(plain) = plain {
+        tokio::spawn(flash_gateway::serve_operators(plain, gateway.clone(), stopped.clone(), limits.timeout));
+    }
     let mut server = tokio::spawn(flash_gateway::serve(listener, gateway, stopped, limits.timeout));
     let reloading = async {
         match &tls {
@@ -255,6 +263,13 @@ async fn listen(arguments: &Arguments) -> Result<TcpListener, Failure> {
         };
         Failure::new(Fault::Request, trouble)
     })
+}
+
+/// A listener for this machine alone, on a port that the system chooses, and its URL.
+async fn listen_inside() -> std::io::Result<(TcpListener, String)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    Ok((listener, url))
 }
 
 fn keyring(token: &str, store: &dyn Store) -> Result<Keyring, Failure> {

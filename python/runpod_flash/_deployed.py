@@ -168,7 +168,7 @@ def _unreachable(endpoint: Endpoint, problem: Exception) -> EndpointUnreachable:
         why=_lookup.reason(problem) + ("" if refused or _origin.is_tls_problem(problem) else "; the function may have run in part"),
         remedy="does the server run (`flash status`), and is its address right (FLASH_SERVER)?"
         if not _origin.is_tls_problem(problem)
-        else "use a certificate of an authority that this system trusts, or name its file in SSL_CERT_FILE",
+        else _lookup.TRUST,
     )
 
 

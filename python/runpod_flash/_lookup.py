@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _DEFAULT_SERVER = "http://127.0.0.1:8000"
 #: Seconds after which a worker stops waiting for its own host, which has a limit on each request: that is a day at most.
 _HOSTS_LIMIT = 24 * 3600.0
+#: How to mend a connection to a server whose certificate is not trusted.
+TRUST = (
+    "use a certificate of an authority that this system trusts, or name the file of that authority in SSL_CERT_FILE; see that the URL has the "
+    "name which the certificate is for (FLASH_SERVER)"
+)
 #: Seconds in which the control API answers.
 _LIMIT = 10.0
 
@@ -76,7 +81,8 @@ def place_of(resource: ServerlessResource, file: str | None) -> Place:
     target = given("FLASH_TARGET")
     environment = (target if target != "live" else None) or given("FLASH_ENV") or None
     named = given("FLASH_SERVER") or project.servers.get(environment or "") or project.server
-    server = named or _running() or _DEFAULT_SERVER
+    running = None if named else _running()
+    server = named or (running.url if running else _DEFAULT_SERVER)
     app = given("FLASH_APP") or project.app
     return Place(server.rstrip("/"), app, environment, resource.name, api_key(), bool(named), resource._is_live)
 
@@ -123,8 +129,8 @@ def find(place: Place, *, anew: bool = False) -> Generator[Request, Reply, Endpo
     _found.pop(place, None)
     from urllib.parse import quote
 
-    server, token = _reached(place)
-    origin, path = _origin.of(server)
+    server, asked, token = _reached(place)
+    origin, path = _origin.of(asked)
     if place.environment is not None:
         parts = (place.app, "environments", place.environment, "endpoints", place.name)
         target = f"{path}/api/v1/apps/" + "/".join(quote(part, safe="") for part in parts)
@@ -151,14 +157,14 @@ def forget(place: Place) -> None:
     _found.pop(place, None)
 
 
-def _reached(place: Place) -> tuple[str, str | None]:
-    """The server's URL, and the token that it may be told: that of `FLASH_HOME`, where it is the one that runs from there. Whoever listens
-    elsewhere on this machine may be another user."""
+def _reached(place: Place) -> tuple[str, str, str | None]:
+    """The server's URL, the one at which it is asked, and the token that it may be told: that of `FLASH_HOME`, where it is the one that runs
+    from there. Whoever listens elsewhere on this machine may be another user."""
     running = _running(anew=True)
-    if running is None or not _is_at(running, place.server):
-        return place.server, None
+    if running is None or not _is_at(running.url, place.server):
+        return place.server, place.server, None
     # `localhost` may lead to another address of this machine first; where there is TLS, that tells who is there.
-    return running if running.startswith("http:") else place.server, _token()
+    return running.url if running.url.startswith("http:") else place.server, running.plain, _token()
 
 
 def _read(place: Place, server: str, reply: Reply) -> Endpoint:
@@ -217,10 +223,11 @@ def _not_deployed(place: Place, why: str, remedy: str = "deploy it there first (
 
 
 def _unreachable(place: Place, problem: Exception) -> EndpointUnreachable:
+    remedy = "is the server's URL right (FLASH_SERVER, or `server` in flash.toml), and does it run?"
     return EndpointUnreachable(
         f"cannot reach {place.server}, which knows where '{place.name}' is",
         why=reason(problem),
-        remedy="is the server's URL right (FLASH_SERVER, or `server` in flash.toml), and does it run?",
+        remedy=TRUST if _origin.is_tls_problem(problem) else remedy,
     )
 
 
@@ -253,12 +260,20 @@ def _home() -> str:
     return os.environ.get("FLASH_HOME") or os.path.join(os.path.expanduser("~"), ".flash")
 
 
+class _Running(NamedTuple):
+    """A server that runs on this machine."""
+
+    url: str
+    plain: str
+    """Where it is asked without TLS; `url` where it has none."""
+
+
 #: What `server.json` said that was last read, and which file that was.
-_last_read: tuple[object, str | None] = (None, None)
+_last_read: tuple[object, _Running | None] = (None, None)
 
 
-def _running(*, anew: bool = False) -> str | None:
-    """The URL of the server that runs from `FLASH_HOME`; read again when its file is another, or `anew`. One that was killed leaves its
+def _running(*, anew: bool = False) -> _Running | None:
+    """The server that runs from `FLASH_HOME`; read again when its file is another, or `anew`. One that was killed leaves its
     file behind, and its number may be another's by now: the process must be one of the file's owner."""
     global _last_read
     path = os.path.join(_home(), "server.json")
@@ -272,15 +287,16 @@ def _running(*, anew: bool = False) -> str | None:
         return None
 
 
-def _announced(path: str, owner: int) -> str | None:
+def _announced(path: str, owner: int) -> _Running | None:
     try:
         with open(path, encoding="utf-8") as file:
             said = json.load(file)
-        process, url = said["pid"], said["url"]
-        runs = isinstance(process, int) and isinstance(url, str) and _runs(process, owner)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError):
+        process, url = said["pid"], said["url"].rstrip("/")
+        plain = said.get("plain", url)
+        runs = isinstance(process, int) and isinstance(plain, str) and _runs(process, owner)
+    except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError):
         return None
-    return url.rstrip("/") if runs else None
+    return _Running(url, plain) if runs else None
 
 
 def _runs(process: int, owner: int) -> bool:

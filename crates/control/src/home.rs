@@ -25,6 +25,9 @@ pub struct Running {
     pub pid: u32,
     /// Where it is reached from this machine.
     pub url: String,
+    /// Where it takes requests with a credential without TLS, from this machine alone; where it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain: Option<String>,
 }
 
 /// Why a directory cannot be a server's home.
@@ -53,7 +56,7 @@ impl Error {
     /// Why it happened.
     pub fn why(&self) -> String {
         match self {
-            Self::Taken { by: Some(Running { pid, url }), .. } => format!("process {pid} serves {url}"),
+            Self::Taken { by: Some(Running { pid, url, .. }), .. } => format!("process {pid} serves {url}"),
             Self::Taken { by: None, .. } => "another process holds its lock".into(),
             Self::Unusable { cause, .. } => cause.to_string(),
         }

@@ -28,6 +28,8 @@ pub type Means = Arc<dyn Fn(&Parts, &str) -> Meant + Send + Sync>;
 pub(crate) enum Entry {
     /// Where callers come in, at this address.
     Callers(IpAddr),
+    /// Where those of this machine do who have a credential, over loopback and without TLS.
+    Operators,
     /// Where workers do, over loopback.
     Workers(Means),
 }
@@ -37,8 +39,13 @@ impl Entry {
     pub(crate) fn local(&self) -> IpAddr {
         match self {
             Self::Callers(local) => *local,
-            Self::Workers(_) => Ipv4Addr::LOCALHOST.into(),
+            Self::Operators | Self::Workers(_) => Ipv4Addr::LOCALHOST.into(),
         }
+    }
+
+    /// Whether whoever comes from this machine needs no credential.
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self, Self::Operators)
     }
 
     /// Whether connections are encrypted, where the gateway has a certificate.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -283,7 +282,7 @@ impl Gateway {
         let led = entry.lead(&mut head);
         let departure = Departure { gateway: self, head: &head, arrived, tag };
         let mut response = match led {
-            Ok(()) => self.route(&head, body, entry.local(), arrived, (tag, &id)).await,
+            Ok(()) => self.route(&head, body, entry, arrived, (tag, &id)).await,
             Err(response) => *response,
         };
         std::mem::forget(departure); // it holds references alone
@@ -307,7 +306,7 @@ impl Gateway {
         }
     }
 
-    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, arrived: Instant, (tag, id): Tag<'_>) -> Response<Payload> {
+    async fn route(&self, head: &Parts, body: Incoming, entry: &Entry, arrived: Instant, (tag, id): Tag<'_>) -> Response<Payload> {
         if head.method == Method::CONNECT {
             // Its caller may send what is meant for another server before it has read the answer: that must not be taken for requests.
             return closing(answer::detail(StatusCode::NOT_IMPLEMENTED, "this server opens no tunnels"));
@@ -317,6 +316,7 @@ impl Gateway {
             Err(text) => return closing(answer::detail(StatusCode::BAD_REQUEST, text)),
         };
         // A page in a browser may have its own name resolve to this address: it must not reach what listens here for this machine.
+        let local = entry.local();
         let by_loopback = host.is_some_and(host::is_loopback);
         if local.is_loopback() && !by_loopback && !host.is_some_and(|host| self.is_domain(host)) {
             let text = if host.is_none() { format!("{NO_HOST}; {MISDIRECTED}") } else { MISDIRECTED.to_owned() };
@@ -328,7 +328,7 @@ impl Gateway {
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             return empty(StatusCode::NO_CONTENT); // it asks of the server alone, and whether it is there
         }
-        let from_here = || local.is_loopback() && by_loopback && !forwarded::came_through_a_proxy(&head.headers);
+        let from_here = || entry.is_open() && local.is_loopback() && by_loopback && !forwarded::came_through_a_proxy(&head.headers);
         let admitted = || self.admits.as_ref().is_none_or(|admits| from_here() || admits(head));
         let mounted = self.mounted.get().and_then(|mounts| mounts.iter().find(|mount| mount.has(head.uri.path())));
         match mounted.map(|mount| &mount.serves) {

@@ -35,5 +35,5 @@ pub use form::FormLimits;
 pub use gateway::{Admits, Finished, Gateway, Observer, OpenEndpoint, Settings, request_id};
 pub use mount::{Answering, Caller, Mount, MountedBody, RequestId, Service, Whole};
 pub use preparation::{Notes, Prepare, Prepared, Unprepared};
-pub use server::{serve, serve_connection, serve_workers};
+pub use server::{serve, serve_connection, serve_operators, serve_workers};
 pub use tls::{Tls, TlsError};

@@ -25,6 +25,11 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: watch::Re
     accept(listener, Entry::Callers(local.ip()), gateway, stop, grace).await;
 }
 
+/// Serves as [`serve`] does, over loopback and without TLS, and demands that everybody is admitted ([`Gateway::with_admission`]).
+pub async fn serve_operators(listener: TcpListener, gateway: Arc<Gateway>, stop: watch::Receiver<bool>, grace: Duration) {
+    accept(listener, Entry::Operators, gateway, stop, grace).await;
+}
+
 /// Serves requests of workers to endpoints, as [`serve`] those of callers: over loopback and without TLS, for who shows what `means` knows, and
 /// nothing but the endpoints that they mean.
 pub async fn serve_workers(listener: TcpListener, gateway: Arc<Gateway>, means: Means, stop: watch::Receiver<bool>, grace: Duration) {
