@@ -28,7 +28,8 @@ fn main() {
     runtime.block_on(async {
         let open = |name: &str| {
             let home = home.path().join(name);
-            std::fs::create_dir(&home).and_then(|()| Ok(Jobs::open(&home, Settings::default()).expect("a queue"))).expect("a folder")
+            std::fs::create_dir(&home).expect("a folder");
+            Jobs::open(&home, Settings::default()).expect("a queue")
         };
         let empty = open("empty");
         for clients in [1, 64] {
