@@ -1,8 +1,10 @@
 //! How many jobs a second go through the queue alone: accepted, leased and completed, each of the three on the disk.
 //!
 //! `cargo run --release -p flash-store --example jobs_rate -- [FOLDER] [JOBS] [WAITING]`: the folder is where the disk is measured, JOBS are done in
-//! each turn, WAITING are put in front of those of the last turns, half of them delayed and of top priority.
+//! each turn. With WAITING a second queue has so many jobs that wait, half of them delayed and of top priority; then both have their turns one
+//! after the other, since a machine and its disk are not equally fast at all times.
 
+use std::fmt::{self, Display, Formatter};
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -21,55 +23,65 @@ fn main() {
     let mut number = |default| arguments.next().map_or(default, |text| text.parse().expect("a number"));
     let (jobs, waiting) = (number(60_000), number(0));
     let home = tempfile::tempdir_in(folder).expect("a folder");
-    println!("sync of 8 KiB       {}", told(&sync_times(home.path())));
+    println!("sync of 8 KiB  {}", Times(sync_times(home.path())));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let queue = Jobs::open(home.path(), Settings::default()).expect("a queue");
-        measure(&queue, "e", jobs).await;
-        if waiting > 0 {
-            let before = resident();
-            let begun = Instant::now();
-            fill(&queue, "e", waiting).await;
-            println!("{waiting} more wait, accepted at {:.0} a second", waiting as f64 / begun.elapsed().as_secs_f64());
-            measure(&queue, "e", jobs).await;
-            println!("another endpoint:");
-            measure(&queue, "other", jobs).await;
-            println!("memory +{} MiB", (resident() - before) >> 20);
+        let open = |name: &str| {
+            let home = home.path().join(name);
+            std::fs::create_dir(&home).expect("a folder");
+            Jobs::open(&home, Settings::default()).expect("a queue")
+        };
+        let empty = open("empty");
+        for clients in [1, 64] {
+            for commits in [Commits::Three, Commits::Two] {
+                let rate = run(&empty, "e", clients, if clients == 1 { jobs / 40 } else { jobs }, commits).await;
+                println!("{clients:>2} clients, {commits:?} syncs  {rate}");
+            }
         }
-        let metrics = queue.metrics();
+        if waiting > 0 {
+            compare(&empty, &open("full"), jobs, waiting).await;
+        }
+        let metrics = empty.metrics();
         println!("{} commits of {:.1} commands", metrics.commits, metrics.commands as f64 / metrics.commits as f64);
-        println!("batches {:?}, times {:?}", metrics.batches, metrics.times);
-        let log = std::fs::metadata(home.path().join("jobs.db-wal")).map_or(0, |file| file.len());
-        println!("log {} MiB, failures {}", log >> 20, metrics.failures);
+        println!("batches {:?}, times {:?}, failures {}", metrics.batches, metrics.times, metrics.failures);
     });
 }
 
-async fn measure(queue: &Jobs, endpoint: &str, jobs: u64) {
-    for clients in [1, 64] {
-        let jobs = if clients == 1 { jobs / 40 } else { jobs };
-        run(queue, endpoint, clients, jobs, Commits::Three).await;
-        run(queue, endpoint, clients, jobs, Commits::Two).await;
+const TURNS: usize = 7;
+
+async fn compare(empty: &Jobs, full: &Jobs, jobs: u64, waiting: u64) {
+    let before = resident();
+    let begun = Instant::now();
+    fill(full, "e", waiting).await;
+    println!("{waiting} wait, accepted at {:.0} a second", waiting as f64 / begun.elapsed().as_secs_f64());
+    let places = [("empty", empty, "e"), ("full", full, "e"), ("beside", full, "other")];
+    let mut found: Vec<Vec<Rate>> = places.iter().map(|_| Vec::new()).collect();
+    for _ in 0..TURNS {
+        for ((_, queue, endpoint), rates) in places.iter().zip(&mut found) {
+            rates.push(run(queue, endpoint, 64, jobs, Commits::Three).await);
+        }
     }
-    let ids: Vec<String> = queue
-        .list(Filter { endpoint: Some(endpoint.into()), ..Filter::default() })
-        .await
-        .expect("a list")
-        .jobs
-        .into_iter()
-        .map(|job| job.id)
-        .collect();
-    let mut times = Vec::new();
-    for id in ids.iter().cycle().take(2000) {
-        let begun = Instant::now();
-        queue.get(id).await.expect("a read").expect("a job");
-        times.push(begun.elapsed());
+    for ((name, queue, endpoint), mut rates) in places.into_iter().zip(found) {
+        rates.sort_by(|one, other| one.jobs.total_cmp(&other.jobs));
+        println!("{name:>6}: {}; status {}", rates[TURNS / 2], status(queue, endpoint).await);
     }
-    println!("status              {}", told(&times));
-    let waiting = queue.counts(endpoint);
-    println!("                    {} ready, {} delayed", waiting.of(State::Ready), waiting.of(State::Delayed));
+    let counts = full.counts("e");
+    println!("{} ready, {} delayed; memory {:+} MiB", counts.of(State::Ready), counts.of(State::Delayed), (resident() - before) >> 20);
 }
 
-#[derive(Clone, Copy, PartialEq)]
+/// How long it takes to read a job.
+async fn status(queue: &Jobs, endpoint: &str) -> Times {
+    let page = queue.list(Filter { endpoint: Some(endpoint.into()), ..Filter::default() }).await.expect("a list");
+    let mut times = Vec::new();
+    for job in page.jobs.iter().cycle().take(2000) {
+        let begun = Instant::now();
+        queue.get(&job.id).await.expect("a read").expect("a job");
+        times.push(begun.elapsed());
+    }
+    Times(times)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Commits {
     /// Submit, claim, finish.
     Three,
@@ -77,14 +89,26 @@ enum Commits {
     Two,
 }
 
-async fn run(queue: &Jobs, endpoint: &str, clients: u64, jobs: u64, commits: Commits) {
+struct Rate {
+    jobs: f64,
+    accepted: Times,
+    claimed: Times,
+}
+
+impl Display for Rate {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        write!(to, "{:>8.0} jobs/s; accepted {}; claimed {}", self.jobs, self.accepted, self.claimed)
+    }
+}
+
+async fn run(queue: &Jobs, endpoint: &str, clients: u64, jobs: u64, commits: Commits) -> Rate {
     let begun = Instant::now();
     let left = Arc::new(AtomicU64::new(jobs));
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
             let (queue, endpoint, left) = (queue.clone(), endpoint.to_owned(), Arc::clone(&left));
             tokio::spawn(async move {
-                let mut accepted = Vec::new();
+                let (mut accepted, mut times) = (Vec::new(), Vec::new());
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
                     let begun = Instant::now();
                     let claimed = if commits == Commits::Two {
@@ -94,23 +118,25 @@ async fn run(queue: &Jobs, endpoint: &str, clients: u64, jobs: u64, commits: Com
                         Vec::new()
                     };
                     accepted.push(begun.elapsed());
+                    let begun = Instant::now();
                     let claimed = if claimed.is_empty() { queue.claim(&endpoint, 1).await.expect("claimed") } else { claimed };
+                    times.push(begun.elapsed());
                     for job in claimed {
                         let outcome = Outcome::Completed(Bytes::from_static(b"[97,98]"));
                         queue.finish(job.lease, outcome, Ran::default()).await.expect("finished");
                     }
                 }
-                accepted
+                (accepted, times)
             })
         })
         .collect();
-    let mut accepted = Vec::new();
+    let (mut accepted, mut claimed) = (Vec::new(), Vec::new());
     for task in tasks {
-        accepted.extend(task.await.expect("a task"));
+        let (more, times) = task.await.expect("a task");
+        accepted.extend(more);
+        claimed.extend(times);
     }
-    let rate = jobs as f64 / begun.elapsed().as_secs_f64();
-    let commits = if commits == Commits::Two { 2 } else { 3 };
-    println!("{clients:>2} clients, {commits} syncs  {rate:>8.0} jobs/s; accepted {}", told(&accepted));
+    Rate { jobs: jobs as f64 / begun.elapsed().as_secs_f64(), accepted: Times(accepted), claimed: Times(claimed) }
 }
 
 /// Half of them delayed and of top priority.
@@ -159,14 +185,18 @@ fn sync_times(home: &Path) -> Vec<Duration> {
     (0..300).map(once).collect()
 }
 
-fn told(times: &[Duration]) -> String {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    format!("p50 {:.3} ms, p99 {:.3} ms", at(0.5), at(0.99))
+struct Times(Vec<Duration>);
+
+impl Display for Times {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        let mut times = self.0.clone();
+        times.sort_unstable();
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        write!(to, "p50 {:.3} ms, p99 {:.3} ms", at(0.5), at(0.99))
+    }
 }
 
-fn resident() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+fn resident() -> i64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<i64>().ok());
     pages.unwrap_or(0) * 4096
 }

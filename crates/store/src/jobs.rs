@@ -4,7 +4,7 @@
 //! transaction with one sync. Reading has connections of its own. Rules are `flash_queue`'s. It knows no worker, no HTTP, and nothing of what
 //! an input means; it does nothing by itself: time passes for jobs when [`Jobs::expire`] and [`Jobs::retain`] are called.
 //!
-//! A future that is dropped takes nothing back: what was asked for may be done all the same.
+//! A future that is dropped takes nothing back: what was asked for may be done all the same. Leases that nobody took are returned.
 
 mod care;
 mod clock;
@@ -18,6 +18,7 @@ mod record;
 mod rows;
 mod schema;
 mod shown;
+mod unbegun;
 mod writer;
 
 use std::path::Path;
@@ -42,6 +43,7 @@ pub use record::{
 use rows::{Leased, Rows};
 pub use shown::Metrics;
 use shown::Shown;
+use unbegun::Unbegun;
 
 /// How a queue is kept.
 #[derive(Clone, Debug)]
@@ -149,7 +151,7 @@ impl Jobs {
         let input = self.store(&new.input).await?;
         let (file, bytes) = (input.file().map(str::to_owned), new.input.len().max(1));
         let endpoint = new.endpoint.clone();
-        let asked = self.ask(Lane::Endpoint(&endpoint), Patience::Refuse, bytes, move |rows| {
+        let asked = self.ask_leasing(Lane::Endpoint(&endpoint), Patience::Refuse, bytes, move |rows| {
             let submitted = match rows.submit(&new, &input)? {
                 Ok(submitted) => submitted,
                 Err(error) => return Ok(Err(error)),
@@ -176,8 +178,8 @@ impl Jobs {
     /// Where the disk fails; nothing is leased then.
     pub async fn claim(&self, endpoint: &str, at_most: usize) -> Result<Vec<Claimed>> {
         let name = endpoint.to_owned();
-        let asked = self.ask(Lane::Endpoint(endpoint), Patience::Refuse, 0, move |rows| rows.claim(&name, at_most).map(Ok));
-        let leased = asked.await?;
+        let work = move |rows: &mut Rows<'_>| rows.claim(&name, at_most).map(|leased| Ok(((), leased)));
+        let ((), leased) = self.ask_leasing(Lane::Endpoint(endpoint), Patience::Refuse, 0, work).await?;
         self.load(leased).await
     }
 
@@ -207,7 +209,7 @@ impl Jobs {
         };
         let file = output.as_ref().and_then(Stored::file).map(str::to_owned);
         let endpoint = endpoint.to_owned();
-        let asked = self.ask(Lane::Leases, Patience::Wait, 0, move |rows| {
+        let asked = self.ask_leasing(Lane::Leases, Patience::Wait, 0, move |rows| {
             let finished = match rows.finish(lease, &outcome, output.as_ref(), &ran)? {
                 Ok(finished) => finished,
                 Err(error) => return Ok(Err(error)),
@@ -392,7 +394,23 @@ impl Jobs {
         work: impl FnMut(&mut Rows<'_>) -> rusqlite::Result<Result<T>> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = tokio::sync::oneshot::channel();
-        let work = Box::new(writer::Asked { work, found: None, answer });
+        let work = Box::new(writer::Asked { work, found: None, seal: |found| found, answer });
+        self.shared.inbox.push(lane, Command { work, patience, bytes })?;
+        answered.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// The same for work that leases jobs, among other things.
+    async fn ask_leasing<T: Send + 'static>(
+        &self,
+        lane: Lane<'_>,
+        patience: Patience,
+        bytes: usize,
+        work: impl FnMut(&mut Rows<'_>) -> rusqlite::Result<Result<(T, Vec<Leased>)>> + Send + 'static,
+    ) -> Result<(T, Unbegun)> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let inbox = Arc::clone(&self.shared.inbox);
+        let seal = |(found, leased)| (found, Unbegun { leased, inbox });
+        let work = Box::new(writer::Asked { work, found: None, seal, answer });
         self.shared.inbox.push(lane, Command { work, patience, bytes })?;
         answered.await.unwrap_or(Err(Error::Closed))
     }
@@ -425,15 +443,20 @@ impl Jobs {
     }
 
     /// Leased jobs with their inputs. One whose file cannot be read has failed.
-    async fn load(&self, leased: Vec<Leased>) -> Result<Vec<Claimed>> {
-        let mut claimed = Vec::with_capacity(leased.len());
-        for leased in leased {
-            let lease = leased.lease;
-            let input = match leased.input {
-                Stored::Inline(body) => Ok(body),
-                stored @ Stored::File { .. } => self.blocking(move |shared| shared.body(stored)).await?,
-            };
-            let Leased { id, function, policy, life, arrived, .. } = leased;
+    async fn load(&self, unbegun: Unbegun) -> Result<Vec<Claimed>> {
+        let mut inputs = Vec::with_capacity(unbegun.leased.len());
+        for leased in &unbegun.leased {
+            inputs.push(match &leased.input {
+                Stored::Inline(body) => Ok(body.clone()),
+                stored @ Stored::File { .. } => {
+                    let stored = stored.clone();
+                    self.blocking(move |shared| shared.body(stored)).await?
+                }
+            });
+        }
+        // From here on nothing waits: all of them come to the caller.
+        let mut claimed = Vec::with_capacity(inputs.len());
+        for (Leased { id, lease, function, policy, life, arrived, .. }, input) in unbegun.take().into_iter().zip(inputs) {
             match input {
                 Ok(input) => {
                     let (deadline, failures) = (life.deadline, life.failures);
@@ -442,7 +465,7 @@ impl Jobs {
                 Err(error) => {
                     let error = format!("the job's input is lost: {}", error.why());
                     let outcome = Outcome::Failed { kind: Failure::Unbound, error, traceback: String::new() };
-                    drop(Box::pin(self.finish(lease, outcome, Ran::default())).await);
+                    unbegun::end(&self.shared.inbox, lease, outcome);
                 }
             }
         }

@@ -127,17 +127,20 @@ impl Writer {
     }
 }
 
-/// Work that is a closure, and a channel to whoever waits.
-pub(super) struct Asked<F, T> {
+/// Work that is a closure, and a channel to whoever waits, who gets what `seal` makes of the answer once it is on the disk.
+pub(super) struct Asked<F, T, S, U> {
     pub(super) work: F,
     pub(super) found: Option<Result<T>>,
-    pub(super) answer: tokio::sync::oneshot::Sender<Result<T>>,
+    pub(super) seal: S,
+    pub(super) answer: tokio::sync::oneshot::Sender<Result<U>>,
 }
 
-impl<F, T> Work for Asked<F, T>
+impl<F, T, S, U> Work for Asked<F, T, S, U>
 where
     F: FnMut(&mut Rows<'_>) -> rusqlite::Result<Result<T>> + Send,
     T: Send,
+    S: FnOnce(T) -> U + Send,
+    U: Send,
 {
     fn apply(&mut self, rows: &mut Rows<'_>) -> rusqlite::Result<()> {
         self.found = Some((self.work)(rows)?);
@@ -145,8 +148,8 @@ where
     }
 
     fn settle(self: Box<Self>, outcome: Result<()>) {
-        let Self { found, answer, .. } = *self;
+        let Self { found, seal, answer, .. } = *self;
         // Who does not wait any more has gone; what was asked for is done all the same.
-        drop(answer.send(outcome.and_then(|()| found.unwrap_or(Err(Error::Closed)))));
+        drop(answer.send(outcome.and_then(|()| found.unwrap_or(Err(Error::Closed))).map(seal)));
     }
 }

@@ -84,22 +84,17 @@ async fn client_works(jobs: Jobs, client: usize) {
         let id = format!("j{client}-{number}");
         jobs.submit(new(&id)).await.unwrap();
         say("accepted", &id);
-        match number % 5 {
-            0 => {
-                if jobs.cancel(&id).await.unwrap() == Cancelled::Waiting {
-                    say("cancelled", &id);
+        if number % 5 == 0 && jobs.cancel(&id).await.unwrap() == Cancelled::Waiting {
+            say("cancelled", &id);
+        }
+        if number % 5 > 1 {
+            for job in jobs.claim("e", 1).await.unwrap() {
+                let id = job.id.clone();
+                // Another client may have cancelled it meanwhile.
+                if complete(&jobs, job).await.is_ok() {
+                    say("completed", &id);
                 }
             }
-            1 | 2 | 3 => {
-                for job in jobs.claim("e", 1).await.unwrap() {
-                    let id = job.id.clone();
-                    // Another client may have cancelled it meanwhile.
-                    if complete(&jobs, job).await.is_ok() {
-                        say("completed", &id);
-                    }
-                }
-            }
-            _ => {}
         }
     }
 }

@@ -123,3 +123,22 @@ async fn the_log_stays_within_its_bound_while_much_is_written() {
     // 77 MB were written.
     assert!(bytes < 24 << 20, "{bytes}");
 }
+
+#[tokio::test]
+async fn what_has_ended_is_deleted_in_steps() {
+    let queue = Queue::with(|settings| settings.synchronous = Synchronous::Off);
+    for number in 0..300 {
+        queue.submit(&format!("j{number}")).await;
+    }
+    assert_eq!(queue.jobs().purge("e").await, Ok(300));
+    queue.pass(Duration::from_secs(8 * 24 * 3600));
+    let mut removed = 0;
+    loop {
+        let step = queue.jobs().retain().await.unwrap();
+        removed += step.removed;
+        if !step.more {
+            break;
+        }
+    }
+    assert_eq!((removed, queue.jobs().counts("e")), (300, Counts::default()));
+}

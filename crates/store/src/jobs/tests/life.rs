@@ -218,3 +218,18 @@ async fn what_would_fail_again_is_not_tried_again() {
         assert_eq!(queue.job("a").await.attempts[0].ended, Ended::Failed(kind));
     }
 }
+
+#[tokio::test]
+async fn leases_that_nobody_took_are_returned() {
+    let queue = Queue::new();
+    queue.submit("a").await;
+    let mut asked = Box::pin(queue.jobs().claim("e", 1));
+    let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(asked.as_mut().poll(context).is_pending());
+    // It is leased when the next answer comes, and who asked goes away.
+    queue.submit("b").await;
+    assert_eq!(queue.state("a").await, State::Leased);
+    drop(asked);
+    queue.submit("c").await;
+    assert_eq!(queue.claim(9).await, ["a", "b", "c"]);
+}

@@ -77,6 +77,8 @@ async fn a_job_whose_input_is_lost_fails_and_says_so() {
     queue.submit_with("a", |new| new.input = Bytes::from(vec![b'7'; 1000])).await;
     std::fs::remove_file(queue.home.path().join("payloads").join(&queue.files()[0])).unwrap();
     assert!(queue.claim(1).await.is_empty());
+    // What comes after the claim is after the job's end.
+    queue.submit("b").await;
     let job = queue.job("a").await;
     assert_eq!(job.life.state, State::Failed);
     assert!(job.error().unwrap().starts_with("the job's input is lost: "), "{:?}", job.error());
