@@ -15,9 +15,20 @@ from typing import Any
 
 import pytest
 
-from runpod_flash import CannotCarry, CpuLiveServerless, ExecutionTimeout, LiveServerless, WorkerLost, progress, remote
+from runpod_flash import (
+    CannotCarry,
+    CpuLiveServerless,
+    EndpointNotDeployed,
+    ExecutionTimeout,
+    LiveServerless,
+    ServerlessEndpoint,
+    WorkerLost,
+    progress,
+    remote,
+)
 
 queue = LiveServerless(name="queue")
+deployed = ServerlessEndpoint(name="deployed-queue", imageName="any")
 wide = CpuLiveServerless(name="wide", max_concurrency=8)
 brief = LiveServerless(name="brief", executionTimeoutMs=1000)
 #: Seconds in which everything here comes true.
@@ -162,6 +173,11 @@ async def calls_another() -> list[object]:
 def says_progress() -> str:
     progress(50)
     return "done"
+
+
+@remote(deployed)
+def of_deployed() -> int:
+    return os.getpid()
 
 
 class Base:
@@ -386,6 +402,15 @@ async def test_an_instance_whose_worker_died_is_made_anew(capsys: pytest.Capture
         await counter.dies()
     assert await counter.add() == 6
     assert "is lost" in capsys.readouterr().err
+
+
+@pytest.mark.asyncio
+async def test_flash_target_has_those_of_a_deployed_endpoint_called_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASH_TARGET", "live")
+    assert await of_deployed() != os.getpid()
+    monkeypatch.setenv("FLASH_TARGET", "elsewhere")
+    with pytest.raises(EndpointNotDeployed, match="FLASH_TARGET=elsewhere sends calls of 'queue'"):
+        await length()
 
 
 def test_an_event_loop_is_not_needed_for_an_answer() -> None:
