@@ -139,6 +139,12 @@ async def parts_async(to: int) -> AsyncIterator[int]:
 
 
 @remote(queue)
+def large(count: int) -> Iterator[bytes]:
+    for number in range(count):
+        yield bytes([number]) * (1 << 20)
+
+
+@remote(queue)
 def endless(closed: str) -> Iterator[int]:
     number = 0
     try:
@@ -304,6 +310,16 @@ async def test_generators_give_their_parts_as_they_come(capsys: pytest.CaptureFi
     assert [came[0], came[1], type(came[2]), came[3]] == [0, 1, Point, 3]
     assert [part async for part in parts_async(3)] == [0, 1, 2]
     assert [part async for part in parts(0)] == []
+
+
+@pytest.mark.asyncio
+async def test_more_than_anybody_holds_comes_through_to_who_takes_his_time() -> None:
+    number = 0
+    async for part in large(32):
+        assert part == bytes([number]) * (1 << 20)
+        number += 1
+        await asyncio.sleep(0.001)
+    assert number == 32
 
 
 @pytest.mark.asyncio

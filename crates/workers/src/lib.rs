@@ -7,6 +7,7 @@ mod base;
 mod description;
 mod dispatch;
 mod error;
+mod flow;
 mod imported;
 mod interpreter;
 mod isolation;
