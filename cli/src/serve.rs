@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::channel;
 
+use crate::drain::drain;
 use crate::interpreter;
 use crate::lines::{detach_errors, to_errors};
 use crate::report::{Failure, Fault, Trouble, warn};
@@ -59,6 +61,9 @@ pub struct Arguments {
     /// How long a worker may be stopped, before its jobs are tried again elsewhere
     #[arg(long, env = "FLASH_JOB_LEASE", value_name = "TIME", default_value = "30s", value_parser = span)]
     job_lease: Duration,
+    /// How long jobs that run may take to their end when the server stops; those that have not ended begin anew with the next start
+    #[arg(long, env = "FLASH_DRAIN", value_name = "TIME", default_value = "30s", value_parser = span)]
+    drain: Duration,
     /// Let webhooks go to addresses of this machine and of private networks
     #[arg(long, env = "FLASH_PRIVATE_WEBHOOKS")]
     private_webhooks: bool,
@@ -66,9 +71,6 @@ pub struct Arguments {
     #[arg(long, hide = true)]
     background: bool,
 }
-
-/// An end that takes longer than this is explained.
-const UNREMARKED: Duration = Duration::from_millis(300);
 
 /// Serves until Ctrl-C, SIGTERM, or `flash stop`.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -100,6 +102,8 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     let listener = listen(arguments).await?;
     let address = listener.local_addr().map_err(failed("cannot listen"))?;
     let url = url(address, tls.is_some());
+    let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed("cannot listen for workers"))?;
+    let workers_url = format!("http://{}", inner.local_addr().map_err(failed("cannot listen for workers"))?);
     detach_errors();
 
     let token = home.token().map_err(|error| home_failure(&error))?;
@@ -138,6 +142,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
         apart: apart(home, &interpreter)?,
         interpreter,
         logs,
+        workers_url,
         engines: engines.clone(),
     };
     let control = Control::new(parts, about);
@@ -150,6 +155,9 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
         to_errors("Endpoints that are not public take an API key: flash key create\n");
     }
 
+    // Until the very end: requests under way may need other endpoints.
+    let (_open, closed) = channel(false);
+    tokio::spawn(flash_gateway::serve_workers(inner, gateway.clone(), control.means(), closed, limits.timeout));
     let (stop, stopped) = channel(false);
     let mut server = tokio::spawn(flash_gateway::serve(listener, gateway, stopped, limits.timeout));
     let reloading = async {
@@ -162,27 +170,17 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
         _ = &mut server => {}
         () = signals.next() => {}
         () = control.stopped() => {}
+        () = control.tidy() => {}
         () = reloading => {}
     }
     control.stop();
-    stop.send_replace(true);
-    let running = control.drain(limits.timeout);
-    tokio::pin!(running);
-    let drained = async {
+    let seconds = limits.timeout.max(arguments.drain).as_secs();
+    let said = format!("Requests and jobs under way are finished first, for at most {seconds} s");
+    let under_way = async {
         // An error would be a panic, after which nothing is left to drain.
-        if tokio::time::timeout(UNREMARKED, &mut server).await.is_err() {
-            let seconds = limits.timeout.as_secs();
-            to_errors(&format!("Requests under way are answered first, for at most {seconds} s; a second Ctrl-C ends all at once.\n"));
-            let _ = server.await;
-        }
-        running.await;
-        control.close().await;
+        let (_, ()) = tokio::join!(&mut server, control.drain(arguments.drain));
     };
-    tokio::select! {
-        () = drained => {}
-        // A second Ctrl-C: what still runs ends with this process.
-        () = signals.next() => {}
-    }
+    drain(&stop, under_way, &said, control.close(), &mut signals).await;
     home.withdraw();
     Ok(())
 }
@@ -203,10 +201,10 @@ fn job_settings(arguments: &Arguments) -> flash_jobs::Settings {
 }
 
 fn say(url: &str, python: &str, home: &Home) {
-    use std::io::Write as _;
     let text = format!("Serving at {url} from {} (Python {python})\n", home.path().display());
-    // Whoever has closed it does not want to know.
-    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+    if let Err(failure) = crate::output::print(&text) {
+        warn(failure.first()); // it serves all the same
+    }
 }
 
 fn tls(arguments: &Arguments) -> Result<Option<Tls>, Failure> {

@@ -100,7 +100,9 @@ def _request(caller: Caller, outgoing: Outgoing, endpoint: Endpoint, place: Plac
         headers["content-type"] = outgoing.content
     if outgoing.body or caller.plan.method != "GET":
         headers["content-length"] = str(len(outgoing.body))
-    if not origin.is_loopback:
+    if endpoint.token is not None:
+        headers["authorization"] = f"Bearer {endpoint.token}"
+    elif not origin.is_loopback:
         key = _lookup.api_key() if place is None else place.key
         if key:
             headers["authorization"] = f"Bearer {key}"

@@ -252,8 +252,25 @@ def _surroundings(env: Mapping[str, str]) -> dict[str, object]:
     main = _carry.main_file()
     return {
         "cwd": directory,
-        "sys_path": [entry for entry in _overlay.path_beneath() or sys.path if isinstance(entry, str)],  # the import system skips any other
+        # The import system skips what is no string.
+        "sys_path": [_absolute(entry) for entry in _overlay.path_beneath() or sys.path if isinstance(entry, str)],
         "argv": [str(argument) for argument in sys.argv],
         "environ": {**os.environ, **env},
         "main": describe(vars(sys.modules["__main__"]), main) if main is not None else None,
     }
+
+
+def _absolute(entry: str) -> str:
+    """Where modules of this entry of `sys.path` are looked for. Of a relative one that is settled by its first use, and the process may have
+    gone elsewhere since; an empty one is wherever the process is."""
+    import os
+
+    if not entry or os.path.isabs(entry):
+        return entry
+    settled = getattr(sys.path_importer_cache.get(entry), "path", None)
+    if isinstance(settled, str) and os.path.isabs(settled):
+        return settled
+    try:
+        return os.path.abspath(entry)
+    except OSError:  # this directory was removed
+        return entry

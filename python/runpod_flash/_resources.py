@@ -176,14 +176,16 @@ class ServerlessResource(Declared):
 
         return _deploying.url_of(self)
 
-    async def deploy(self) -> ServerlessResource:
-        """Build and deploy the file that defines the endpoint's functions; `endpoint_url` and `id` are known then.
+    async def deploy(self, *, remove: bool = False) -> ServerlessResource:
+        """Build and deploy the project that the endpoint belongs to; `endpoint_url` and `id` are known then.
 
-        The whole of that file is deployed, as `flash deploy FILE` does it. Raises `DeploymentFailed`.
+        The project is what `flash deploy` finds in the folder at or above the file that has a `flash.toml`, a `pyproject.toml` or a `.git`;
+        a file that no such folder is above is deployed by itself. Endpoints of the app that are not in it are taken down with `remove`
+        alone. Raises `DeploymentFailed`, with all that `flash` said in its `output`.
         """
         from . import _deploying
 
-        await _deploying.deploy(self)
+        await _deploying.deploy(self, remove)
         return self
 
     async def undeploy(self) -> dict[str, object]:

@@ -181,6 +181,12 @@ pub fn running(home: &Path) -> Option<Running> {
     serde_json::from_slice(&fs::read(home.join("server.json")).ok()?).ok()
 }
 
+/// Whether a server has this directory: one that ends does so until its last process has ended.
+pub fn is_taken(home: &Path) -> bool {
+    let lock = File::open(home.join("lock"));
+    lock.is_ok_and(|lock| flock(lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
+}
+
 fn private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

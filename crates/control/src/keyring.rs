@@ -63,7 +63,7 @@ impl Keyring {
 }
 
 /// What stands behind `Bearer`, in the only `Authorization`.
-fn bearer(head: &Parts) -> Option<&[u8]> {
+pub(crate) fn bearer(head: &Parts) -> Option<&[u8]> {
     let mut values = head.headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next()?.as_bytes();
     if values.next().is_some() {

@@ -10,7 +10,7 @@ use flash_workers::{Limits, Workers};
 const _: () = assert!(flash_manifest::MOST_CONCURRENCY as usize == flash_workers::MAX_SLOTS);
 
 /// Requests that may wait for a slot, an endpoint: about what a full worker gets through within the time that a request has.
-const WAITING: usize = 4096;
+pub(crate) const WAITING: usize = 4096;
 /// How long after its deadline a function may go on before its worker is replaced.
 const GRACE: Duration = Duration::from_secs(5);
 /// Modules may take their time to be imported: models are loaded, caches filled.

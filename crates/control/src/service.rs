@@ -9,6 +9,7 @@ use flash_jobs::{Engines, Leaving, Queue};
 use flash_manifest::{Endpoint, Kind, Route};
 use flash_workers::{Base, Cancel, Error, Pool, Settings, Status};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How long retired workers may take. Each request has a deadline of its own, and a worker that goes on past that is killed.
@@ -28,6 +29,7 @@ pub struct Service {
 }
 
 /// An endpoint that is to be served, and how.
+#[derive(Clone)]
 pub struct Wanted {
     /// What its URL is made of.
     pub id: String,
@@ -57,8 +59,12 @@ pub struct Started {
 
 /// Workers that finish what they have.
 struct Retiring {
+    /// The endpoint that they were of.
+    id: String,
     /// `None` once they have ended: their base zygote goes with the last of their pools.
     pool: Arc<Mutex<Option<Pool>>>,
+    /// Closes when they have.
+    ended: watch::Receiver<()>,
     end: JoinHandle<()>,
 }
 
@@ -98,6 +104,24 @@ impl Service {
         self.retiring.retain(|retiring| !retiring.end.is_finished());
         self.retiring.extend(retired.into_iter().map(retire));
         self.retiring.extend(leaving.into_iter().map(leave));
+    }
+
+    /// Has requests for these endpoints wait from now on, at most so many for each, until a switch puts others in their place. What is
+    /// returned ends once the last of their workers has, those of former builds among them; it gives what started them, to do so again.
+    /// Polling it needs no access to the service.
+    pub fn hold(&mut self, ids: &BTreeSet<String>, most: usize) -> impl Future<Output = Vec<Wanted>> + Send + use<> {
+        let names: Vec<String> = ids.iter().cloned().collect();
+        let held = self.gateway.hold(&names, most);
+        self.retiring.extend(held.into_iter().map(retire));
+        let ends: Vec<_> =
+            self.retiring.iter().filter(|retiring| ids.contains(&retiring.id)).map(|retiring| retiring.ended.clone()).collect();
+        let wanted = self.served.iter().filter(|served| ids.contains(served.id())).map(|served| served.wanted.clone()).collect();
+        async move {
+            for mut end in ends {
+                while end.changed().await.is_ok() {}
+            }
+            wanted
+        }
     }
 
     /// Ends all workers; nothing is served any more. What they have begun is given up, so it comes after the server's end. Polling it needs
@@ -225,14 +249,17 @@ fn leave(leaving: Leaving) -> Retiring {
 }
 
 fn retiring(pool: Pool, unused: impl Future<Output = ()> + Send + 'static) -> Retiring {
+    let id = pool.name().to_owned();
     let held = Arc::new(Mutex::new(Some(pool.clone())));
     let holding = held.clone();
+    let (ending, ended) = watch::channel(());
     let end = tokio::spawn(async move {
         unused.await;
         pool.close(RETIRED).await;
         holding.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(ending);
     });
-    Retiring { pool: held, end }
+    Retiring { id, pool: held, ended, end }
 }
 
 async fn close(pools: impl Iterator<Item = Pool>) {

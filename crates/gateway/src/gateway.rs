@@ -18,7 +18,8 @@ use percent_encoding::percent_decode_str;
 use crate::answer::{self, Payload};
 use crate::body::Bodies;
 use crate::endpoint::{Access, Endpoint, Retired};
-use crate::execute;
+use crate::entry::Entry;
+use crate::execute::{self, Tag};
 use crate::form::{self, Announced, FormLimits};
 use crate::forwarded;
 use crate::host;
@@ -224,6 +225,19 @@ impl Gateway {
         retired.iter().map(|endpoint| endpoint.retired()).collect()
     }
 
+    /// Has requests for these endpoints wait from now on, at most so many for each, until [`Self::switch`] puts others in their place: they
+    /// go to those. Gives the endpoints as they were, for those that came before.
+    pub fn hold(&self, names: &[String], most: usize) -> Vec<Retired> {
+        let mut served = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
+        let hold = |name: &String| {
+            let endpoint = served.get_mut(name)?;
+            let holding = Arc::new(endpoint.holding(most));
+            Some(std::mem::replace(endpoint, holding))
+        };
+        let held: Vec<_> = names.iter().filter_map(hold).collect();
+        held.iter().map(|endpoint| endpoint.retired()).collect()
+    }
+
     /// The pools of all endpoints.
     pub fn pools(&self) -> Vec<Pool> {
         let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
@@ -262,17 +276,22 @@ impl Gateway {
     }
 
     /// Answers one request, in this order:
-    pub(crate) async fn handle(&self, request: Request<Incoming>, local: IpAddr) -> Response<Payload> {
+    pub(crate) async fn handle(&self, request: Request<Incoming>, entry: &Entry) -> Response<Payload> {
         let arrived = Instant::now();
         let (tag, id) = self.next_id();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let led = entry.lead(&mut head);
         let departure = Departure { gateway: self, head: &head, arrived, tag };
-        let mut response = self.route(&head, body, local, tag, &id).await;
+        let mut response = match led {
+            Ok(()) => self.route(&head, body, entry.local(), arrived, (tag, &id)).await,
+            Err(response) => *response,
+        };
         std::mem::forget(departure); // it holds references alone
         if head.method == Method::HEAD {
             response = answer::without_body(response);
         }
         response.headers_mut().insert(X_REQUEST_ID, id.header());
+        entry.told(&head, response.headers_mut());
         self.observe(&head, response.status(), arrived, tag);
         response
     }
@@ -288,7 +307,7 @@ impl Gateway {
         }
     }
 
-    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &RequestId) -> Response<Payload> {
+    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, arrived: Instant, (tag, id): Tag<'_>) -> Response<Payload> {
         if head.method == Method::CONNECT {
             // Its caller may send what is meant for another server before it has read the answer: that must not be taken for requests.
             return closing(answer::detail(StatusCode::NOT_IMPLEMENTED, "this server opens no tunnels"));
@@ -300,11 +319,11 @@ impl Gateway {
         // A page in a browser may have its own name resolve to this address: it must not reach what listens here for this machine.
         let by_loopback = host.is_some_and(host::is_loopback);
         if local.is_loopback() && !by_loopback && !host.is_some_and(|host| self.is_domain(host)) {
-            return answer::detail(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED);
+            let text = if host.is_none() { format!("{NO_HOST}; {MISDIRECTED}") } else { MISDIRECTED.to_owned() };
+            return answer::detail(StatusCode::MISDIRECTED_REQUEST, &text);
         }
         if head_length(head) > self.settings.head_bytes {
-            let text = format!("the request's head is longer than the {} bytes that are allowed", self.settings.head_bytes);
-            return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text);
+            return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &answer::head_too_long(&self.settings));
         }
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             return empty(StatusCode::NO_CONTENT); // it asks of the server alone, and whether it is there
@@ -334,9 +353,15 @@ impl Gateway {
             // Boxed, as a document is: every request's future would be as large as the largest of them.
             return Box::pin(execute::answer(self, &name, head, body, local, (tag, id))).await;
         }
-        let Some(endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
+        let Some(mut endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
         if path == "/ping" {
             return ping(&endpoint, &head.method);
+        }
+        if endpoint.held.is_some() {
+            endpoint = match Box::pin(self.released(&name, endpoint, arrived, id)).await {
+                Ok(endpoint) => endpoint,
+                Err(response) => return response,
+            };
         }
         let (route, values) = match endpoint.routes.find(&head.method, &path) {
             Matched::Route(route, values) => (route, values),
@@ -420,10 +445,12 @@ pub fn request_id(epoch: u32, tag: u64) -> String {
     RequestId::new(epoch, tag).as_str().to_owned()
 }
 
+/// HTTP/1.0 allows that.
+const NO_HOST: &str = "the request has no Host, so it may be meant for any server";
 const MISDIRECTED: &str = "this server answers to loopback addresses, `localhost` and its own domains only";
 
 /// Nobody who came this way may call the endpoint without a key.
-fn unauthorized() -> Response<Payload> {
+pub(crate) fn unauthorized() -> Response<Payload> {
     let text = "this endpoint takes an API key: Authorization: Bearer flash_...";
     let mut response = answer::detail(StatusCode::UNAUTHORIZED, text);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -431,7 +458,7 @@ fn unauthorized() -> Response<Payload> {
 }
 
 /// `/lb/{endpoint}/{rest}`, percent-decoded as a whole before it is matched, as Starlette's is.
-fn split(uri: &Uri) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+pub(crate) fn split(uri: &Uri) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let rest = uri.path().strip_prefix("/lb/")?;
     let (name, path) = rest.split_at(memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
     Some((decoded(name), if path.is_empty() { "/".into() } else { decoded(path) }))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flash_gateway::{Answering, Caller, Whole};
 use flash_queue::State;
-use flash_store::jobs::{Cancelled, Error, Filter, Idempotency, Job, New, Resent, Submitted};
+use flash_store::jobs::{Error, Filter, Idempotency, Job, New, Resent, Submitted};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -165,23 +165,26 @@ impl Api {
 
     async fn cancel(&self, engine: &Engine, id: &str) -> Answer {
         self.job(engine, id).await?;
-        match cancel(&self.0, id).await? {
-            None => Err(Refusal::NoJob(id.to_owned())),
-            Some(_) => {
-                let job = self.job(engine, id).await?;
-                Ok(json(StatusCode::OK, self.object(&job)))
-            }
-        }
+        // One that has ended before is told as it is.
+        self.0.cancel(id).await.map_err(refused)?;
+        let job = self.job(engine, id).await?;
+        Ok(json(StatusCode::OK, self.object(&job)))
     }
 
     async fn retry(&self, engine: &Engine, id: &str) -> Answer {
         self.job(engine, id).await?;
-        resend(&self.0, id).await?;
-        Ok(json(StatusCode::OK, Object::bare(id, Status::InQueue).json()))
+        match self.0.resend(id).await.map_err(refused)? {
+            Resent::Ready => Ok(json(StatusCode::OK, Object::bare(id, Status::InQueue).json())),
+            Resent::Unknown => Err(Refusal::NoJob(id.to_owned())),
+            Resent::NotFailed(state) => {
+                let status = self.0.status(id, state).as_str();
+                Err(Refusal::Conflict(format!("the job is {status}: those that are FAILED, TIMED_OUT or CANCELLED can be sent again")))
+            }
+        }
     }
 
     async fn purge(&self, engine: &Engine) -> Answer {
-        let removed = purge(&self.0, &engine.id).await?;
+        let removed = self.0.purge(&engine.id).await.map_err(refused)?;
         Ok(json(StatusCode::OK, format!("{{\"removed\":{removed},\"status\":\"completed\"}}").into()))
     }
 
@@ -266,7 +269,7 @@ impl Api {
     }
 
     fn status(&self, job: &Job) -> Status {
-        Status::of(job.life.state, self.0.shared.running.seen(&job.id).is_some())
+        self.0.status(&job.id, job.life.state)
     }
 
     /// A job with what is known of it beside the disk.
@@ -293,53 +296,6 @@ impl Api {
             _ => Err(Refusal::bad("wait", format!("`wait` is `{text}`; it is in milliseconds, from 0 to {longest}"))),
         }
     }
-}
-
-/// Takes a job back. Gives the state in which it ended before, where that is so; `None` where there is no such job.
-pub(crate) async fn cancel(engines: &Engines, id: &str) -> Result<Option<Option<State>>, Refusal> {
-    match engines.shared.jobs.cancel(id).await.map_err(refused)? {
-        Cancelled::Unknown => return Ok(None),
-        Cancelled::Ended(state) => return Ok(Some(Some(state))),
-        Cancelled::Waiting => {}
-        Cancelled::Leased(lease) => engines.shared.running.stop(lease),
-    }
-    engines.tell_end(id).await;
-    Ok(Some(None))
-}
-
-/// Has a job run anew that has failed.
-pub(crate) async fn resend(engines: &Engines, id: &str) -> Result<(), Refusal> {
-    let shared = &engines.shared;
-    match shared.jobs.retry(id).await.map_err(refused)? {
-        Resent::Unknown => return Err(Refusal::NoJob(id.to_owned())),
-        Resent::NotFailed(state) => {
-            let status = Status::of(state, shared.running.seen(id).is_some()).as_str();
-            return Err(Refusal::Conflict(format!("the job is {status}: those that are FAILED, TIMED_OUT or CANCELLED can be sent again")));
-        }
-        Resent::Ready => {}
-    }
-    shared.streams.forget(id);
-    if let Ok(Some(job)) = shared.jobs.get(id).await
-        && let Some(engine) = engines.engine(&job.endpoint)
-    {
-        engine.look.notify_one();
-    }
-    Ok(())
-}
-
-/// Takes back what waits for an endpoint. Gives how many that were.
-pub(crate) async fn purge(engines: &Engines, endpoint: &str) -> Result<usize, Refusal> {
-    let removed = engines.shared.jobs.purge(endpoint).await.map_err(refused)?;
-    if removed > 0 {
-        for id in engines.shared.waiters.jobs() {
-            let ended = engines.shared.jobs.get(&id).await.is_ok_and(|job| job.is_some_and(|job| job.life.state.has_ended()));
-            if ended {
-                engines.tell_end(&id).await;
-            }
-        }
-        engines.shared.webhooks.notify_one();
-    }
-    Ok(removed)
 }
 
 /// Why the queue did not do it.

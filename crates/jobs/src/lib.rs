@@ -13,6 +13,7 @@ mod health;
 mod id;
 mod object;
 mod operation;
+mod orders;
 mod refusal;
 mod request;
 mod running;

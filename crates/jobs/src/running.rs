@@ -10,6 +10,9 @@ use flash_store::jobs::Lease;
 use flash_workers::Pool;
 use tokio::sync::oneshot;
 
+/// A worker that has lost its lease may come back for so long, if a lease is no longer: then it is killed, and another takes its place.
+const STOPPED: Duration = Duration::from_secs(30);
+
 /// All attempts that have not ended.
 #[derive(Default)]
 pub(crate) struct Running {
@@ -148,7 +151,7 @@ impl Running {
             if !entry.lapsed {
                 entry.lapsed = true;
                 looked.lapsed.push(Lapsed { id: entry.id.clone(), lease: *lease_held, began: began.clone() });
-            } else if now >= since + 2 * lease {
+            } else if now >= since + lease + STOPPED.max(lease) {
                 looked.to_kill.push((entry.pool.clone(), began.worker));
             }
         }

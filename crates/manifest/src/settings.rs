@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::overrides::span;
-use crate::{Endpoint, EnvironmentName, Kind, Location, MOST_CONCURRENCY, Overrides, SettingKey, Workers};
+use crate::{Endpoint, EnvironmentName, Kind, Location, MOST_CONCURRENCY, Overrides, Rollout, SettingKey, Workers};
 
 /// An endpoint with every value settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Settings {
     pub env: BTreeMap<String, String>,
     /// Whether anybody may call it from anywhere.
     pub public: bool,
+    /// How a new build takes over.
+    pub rollout: Rollout,
 }
 
 impl Settings {
@@ -66,6 +68,7 @@ impl Settings {
             image,
             env,
             public: overrides.public.unwrap_or(false),
+            rollout: overrides.rollout.unwrap_or_default(),
         }
     }
 
@@ -89,6 +92,7 @@ impl Settings {
             SettingKey::Image => self.image.clone(),
             SettingKey::Env => (!self.env.is_empty()).then(|| self.env.keys().cloned().collect::<Vec<_>>().join(", ")),
             SettingKey::Public => Some(self.public.to_string()),
+            SettingKey::Rollout => Some(self.rollout.as_str().to_owned()),
         }
     }
 }
@@ -137,7 +141,7 @@ impl Origins {
             SettingKey::Scaler => endpoint.scaler_value.is_some(),
             SettingKey::Image => endpoint.image.is_some(),
             SettingKey::Env => !endpoint.env.is_empty(),
-            SettingKey::Gpu | SettingKey::Cpu | SettingKey::Memory | SettingKey::Public => false,
+            SettingKey::Gpu | SettingKey::Cpu | SettingKey::Memory | SettingKey::Public | SettingKey::Rollout => false,
         };
         Self {
             keys: SettingKey::ALL.into_iter().filter(said).map(|key| (key, code())).collect(),

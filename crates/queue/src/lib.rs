@@ -5,10 +5,12 @@
 
 mod backoff;
 mod life;
+mod line;
 mod policy;
 mod time;
 
 pub use backoff::wait;
 pub use life::{Event, Life, Noted, Refused, State, Step, step};
+pub use line::Line;
 pub use policy::{Asked, Breach, Limits, MOST_LOSSES, Policy};
 pub use time::Timestamp;

@@ -6,6 +6,7 @@
 //!
 //! A future that is dropped takes nothing back: what was asked for may be done all the same.
 
+mod care;
 mod clock;
 mod error;
 mod inbox;
@@ -49,6 +50,9 @@ pub struct Settings {
     pub retention: Duration,
     /// A longer input or output is a file.
     pub inline_payload: usize,
+    /// How many bytes of the log are written before commits wait until it is in the database. It may be exceeded while somebody reads an old
+    /// state, as a backup does.
+    pub log_limit: usize,
     /// What tells the time.
     pub clock: Clock,
     /// What a commit waits for.
@@ -60,6 +64,7 @@ impl Default for Settings {
         Self {
             retention: Duration::from_secs(7 * 24 * 3600),
             inline_payload: 64 << 10,
+            log_limit: 16 << 20,
             clock: Clock::steady(),
             synchronous: Synchronous::Full,
         }
@@ -464,6 +469,8 @@ fn connect(path: &Path, synchronous: Synchronous) -> rusqlite::Result<Connection
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // Plans do not depend on values: else SQLite would make some of them anew at each call.
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
 }

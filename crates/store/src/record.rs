@@ -147,8 +147,6 @@ pub struct Endpoint {
     pub environment: String,
     /// Its name in the project.
     pub name: String,
-    /// A small number that is its alone for as long as it has its id.
-    pub number: u32,
     /// The deployment that it is served by; `None` where it left the project.
     pub deployment: Option<u64>,
 }

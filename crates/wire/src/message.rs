@@ -4,6 +4,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::frame::{Error, Frame, Kind, header};
 
+/// Status of the ANSWER to a request that was not begun, and is not going to be. Its head is empty.
+pub const DROPPED: u16 = 499;
 /// Flag: the body goes on in CHUNK frames; the last of them does not carry it.
 pub const MORE: u8 = 1;
 

@@ -256,8 +256,17 @@ pub(crate) struct Handle {
     pub(crate) kill: Arc<Notify>,
     /// Tells it to end.
     pub(crate) stop: watch::Sender<bool>,
-    /// Whether it was told so.
+    /// Whether it takes nothing more: it was told so, or was given up.
     pub(crate) stopping: bool,
+    /// Whether it was given up: its loop stands still. It counts no longer.
+    pub(crate) given_up: bool,
+}
+
+/// How a worker has left.
+pub(crate) struct Left {
+    /// Requests that it has answered.
+    pub(crate) answered: u64,
+    pub(crate) given_up: bool,
 }
 
 /// What a live endpoint printed while no call was there to hear it: its end.
@@ -293,6 +302,15 @@ impl Shared {
             if workers.contains(&handle.id) {
                 handle.notify.notify_one();
             }
+        }
+    }
+
+    /// Of the calls that another worker gets, one is told, in its turn the first; else the next to come.
+    fn tell_state_lost(&mut self) {
+        self.state_lost = true;
+        if let Some(Reply::Call(hearer)) = self.dispatcher.first_waiting() {
+            hearer.hear(Event::StateLost);
+            self.state_lost = false;
         }
     }
 
@@ -697,9 +715,21 @@ impl Inner {
         self.status.send_replace(Status::Ready);
     }
 
-    /// A worker is gone: what it had begun is lost, the rest goes on elsewhere. Returns how many requests it has answered.
-    pub(crate) fn left(&self, id: WorkerId, status: Option<ExitStatus>, asked: bool, begun: impl Fn(u32) -> bool) -> u64 {
+    /// A worker's loop stands still: it gets nothing more, another takes its place at once, and it is not waited for any more than what it has
+    /// begun needs.
+    pub(crate) fn give_up(&self, shared: &mut Shared, id: WorkerId) {
+        shared.dispatcher.give_up(id);
+        if let Some(handle) = shared.links.iter_mut().find(|handle| handle.id == id) {
+            (handle.stopping, handle.given_up) = (true, true);
+        }
+        shared.tell_state_lost();
+        self.look.notify_one();
+    }
+
+    /// A worker is gone: what it had begun is lost, the rest goes on elsewhere.
+    pub(crate) fn left(&self, id: WorkerId, status: Option<ExitStatus>, asked: bool, begun: impl Fn(u32) -> bool) -> Left {
         let mut shared = self.lock();
+        let given_up = shared.links.iter().any(|handle| handle.id == id && handle.given_up);
         shared.links.retain(|handle| handle.id != id);
         let answered = shared.dispatcher.answered_by(id);
         for (request, reply) in shared.dispatcher.held_by(id) {
@@ -709,16 +739,14 @@ impl Inner {
         }
         let (lost, told) = shared.dispatcher.lost(id, begun);
         shared.wake(&told);
-        shared.restarts += u64::from(!asked);
-        // Of the calls that another worker gets, one is told, in its turn the first; else the next to come.
-        shared.state_lost = !asked;
-        if shared.state_lost
-            && let Some(Reply::Call(hearer)) = shared.dispatcher.first_waiting()
-        {
-            hearer.hear(Event::StateLost);
-            shared.state_lost = false;
+        shared.restarts += u64::from(!asked || given_up);
+        if asked || given_up {
+            shared.state_lost &= given_up;
+        } else {
+            shared.tell_state_lost();
         }
-        let shows = self.settings.unheard == 0 && !asked;
+        // Who was given up has been told of already.
+        let shows = self.settings.unheard == 0 && !asked && (!given_up || !lost.is_empty());
         drop(shared);
         if shows {
             let (jobs, requests) = lost.iter().fold((0, 0), |(jobs, requests), reply| match reply {
@@ -740,6 +768,6 @@ impl Inner {
         for reply in lost {
             reply.give(Outcome::Lost(status));
         }
-        answered
+        Left { answered, given_up }
     }
 }

@@ -65,6 +65,22 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Asks it where its main thread is: a worker writes that behind its page, whatever that thread does. The signal is one that is ignored
+    /// unless a process takes it.
+    pub(crate) fn ask_whereabouts(&self) {
+        // An error means that it has ended.
+        let _ = pidfd_send_signal(self.descriptor.get_ref(), Signal::WINCH);
+    }
+
+    /// Whether somebody has stopped it: SIGSTOP, or a terminal. False where that cannot be known.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The name before it may hold anything.
+        status.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();

@@ -45,7 +45,8 @@ class Jobs:
     def start(self, request: int, job: Job, body: bytes) -> None:
         """Has one run: at once where its function is quick, in a thread, or as a task."""
         worker = self._worker
-        worker.begin(request)
+        if not worker.begin(request):
+            return
         self._running.add(request)
         token = output.running.set(request)
         try:

@@ -45,17 +45,13 @@ if TYPE_CHECKING:
         port: int
         token: str
 
-    class Beside(TypedDict):
-        """An endpoint of the same deployment."""
-
-        id: str
-        timeout_ms: int
-
     class Deployment(TypedDict):
-        """Where calls to the other endpoints of a deployment go."""
+        """Where calls to other endpoints of the app's environment go."""
 
         url: str
-        endpoints: dict[str, Beside]
+        token: str
+        #: The server's URL for everybody else.
+        public: str
 
     class Config(TypedDict):
         """What the host says of a worker's endpoint. A live one has no functions: they come with the calls."""
@@ -172,13 +168,21 @@ def _import(module: Module) -> ModuleType:
             trace=None if isinstance(error, CalledWhileImporting) else failures.trimmed(error),
         ) from error
     file = getattr(imported, "__file__", None)
-    if file is None or not os.path.samefile(file, module["file"]):
+    if file is None or not _same(file, module["file"]):
         raise CannotLoad(
             f"cannot import module '{module['name']}'",
             f"the name stands for {file or 'a built-in module'}, not for {module['file']}",
             "rename the file",
         )
     return imported
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two paths are one file. By the paths first: a file that is being saved is another one at every look, or none."""
+    try:
+        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _resolve(module: ModuleType, declared: Declared) -> object:

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::care::care;
 use super::clock::Clock;
 use super::error::{Error, Result, told};
 use super::inbox::Inbox;
@@ -15,7 +16,7 @@ use super::payload::Payloads;
 use super::reader::Readers;
 use super::rows::Rows;
 use super::shown::Shown;
-use super::writer::Writer;
+use super::writer::{Writer, follow_log};
 use super::{Settings, Shared, connect, schema};
 
 pub(super) fn open(home: &Path, mut settings: Settings) -> Result<Shared> {
@@ -33,9 +34,9 @@ pub(super) fn open(home: &Path, mut settings: Settings) -> Result<Shared> {
         Err(TryLockError::Error(why)) => return Err(refused(why)),
     }
     drop(private(&path).map_err(refused)?);
-    // Folders and files that were made just now stay when the power is cut.
-    fs::File::open(home).and_then(|folder| folder.sync_all()).map_err(refused)?;
     let payloads = Payloads::open(&home.join("payloads")).map_err(refused)?;
+    // What was made just now stays when the power is cut.
+    fs::File::open(home).and_then(|folder| folder.sync_all()).map_err(refused)?;
 
     let failed = |error: rusqlite::Error| match told(&error) {
         Error::Disk { why } if is_damage(&error) => Error::Damaged { path: path.clone(), why },
@@ -51,20 +52,23 @@ pub(super) fn open(home: &Path, mut settings: Settings) -> Result<Shared> {
     let last = last_time(&connection).map_err(failed)?;
     settings.clock = settings.clock.not_before(last);
     let memory = void(&mut connection, &settings.clock).map_err(failed)?;
-    remove_orphans(&connection, &payloads).map_err(failed)?;
+
+    follow_log(&mut connection).map_err(failed)?;
 
     let (inbox, shown, payloads) = (Arc::new(Inbox::new()), Arc::new(Shown::new(&memory)), Arc::new(payloads));
+    let (care, caretaker) = care(connect(&path, settings.synchronous).map_err(failed)?, Arc::clone(&payloads), settings.log_limit);
     let writer = Writer {
         connection,
+        care,
         memory,
         outdated: false,
         inbox: Arc::clone(&inbox),
         shown: Arc::clone(&shown),
-        payloads: Arc::clone(&payloads),
         clock: settings.clock.clone(),
     };
-    let thread = std::thread::Builder::new().name("jobs-writer".into()).spawn(move || writer.run()).map_err(refused)?;
-    let (readers, threads) = (Readers::new(&path), Mutex::new(vec![thread]));
+    let start = |name: &str, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(run).map_err(refused);
+    let threads = vec![start("jobs-writer", Box::new(|| writer.run()))?, start("jobs-care", Box::new(|| caretaker.run()))?];
+    let (readers, threads) = (Readers::new(&path), Mutex::new(threads));
     Ok(Shared { inbox, shown, readers, payloads, settings, threads, _lock: lock })
 }
 
@@ -85,17 +89,4 @@ fn void(connection: &mut Connection, clock: &Clock) -> rusqlite::Result<Memory> 
         tracing::warn!("{voided} jobs were running when the server before this one ended; they run again");
     }
     Ok(memory)
-}
-
-/// Removes files that were written for rows that never came, or whose rows are gone.
-fn remove_orphans(connection: &Connection, payloads: &Payloads) -> rusqlite::Result<()> {
-    let Ok(files) = payloads.former() else { return Ok(()) };
-    let sql = "SELECT 1 FROM inputs WHERE file = ?1 UNION ALL SELECT 1 FROM outputs WHERE file = ?1";
-    let mut select = connection.prepare(sql)?;
-    for file in files {
-        if !select.exists([&file])? {
-            payloads.remove(&file);
-        }
-    }
-    Ok(())
 }

@@ -1,20 +1,27 @@
 //! The one thread that writes: what waits becomes one transaction, and who waits is told after its commit.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::care::Care;
 use super::clock::Clock;
 use super::error::{Error, Result, told};
 use super::inbox::{Command, Inbox, Patience, Work};
 use super::memory::Memory;
-use super::payload::Payloads;
 use super::rows::Rows;
 use super::shown::Shown;
 
 /// How long a disk that failed is left alone where nothing new comes.
 pub(super) const REST: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// How long the log is, as of the last commit of the thread that writes: SQLite tells it to a function without a context.
+    static LOG_PAGES: Cell<u32> = const { Cell::new(0) };
+}
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
@@ -23,7 +30,7 @@ pub(super) struct Writer {
     pub(super) outdated: bool,
     pub(super) inbox: Arc<Inbox>,
     pub(super) shown: Arc<Shown>,
-    pub(super) payloads: Arc<Payloads>,
+    pub(super) care: Care,
     pub(super) clock: Clock,
 }
 
@@ -34,6 +41,14 @@ impl Drop for Closing {
     fn drop(&mut self) {
         self.0.clear();
     }
+}
+
+/// Has SQLite tell how long the log is, in the place of its own rule, which would have commits wait for checkpoints.
+pub(super) fn follow_log(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.wal_hook(Some(|_: &mut Wal, pages: i32| {
+        LOG_PAGES.set(pages.unsigned_abs());
+        Ok(())
+    }))
 }
 
 impl Writer {
@@ -65,6 +80,7 @@ impl Writer {
         match self.transact(&mut batch) {
             Ok(()) => {
                 batch.into_iter().for_each(|command| command.work.settle(Ok(())));
+                self.care.log_has(LOG_PAGES.get());
                 Vec::new()
             }
             Err(error) if error.is_of_the_disk() || batch.len() == 1 => {
@@ -86,9 +102,7 @@ impl Writer {
         self.outdated = done.is_err();
         let changed = done.map_err(|error| told(&error))?;
         self.shown.committed(&changed, batch.len(), begun.elapsed(), &self.memory);
-        for name in unnamed {
-            self.payloads.remove(&name);
-        }
+        self.care.remove(unnamed);
         Ok(())
     }
 

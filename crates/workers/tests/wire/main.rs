@@ -7,5 +7,6 @@ mod deaths;
 mod jobs;
 mod scaling;
 mod slots;
+mod standstill;
 mod starts;
 mod trial;
