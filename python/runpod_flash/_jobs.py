@@ -236,7 +236,9 @@ def _asked(
         headers["content-length"] = str(len(body or b""))
     if key is not None:
         headers["idempotency-key"] = key
-    if not origin.is_loopback and place.key:
+    if endpoint.token is not None:
+        headers["authorization"] = f"Bearer {endpoint.token}"
+    elif not origin.is_loopback and place.key:
         headers["authorization"] = f"Bearer {place.key}"
     head = _http.head(method, root + path, headers)
     try:
