@@ -25,14 +25,14 @@ def _files(resource: ServerlessResource) -> list[str]:
 
 
 def place(resource: ServerlessResource) -> Place:
-    files = _files(resource)
     """Where its deployment is to be found."""
+    files = _files(resource)
     return _lookup.place_of(resource, files[0] if files else None)
 
 
 def _known(resource: ServerlessResource, endpoint: Endpoint) -> str:
     vars(resource)["id"] = endpoint.id
-    return _lookup.jobs_url(endpoint) if resource._kind == "QB" else endpoint.public or endpoint.url
+    return endpoint.public or (_lookup.jobs_url(endpoint) if resource._kind == "QB" else endpoint.url)
 
 
 def url_of(resource: ServerlessResource) -> str:

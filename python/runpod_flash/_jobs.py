@@ -177,6 +177,14 @@ class Job:
 
 async def submit(resource: ServerlessEndpoint, payload: Mapping[str, object]) -> Job:
     """A job of `resource` with this payload, which is a request or an input."""
+    from ._resources import target_of
+
+    if target_of(resource) == "live":
+        raise ConfigurationError(
+            f"'{resource.name}' is called live, and has no jobs to ask for",
+            why="live calls end with their script: there is no queue that would keep a job for later",
+            remedy="await the function itself; or set FLASH_TARGET=<environment> for the jobs of a deployment",
+        )
     if not isinstance(payload, dict):
         raise ConfigurationError(
             f"the payload of a job is a dict. Got: {type(payload).__name__}",
@@ -228,7 +236,9 @@ def _asked(
         headers["content-length"] = str(len(body or b""))
     if key is not None:
         headers["idempotency-key"] = key
-    if not origin.is_loopback and place.key:
+    if endpoint.token is not None:
+        headers["authorization"] = f"Bearer {endpoint.token}"
+    elif not origin.is_loopback and place.key:
         headers["authorization"] = f"Bearer {place.key}"
     head = _http.head(method, root + path, headers)
     try:

@@ -67,6 +67,8 @@ class Place(NamedTuple):
     """`FLASH_API_KEY`."""
     is_named: bool
     """Whether somebody said which server."""
+    is_queued: bool
+    """Whether it takes jobs, and has no routes."""
     is_live: bool
     """Whether its class would call it live, were it not for `FLASH_TARGET`."""
 
@@ -84,7 +86,7 @@ def place_of(resource: ServerlessResource, file: str | None) -> Place:
     running = None if named else _running()
     server = named or (running.url if running else _DEFAULT_SERVER)
     app = given("FLASH_APP") or project.app
-    return Place(server.rstrip("/"), app, environment, resource.name, api_key(), bool(named), resource._is_live)
+    return Place(server.rstrip("/"), app, environment, resource.name, api_key(), bool(named), resource._kind == "QB", resource._is_live)
 
 
 def api_key() -> str | None:
@@ -97,17 +99,18 @@ def _beside(place: Place, deployment: Any, *, anew: bool) -> Generator[Request, 
     time limit; `anew` asks whether it is there."""
     from urllib.parse import quote
 
-    found = Endpoint(place.name, f"{deployment['url']}/lb/{quote(place.name)}", timeout=_HOSTS_LIMIT, token=deployment["token"])
+    root, probe = ("/v2/", "/health") if place.is_queued else ("/lb/", "/ping")
+    found = Endpoint(place.name, f"{deployment['url']}{root}{quote(place.name)}", timeout=_HOSTS_LIMIT, token=deployment["token"])
     if anew:
         origin, path = _origin.of(found.url)
         headers = {"host": origin.authority, "authorization": f"Bearer {found.token}"}
         try:
-            reply = yield Request(origin, (_http.head("GET", f"{path}/ping", headers),), _LIMIT)
+            reply = yield Request(origin, (_http.head("GET", path + probe, headers),), _LIMIT)
         except (OSError, _http.BadResponse, _http.Overdue) as problem:
             raise _unreachable(place._replace(server=origin.url), problem) from problem
         if reply.status == 404:
             raise _not_deployed(place, "it is not deployed with the endpoint of this worker", "deploy it in the same project")
-        path = reply.headers.get("content-location", "").removesuffix("/ping")
+        path = reply.headers.get("content-location", "").removesuffix(probe)
         found = found._replace(id=path.rpartition("/")[2], public=deployment["public"] + path)
     return found
 

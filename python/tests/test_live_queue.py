@@ -15,9 +15,20 @@ from typing import Any
 
 import pytest
 
-from runpod_flash import CannotCarry, CpuLiveServerless, ExecutionTimeout, LiveServerless, WorkerLost, progress, remote
+from runpod_flash import (
+    CannotCarry,
+    CpuLiveServerless,
+    EndpointNotDeployed,
+    ExecutionTimeout,
+    LiveServerless,
+    ServerlessEndpoint,
+    WorkerLost,
+    progress,
+    remote,
+)
 
 queue = LiveServerless(name="queue")
+deployed = ServerlessEndpoint(name="deployed-queue", imageName="any")
 wide = CpuLiveServerless(name="wide", max_concurrency=8)
 brief = LiveServerless(name="brief", executionTimeoutMs=1000)
 #: Seconds in which everything here comes true.
@@ -128,6 +139,12 @@ async def parts_async(to: int) -> AsyncIterator[int]:
 
 
 @remote(queue)
+def large(count: int) -> Iterator[bytes]:
+    for number in range(count):
+        yield bytes([number]) * (1 << 20)
+
+
+@remote(queue)
 def endless(closed: str) -> Iterator[int]:
     number = 0
     try:
@@ -162,6 +179,11 @@ async def calls_another() -> list[object]:
 def says_progress() -> str:
     progress(50)
     return "done"
+
+
+@remote(deployed)
+def of_deployed() -> int:
+    return os.getpid()
 
 
 class Base:
@@ -291,6 +313,16 @@ async def test_generators_give_their_parts_as_they_come(capsys: pytest.CaptureFi
 
 
 @pytest.mark.asyncio
+async def test_more_than_anybody_holds_comes_through_to_who_takes_his_time() -> None:
+    number = 0
+    async for part in large(32):
+        assert part == bytes([number]) * (1 << 20)
+        number += 1
+        await asyncio.sleep(0.001)
+    assert number == 32
+
+
+@pytest.mark.asyncio
 async def test_a_generator_is_tried_again_until_it_has_given_something(tmp_path: Path) -> None:
     assert len([part async for part in parts(2, 0, str(tmp_path / "once"))]) == 2
     stream = parts(3, 1, str(tmp_path / "other"))
@@ -386,6 +418,15 @@ async def test_an_instance_whose_worker_died_is_made_anew(capsys: pytest.Capture
         await counter.dies()
     assert await counter.add() == 6
     assert "is lost" in capsys.readouterr().err
+
+
+@pytest.mark.asyncio
+async def test_flash_target_has_those_of_a_deployed_endpoint_called_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASH_TARGET", "live")
+    assert await of_deployed() != os.getpid()
+    monkeypatch.setenv("FLASH_TARGET", "elsewhere")
+    with pytest.raises(EndpointNotDeployed, match="FLASH_TARGET=elsewhere sends calls of 'queue'"):
+        await length()
 
 
 def test_an_event_loop_is_not_needed_for_an_answer() -> None:

@@ -286,6 +286,8 @@ async def test_jobs_of_an_endpoint_that_is_not_deployed_are_refused() -> None:
     for act in (resource.run, resource.runsync):
         with pytest.raises(EndpointNotDeployed, match="endpoint may not be deployed\n  why: .+\n  try: "):
             await act({"x": 1})
+    with pytest.raises(ConfigurationError, match="'api' is called live, and has no jobs to ask for\n  why: .+\n  try: "):
+        await make(LiveServerless).run({"x": 1})
     for wrong in ([1], {"x": object()}, {"x": float("nan")}):
         with pytest.raises(ConfigurationError, match="the payload of a job is .+\n  why: .+\n  try: "):
             await resource.run(wrong)

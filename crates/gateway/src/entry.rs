@@ -1,13 +1,15 @@
 //! Where connections come in: callers' at the listener that all know, workers' at one of their own, where each shows who it is.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header, request::Parts};
+use percent_encoding::percent_decode_str;
 
 use crate::answer::{self, Payload};
-use crate::gateway::{split, unauthorized};
+use crate::gateway::unauthorized;
 
 /// What a worker means by an endpoint's name.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,10 +67,10 @@ impl Entry {
     /// Has a request be one to the endpoint that its sender means. Errs with the answer to one that means none.
     pub(crate) fn lead(&self, head: &mut Parts) -> Result<(), Box<Response<Payload>>> {
         let Self::Workers(means) = self else { return Ok(()) };
-        let Some((name, _)) = split(&head.uri) else { return Err(nothing()) };
+        let Some((root, name, rest)) = addressed(&head.uri) else { return Err(nothing()) };
         match means(head, &name) {
             Meant::Endpoint(id) => {
-                head.uri = to(&head.uri, &id);
+                head.uri = to(&head.uri, &format!("{root}{id}{rest}"));
                 Ok(())
             }
             Meant::Nothing => Err(nothing()),
@@ -81,13 +83,21 @@ fn nothing() -> Box<Response<Payload>> {
     Box::new(answer::detail(StatusCode::NOT_FOUND, "Not Found"))
 }
 
-/// The same request's, to the endpoint of this name.
-fn to(uri: &Uri, name: &str) -> Uri {
-    let path = uri.path();
-    let rest = path.strip_prefix("/lb/").and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or_default();
+/// Below these, endpoints stand by their names: with their routes, and with their jobs.
+const ROOTS: [&str; 2] = ["/lb/", "/v2/"];
+
+/// The root, the endpoint's name, and the rest of the path as it came.
+fn addressed(uri: &Uri) -> Option<(&'static str, Cow<'_, str>, &str)> {
+    let (root, rest) = ROOTS.into_iter().find_map(|root| Some((root, uri.path().strip_prefix(root)?)))?;
+    let (name, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    Some((root, percent_decode_str(name).decode_utf8_lossy(), rest))
+}
+
+/// The same request's, to another path.
+fn to(uri: &Uri, path: &str) -> Uri {
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = PathAndQuery::try_from(format!("/lb/{name}{rest}{query}")).ok().or(parts.path_and_query);
+    parts.path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok().or(parts.path_and_query);
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
@@ -110,8 +120,9 @@ mod tests {
         assert_eq!(led("/lb/a%20b/x/%2F?q=1&r").as_deref(), Ok("/lb/a-b-shop/x/%2F?q=1&r"));
         assert_eq!(led("/lb/a%20b").as_deref(), Ok("/lb/a-b-shop"));
         assert_eq!(led("http://127.0.0.1:1/lb/a%20b/").as_deref(), Ok("http://127.0.0.1:1/lb/a-b-shop/"));
+        assert_eq!(led("/v2/a%20b/run?x").as_deref(), Ok("/v2/a-b-shop/run?x"));
         assert_eq!(led("/lb/stranger/x"), Err(StatusCode::UNAUTHORIZED));
-        for nothing in ["/lb/c/x", "/lb/", "/", "/api/v1/server", "/lb/a-b-shop/x"] {
+        for nothing in ["/lb/c/x", "/lb/", "/", "/api/v1/server", "/lb/a-b-shop/x", "/v2/c/run", "/v2"] {
             assert_eq!(led(nothing), Err(StatusCode::NOT_FOUND), "{nothing}");
         }
     }

@@ -8,6 +8,7 @@ mod description;
 mod devices;
 mod dispatch;
 mod error;
+mod flow;
 mod imported;
 mod interpreter;
 mod isolation;

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -14,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::dispatch::{Answer, WorkerId};
 use crate::error::Error;
+use crate::flow::Flow;
 use crate::page::{Cells, Page};
 use crate::pool::{Event, Inner, Outcome, Reply, Shared};
 use crate::printed::Pipes;
@@ -40,6 +42,7 @@ pub(crate) struct Link {
     printed: Pipes,
     decoder: Decoder,
     room: Room,
+    flow: Arc<Flow>,
     process: Option<Process>,
 }
 
@@ -52,7 +55,7 @@ impl Link {
         let (printed, [out, err]) = Pipes::new()?;
         let shared = page.descriptor().try_clone_to_owned().map_err(Error::System)?;
         let stream = UnixStream::from_std(ours).map_err(Error::System)?;
-        let link = Self { stream, page, printed, decoder: Decoder::default(), room: Room::default(), process: None };
+        let link = Self { stream, page, printed, decoder: Decoder::default(), room: Room::default(), flow: Arc::default(), process: None };
         Ok((link, vec![theirs.into(), out, err, shared]))
     }
 
@@ -157,7 +160,7 @@ impl Link {
             tokio::select! {
                 biased;
                 now = tick.tick(), if busy => watch.look(inner, id, &self.page, &process, now.into_std()),
-                more = read(&mut incoming, &mut self.decoder, &mut self.room) => {
+                more = read(&mut incoming, &mut self.decoder, &mut self.room), if !self.flow.is_full() => {
                     // What the worker wrote before its answers goes to the caller before them.
                     self.print(inner, id);
                     if self.take(inner, id).is_err() {
@@ -168,6 +171,7 @@ impl Link {
                 }
                 () = notify.notified() => {}
                 () = kill.notified() => process.kill(),
+                () = self.flow.room(), if self.flow.is_full() => {}
                 _ = outgoing.writable(), if !out.is_empty() => {}
                 () = self.printed.readable() => { self.print(inner, id); }
                 () = process.ended() => {
@@ -238,7 +242,7 @@ impl Link {
                 Kind::Yield => {
                     let yielded = wire::decode_yield(frame).map_err(|_| Error::Protocol)?;
                     if let Some(reply) = shared.dispatcher.yielded(id, request).map_err(|_| Error::Protocol)? {
-                        reply.yielded(yielded)?;
+                        reply.yielded(yielded, &self.flow)?;
                     }
                 }
                 Kind::Imported => inner.imported().add(frame.payload),

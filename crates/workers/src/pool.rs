@@ -1,7 +1,6 @@
 //! The workers of one endpoint: given requests, seen, drained at the end. What has them come and go is in `keep.rs`.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -16,6 +15,7 @@ use crate::base::{Base, Printed};
 use crate::description::{self, Description, Undescribed};
 use crate::dispatch::{Answer, Answered, Cancel, Deadline, Dispatcher, Errand, Submitted, Ticket, Work, WorkerId};
 use crate::error::{self, Error};
+use crate::flow::{Flow, Held};
 use crate::imported::Imported;
 use crate::keep::{Evict, Keeper};
 use crate::libraries::Importer;
@@ -134,22 +134,34 @@ pub(crate) enum Reply {
 
 /// Who hears the events of a call or a job.
 pub(crate) struct Hearer {
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<Heard>,
     /// The beginning of what is yielded in several frames.
     partial: BytesMut,
 }
 
+/// An event, and what it weighs until somebody has it.
+struct Heard {
+    event: Event,
+    _held: Option<Held>,
+}
+
+impl From<Event> for Heard {
+    fn from(event: Event) -> Self {
+        Self { event, _held: None }
+    }
+}
+
 impl Hearer {
-    fn new(events: mpsc::UnboundedSender<Event>) -> Self {
+    fn new(events: mpsc::UnboundedSender<Heard>) -> Self {
         Self { events, partial: BytesMut::new() }
     }
 
     /// Unheard is fine: nobody waits for it then.
     pub(crate) fn hear(&self, event: Event) {
-        drop(self.events.send(event));
+        drop(self.events.send(event.into()));
     }
 
-    fn yielded(&mut self, Yielded { kind, more, bytes }: Yielded) {
+    fn yielded(&mut self, Yielded { kind, more, bytes }: Yielded, flow: &Arc<Flow>) {
         if more || !self.partial.is_empty() {
             self.partial.extend_from_slice(&bytes);
         }
@@ -157,10 +169,12 @@ impl Hearer {
             return;
         }
         let whole = if self.partial.is_empty() { bytes } else { std::mem::take(&mut self.partial).freeze() };
-        self.hear(match kind {
+        let held = Some(flow.hold(whole.len()));
+        let event = match kind {
             YieldKind::Part => Event::Part(whole),
             YieldKind::Progress => Event::Progress(whole),
-        });
+        };
+        drop(self.events.send(Heard { event, _held: held })); // unheard is fine
     }
 }
 
@@ -198,11 +212,11 @@ impl Reply {
     }
 
     /// It yields something before its answer. Errs where it cannot: only calls and jobs do.
-    pub(crate) fn yielded(&mut self, yielded: Yielded) -> Result<(), Error> {
+    pub(crate) fn yielded(&mut self, yielded: Yielded, flow: &Arc<Flow>) -> Result<(), Error> {
         self.begun();
         match self {
             Self::Request { .. } => return Err(Error::Protocol),
-            Self::Call(hearer) | Self::Job { hearer, .. } => hearer.yielded(yielded),
+            Self::Call(hearer) | Self::Job { hearer, .. } => hearer.yielded(yielded, flow),
         }
         Ok(())
     }
@@ -419,10 +433,10 @@ impl Pool {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut shared = self.inner.lock();
         if std::mem::take(&mut shared.state_lost) {
-            drop(sender.send(Event::StateLost)); // the receiver is here
+            drop(sender.send(Event::StateLost.into())); // the receiver is here
         }
         for (stream, text) in shared.unheard.take() {
-            drop(sender.send(Event::Output(stream, text)));
+            drop(sender.send(Event::Output(stream, text).into()));
         }
         drop(shared);
         let timeout = call.timeout.unwrap_or(self.inner.settings.timeout);
@@ -452,13 +466,13 @@ impl Pool {
         &self,
         errand: Errand,
         reply: Reply,
-        sender: mpsc::UnboundedSender<Event>,
-        receiver: mpsc::UnboundedReceiver<Event>,
+        sender: mpsc::UnboundedSender<Heard>,
+        receiver: mpsc::UnboundedReceiver<Heard>,
     ) -> Events {
         let submission = match self.submit(errand, reply) {
             Ok(submission) => Some(submission),
             Err(outcome) => {
-                drop(sender.send(Event::End(outcome)));
+                drop(sender.send(Event::End(outcome).into()));
                 None
             }
         };
@@ -611,7 +625,7 @@ impl Pool {
 
 /// The events of a live call, or of a job.
 pub struct Events {
-    receiver: mpsc::UnboundedReceiver<Event>,
+    receiver: mpsc::UnboundedReceiver<Heard>,
     submission: Option<Submission>,
 }
 
@@ -623,7 +637,7 @@ impl Events {
 
     /// As [`Self::next`].
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        let event = std::task::ready!(Pin::new(&mut self.receiver).poll_recv(context));
+        let event = std::task::ready!(self.receiver.poll_recv(context)).map(|heard| heard.event);
         if matches!(event, Some(Event::End(_)) | None)
             && let Some(submission) = &mut self.submission
         {

@@ -164,7 +164,7 @@ class Job:
 
     def __init__(self, target: Callable[..., object], allow_inline: bool) -> None:
         self.name = target.__qualname__
-        self._class = target if isinstance(target, type) else None
+        self._class = self._unmade = target if isinstance(target, type) else None
         functions = {"": target} if self._class is None else dict(public_methods(self._class))
         if not functions:
             raise Unroutable(
@@ -177,9 +177,10 @@ class Job:
         self._only = next(iter(self._methods.values())) if len(self._methods) == 1 else None
 
     def start(self) -> None:
-        """Makes the instance of a class. Raises what its constructor raises."""
-        if self._class is not None:
-            instance = self._class()
+        """Makes the instance of a class, if there is none yet. Raises what its constructor raises."""
+        if self._unmade is not None:
+            instance = self._unmade()
+            self._unmade = None
             for method in self._methods.values():
                 method.bind_to(instance)
 

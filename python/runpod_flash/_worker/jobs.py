@@ -51,6 +51,7 @@ class Jobs:
         token = output.running.set(request)
         try:
             call = job.bind(body)
+            job.start()
         except BaseException as error:
             self._end(request, self._failed(request, error), worker.out.append)
             return

@@ -119,7 +119,7 @@ def routes(config: Config) -> list[Route | Job]:
 
 
 def start(found: list[Route | Job]) -> None:
-    """Makes the instances of classes. Raises `CannotLoad`."""
+    """Makes the instances of classes, for a deployment to know that it can. Raises `CannotLoad`."""
     for job in found:
         try:
             job.start()

@@ -183,7 +183,8 @@ def _work(wire: socket.socket, page: memoryview, config: Config | None, held: He
             assert config is not None, "a worker of the base zygote is told what to import"
             held.watch(reload=config["reload"])
             routes = load.routes(config)
-        load.start(routes)
+        if config["host"] is None:  # else live calls may say what classes are made of
+            load.start(routes)
     except load.CannotLoad as error:
         output.flush()
         wire.sendall(frames.encode_json(frames.FAILED, error.report))
