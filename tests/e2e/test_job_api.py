@@ -142,7 +142,9 @@ def test_a_low_priority_starts_no_further_worker_and_comes_last(server: Callable
     with Meeting() as meeting:
         low = run(flash, "held", input={"port": meeting.port, "said": "first"}, policy={"lowPriority": True})
         meeting.wait(1)
-        jobs = [run(flash, "held", input={"port": meeting.port, "said": said}, policy={"lowPriority": True}) for said in ("low", "taken back")]
+        jobs = [
+            run(flash, "held", input={"port": meeting.port, "said": said}, policy={"lowPriority": True}) for said in ("low", "taken back")
+        ]
         assert post(flash, f"held/cancel/{jobs[1]}").json()["status"] == "CANCELLED"
         assert get(flash, "held/health")["workers"]["ready"] == 1
         run(flash, "held", input={"port": meeting.port, "said": "plain"})
