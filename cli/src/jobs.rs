@@ -47,7 +47,7 @@ enum Command {
         #[arg(required = true)]
         ids: Vec<String>,
     },
-    /// Have jobs run anew that have failed, ran out of time or were taken back
+    /// Have jobs run anew that have failed, or ran out of time
     Retry {
         /// Their ids
         #[arg(required_unless_present = "failed")]

@@ -127,6 +127,36 @@ def test_one_job_at_a_time_by_priority_then_arrival(flash: Server) -> None:
         assert [guest.said for guest in meeting.guests] == ["running", "b", "a", "c", "d"]
 
 
+def test_what_a_job_prints_is_found_by_its_id(flash: Server) -> None:
+    with Meeting() as meeting:
+        job = run(flash, "held", input={"port": meeting.port, "said": "hello"})
+        meeting.wait(1)[0].let_go()
+        ended(flash, "held", job)
+    wait_for(
+        lambda: "held hello" in run_to_end("logs", "held", "--request", job, FLASH_HOME=str(flash.home)).stdout, "what the job has printed"
+    )
+
+
+def test_a_low_priority_starts_no_further_worker_and_comes_last(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server(), tmp_path / "project", held={"workers": [0, 2]})
+    with Meeting() as meeting:
+        low = run(flash, "held", input={"port": meeting.port, "said": "first"}, policy={"lowPriority": True})
+        meeting.wait(1)
+        jobs = [
+            run(flash, "held", input={"port": meeting.port, "said": said}, policy={"lowPriority": True}) for said in ("low", "taken back")
+        ]
+        assert post(flash, f"held/cancel/{jobs[1]}").json()["status"] == "CANCELLED"
+        assert get(flash, "held/health")["workers"]["ready"] == 1
+        run(flash, "held", input={"port": meeting.port, "said": "plain"})
+        assert meeting.wait(2)[1].said == "plain", "it has the second worker started"
+        for guest in list(meeting.guests):
+            guest.let_go()
+        meeting.wait(3)[2].let_go()
+        assert meeting.guests[2].said == "low"
+        assert [ended(flash, "held", job)["status"] for job in (low, jobs[0])] == ["COMPLETED"] * 2
+        assert len(meeting.guests) == 3
+
+
 def test_runsync_answers_when_its_wait_is_over(flash: Server) -> None:
     with Meeting() as meeting:
         answer = post(flash, "held/runsync?wait=1000", {"input": {"port": meeting.port}}).json()

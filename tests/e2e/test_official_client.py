@@ -82,6 +82,8 @@ def test_the_asynchronous_client_does_the_same(flash: Server) -> None:
                 held = runpod.AsyncioEndpoint("held", session)
                 running, waiting = await held.run({"port": meeting.port}), await held.run({"port": meeting.port})
                 await asyncio.to_thread(meeting.wait, 1)
+                while await running.status() != "IN_PROGRESS":
+                    await asyncio.sleep(0.01)
                 assert (await held.health())["jobs"]["inQueue"] == 1
                 assert await held.purge_queue() == {"removed": 1, "status": "completed"}
                 assert await waiting.status() == "CANCELLED"

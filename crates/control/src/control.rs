@@ -134,7 +134,8 @@ impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
         let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs, workers_url, engines } = parts;
-        let failing = logs.clone();
+        let (failing, jobs) = (logs.clone(), engines.clone());
+        logs.know_jobs(Arc::new(move |tag| jobs.tagged(tag)));
         let service = Service::new(
             gateway,
             Some(engines.clone()),

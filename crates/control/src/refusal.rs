@@ -182,7 +182,7 @@ impl Refusal {
             Self::Jobs(error) => (error.to_string(), error.why(), error.remedy()),
             Self::NotFailed { job, status } => (
                 format!("job `{job}` is not sent again"),
-                format!("it is {status}: only what is FAILED, TIMED_OUT or CANCELLED can be"),
+                format!("it is {status}: only what is FAILED or TIMED_OUT can be"),
                 "send a new one; or see how it is with `flash jobs get`".into(),
             ),
             Self::System { what, why } => {

@@ -178,7 +178,7 @@ impl Api {
             Resent::Unknown => Err(Refusal::NoJob(id.to_owned())),
             Resent::NotFailed(state) => {
                 let status = self.0.status(id, state).as_str();
-                Err(Refusal::Conflict(format!("the job is {status}: those that are FAILED, TIMED_OUT or CANCELLED can be sent again")))
+                Err(Refusal::Conflict(format!("the job is {status}: those that are FAILED or TIMED_OUT can be sent again")))
             }
         }
     }
@@ -242,6 +242,9 @@ impl Api {
     /// Accepts a job. Where a worker is free it is leased with the same commit. A caller that leaves does not stop that half-way.
     async fn submit(&self, engine: &Arc<Engine>, new: New) -> Result<Submitted, Refusal> {
         let (jobs, engine) = (self.0.shared.jobs.clone(), engine.clone());
+        if !new.policy.low_priority {
+            engine.is_wanted();
+        }
         let submitted = tokio::spawn(async move {
             let asked = engine.ask();
             let done = jobs.submit_and_claim(new, asked.count).await;

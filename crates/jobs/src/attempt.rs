@@ -118,8 +118,8 @@ async fn work(engine: &Engine, serving: &Serving, claimed: &Claimed, job: flash_
     let (shared, id, lease) = (&engine.shared, &claimed.id, claimed.lease);
     let given = Instant::now();
     let mut events = serving.pool.job(job);
-    // A generator's output is the list of its parts.
-    let mut output = Parts::default();
+    // A generator's answer is the list of its parts: one that is to be too long is not waited for.
+    let mut yielded = 0;
     loop {
         match events.next().await {
             Some(Event::Begun(begun)) => {
@@ -131,8 +131,12 @@ async fn work(engine: &Engine, serving: &Serving, claimed: &Claimed, job: flash_
                 *began = Some(new);
             }
             Some(Event::Part(part)) => {
-                if let Err(error) = output.push(&part, shared.settings.output_bytes) {
-                    return End::Over(unserialisable(error));
+                let limit = shared.settings.output_bytes;
+                yielded += part.len() + 1;
+                if yielded > limit {
+                    return End::Over(unserialisable(format!(
+                        "the parts of the output are longer than the {limit} bytes that are allowed"
+                    )));
                 }
                 if !shared.streams.push(id, part) {
                     let limit = shared.settings.stream_bytes;
@@ -147,18 +151,18 @@ async fn work(engine: &Engine, serving: &Serving, claimed: &Claimed, job: flash_
                 if matches!(answer, Answer::Answered(_)) {
                     serving.took(began.as_ref().map_or(0, |began| began.worker), given);
                 }
-                return ended(engine, claimed, answer, output);
+                return ended(engine, claimed, answer);
             }
             None => return End::Over(Outcome::Lost { why: "its worker has ended".into() }),
         }
     }
 }
 
-fn ended(engine: &Engine, claimed: &Claimed, answer: Answer, output: Parts) -> End {
+fn ended(engine: &Engine, claimed: &Claimed, answer: Answer) -> End {
     match answer {
         Answer::Answered(answer) if answer.status == 200 => {
             let limit = engine.shared.settings.output_bytes;
-            let body = if output.any { output.list() } else { answer.body };
+            let body = answer.body;
             if body.len() > limit {
                 return End::Over(unserialisable(format!("the output has {} bytes; at most {limit} are allowed", body.len())));
             }
@@ -234,30 +238,6 @@ fn settle(engine: &Engine, claimed: &Claimed, outcome: &Outcome, began: Option<&
     shared.waiters.tell(id, &object.json());
 }
 
-/// A generator's output, as it grows.
-#[derive(Default)]
-struct Parts {
-    any: bool,
-    list: Vec<u8>,
-}
-
-impl Parts {
-    fn push(&mut self, part: &[u8], most: usize) -> Result<(), String> {
-        self.list.push(if self.any { b',' } else { b'[' });
-        self.any = true;
-        self.list.extend_from_slice(part);
-        if self.list.len() < most {
-            return Ok(());
-        }
-        Err(format!("the parts of the output are longer than the {most} bytes that are allowed"))
-    }
-
-    fn list(mut self) -> Bytes {
-        self.list.push(b']');
-        self.list.into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,15 +258,5 @@ mod tests {
             let Outcome::Failed { kind: found, error: told, .. } = failed(body.as_bytes()) else { panic!("{body}") };
             assert_eq!((found, &*told), (kind, error), "{body}");
         }
-    }
-
-    #[test]
-    fn the_parts_of_a_generator_are_a_list() {
-        let mut parts = Parts::default();
-        for part in ["1", "{\"a\": 2}", "null"] {
-            parts.push(part.as_bytes(), 100).unwrap();
-        }
-        assert_eq!(parts.list(), "[1,{\"a\": 2},null]");
-        assert!(Parts::default().push(&[b'1'; 100], 100).unwrap_err().contains("100 bytes"));
     }
 }

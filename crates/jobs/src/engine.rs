@@ -1,13 +1,13 @@
 //! What runs one endpoint's jobs: claims them for workers that have slots, and gives them to these.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use flash_queue::{Policy, State};
-use flash_store::jobs::Claimed;
+use flash_store::jobs::{Claimed, Lease};
 use flash_workers::Pool;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -18,6 +18,8 @@ use crate::engines::{Function, Shared};
 
 /// After something went wrong that may be over in a moment.
 pub(crate) const MOMENT: Duration = Duration::from_millis(200);
+/// Jobs of low priority that are leased and wait for a slot, at most.
+const MOST_PARKED: usize = 64;
 /// So often it is looked whether there are more workers, if nothing happens.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -54,6 +56,10 @@ pub(crate) struct Engine {
     /// Leases that were asked for and have not come.
     asked: AtomicUsize,
     attempts: Mutex<JoinSet<()>>,
+    /// Leased jobs of low priority that wait until a slot is free: given to the pool they would have a worker started.
+    parked: Mutex<VecDeque<Claimed>>,
+    /// What is ready has a low priority, as far as is known: nothing is claimed to have workers started.
+    only_low: AtomicBool,
     /// Attempts that were followed by another one, since the server started.
     pub(crate) retried: AtomicU64,
 }
@@ -139,22 +145,31 @@ impl Serving {
         Pace { job: pace.job, claim: pace.claim }
     }
 
+    /// Whether a further job would wait, and have a worker started beside those that there are.
+    fn is_full(&self) -> bool {
+        let seen = self.pool.snapshot();
+        seen.ready + seen.starting > 0 && self.held() >= (seen.ready * self.pool.slots()).max(1)
+    }
+
     /// How many jobs are to be claimed on top of those that are held or asked for.
-    fn wanted(&self, asked: usize) -> usize {
+    /// What is `parked` takes the next slots, and none of what has workers started.
+    fn wanted(&self, asked: usize, parked: usize, starts: bool) -> usize {
         let seen = self.pool.snapshot();
         let (slots, there) = (seen.ready * self.pool.slots(), seen.ready + seen.starting);
         // What waits on top of what workers can take has more of them started: as many again at a time.
-        let more = self.most_workers.saturating_sub(there).min(there);
+        let more = if starts { self.most_workers.saturating_sub(there).min(there) } else { 0 };
         let held = self.held() + asked;
-        ahead::wanted(slots, held, self.pace()).max((slots + more).saturating_sub(held))
+        let starting = if more > 0 { (slots + more).saturating_sub(held) } else { 0 };
+        ahead::wanted(slots, held + parked, self.pace()).max(starting)
     }
 }
 
 impl Engine {
     pub(crate) fn new(id: &str, shared: Arc<Shared>) -> Self {
         let (serving, paused) = (watch::Sender::new(None), Mutex::default());
+        let (parked, only_low) = (Mutex::default(), AtomicBool::new(false));
         let (asked, attempts, retried) = (AtomicUsize::new(0), Mutex::default(), AtomicU64::new(0));
-        Self { id: id.into(), shared, serving, look: Notify::new(), paused, asked, attempts, retried }
+        Self { id: id.into(), shared, serving, look: Notify::new(), paused, asked, attempts, parked, only_low, retried }
     }
 
     /// What serves it; `None` where it was removed.
@@ -180,7 +195,10 @@ impl Engine {
         let paused = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         let closed = *self.shared.stopping.borrow() || paused.is_some_and(|until| until > Instant::now());
         let wanted = match self.serving().filter(|_| !closed) {
-            Some(serving) => serving.wanted(self.asked.load(Relaxed)),
+            Some(serving) => {
+                let parked = self.parked().len();
+                serving.wanted(self.asked.load(Relaxed), parked, !self.only_low.load(Relaxed) && parked < MOST_PARKED)
+            }
             None => 0,
         };
         self.asked.fetch_add(wanted, Relaxed);
@@ -202,14 +220,45 @@ impl Engine {
         if let Some(serving) = serving.as_ref().filter(|_| !claimed.is_empty()) {
             serving.claim_took(asked.at.elapsed());
         }
+        self.parked().extend(claimed);
+        self.begin_parked();
+    }
+
+    /// Has workers run what was leased: all of it but what has a low priority and would have another worker started.
+    fn begin_parked(self: &Arc<Self>) {
+        let serving = self.serving();
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        for job in claimed {
+        let mut waits = VecDeque::new();
+        let leased = std::mem::take(&mut *self.parked());
+        for job in leased {
             match &serving {
-                Some(serving) => attempts.spawn(attempt::run(self.clone(), serving.hold(), job)),
+                Some(serving) if job.policy.low_priority && serving.is_full() => waits.push_back(job),
+                Some(serving) => drop(attempts.spawn(attempt::run(self.clone(), serving.hold(), job))),
                 // It was removed meanwhile.
-                None => attempts.spawn(attempt::give_back(self.clone(), job)),
-            };
+                None => drop(attempts.spawn(attempt::give_back(self.clone(), job))),
+            }
         }
+        if !waits.is_empty() {
+            self.only_low.store(true, Relaxed);
+        }
+        self.parked().extend(waits);
+    }
+
+    /// Something may be ready that is to have workers started.
+    pub(crate) fn is_wanted(&self) {
+        self.only_low.store(false, Relaxed);
+    }
+
+    /// Forgets a leased job that waits for a slot; true where it was there.
+    pub(crate) fn forget(&self, lease: Lease) -> bool {
+        let mut parked = self.parked();
+        let before = parked.len();
+        parked.retain(|job| job.lease != lease);
+        parked.len() < before
+    }
+
+    fn parked(&self) -> MutexGuard<'_, VecDeque<Claimed>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ready(&self) -> bool {
@@ -227,6 +276,10 @@ impl Engine {
                 () = self.turn() => {}
             }
             self.reap();
+        }
+        let parked = std::mem::take(&mut *self.parked());
+        for job in parked {
+            attempt::give_back(self.clone(), job).await;
         }
         loop {
             self.reap();
@@ -249,6 +302,9 @@ impl Engine {
 
     /// Claims what there are slots for, else waits for a change.
     async fn turn(self: &Arc<Self>) {
+        if !self.parked().is_empty() {
+            self.begin_parked();
+        }
         if !self.ready() {
             return self.look.notified().await;
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use flash_queue::{Policy, Timestamp};
-use flash_store::jobs::{Jobs, Outcome, Ran};
+use flash_store::jobs::{Jobs, Lease, Outcome, Ran};
 use flash_workers::Pool;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -229,18 +229,27 @@ impl Engines {
             let swept = shared.jobs.expire().await?;
             for endpoint in &swept.ready {
                 if let Some(engine) = self.engine(endpoint) {
+                    engine.is_wanted();
                     engine.look.notify_one();
                 }
             }
             for expired in &swept.expired {
                 if let Some(lease) = expired.lease {
-                    shared.running.stop(lease);
+                    self.stop_lease(lease);
                 }
                 self.tell_end(&expired.id).await;
             }
             if !swept.more {
                 return Ok(());
             }
+        }
+    }
+
+    /// Stops what a lease stands for, which is not in force any more.
+    pub(crate) fn stop_lease(&self, lease: Lease) {
+        let parked = self.engines.read().unwrap_or_else(PoisonError::into_inner).values().any(|engine| engine.forget(lease));
+        if !parked {
+            self.shared.running.stop(lease);
         }
     }
 

@@ -29,7 +29,7 @@ impl Engines {
             match cancelled {
                 Cancelled::Waiting => engines.tell_end(&id).await,
                 Cancelled::Leased(lease) => {
-                    engines.shared.running.stop(lease);
+                    engines.stop_lease(lease);
                     engines.tell_end(&id).await;
                 }
                 Cancelled::Ended(_) | Cancelled::Unknown => {}

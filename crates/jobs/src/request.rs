@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::refusal::Refusal;
 
+/// The priority of what asks for a low one, and for no other.
+const LOW: i8 = -50;
 /// A webhook's address may have so many bytes.
 const LONGEST_URL: usize = 2048;
 
@@ -78,6 +80,7 @@ pub(crate) fn read(body: &Bytes, policy: impl FnOnce(&str) -> Result<Policy, Ref
     let input = body.slice_ref(input.get().as_bytes());
     // An empty address is none: forms send it where nothing was filled in.
     let webhook = read.webhook.filter(|url| !url.is_empty());
+    let policy = if policy.low_priority && policy.priority == 0 { Policy { priority: LOW, ..policy } } else { policy };
     Ok(Request { input, function, webhook, policy })
 }
 
@@ -191,6 +194,13 @@ mod tests {
             assert_eq!(found, field, "{body}");
         }
         assert_eq!(read_text(&format!(r#"{{"input": 1, "webhook": "http://a/{}"}}"#, "b".repeat(3000))).unwrap_err().1, "webhook");
+    }
+
+    #[test]
+    fn what_has_a_low_priority_comes_after_the_others_unless_it_says_more() {
+        for (policy, priority) in [(r#"{"lowPriority": true}"#, LOW), (r#"{"lowPriority": true, "priority": 7}"#, 7), ("{}", 0)] {
+            assert_eq!(read_text(&format!(r#"{{"input": 1, "policy": {policy}}}"#)).unwrap().policy.priority, priority, "{policy}");
+        }
     }
 
     #[test]
