@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flash_api::{Build, LogLine, Problem, ROOT, Server};
+use flash_api::{Build, Endpoint, LogLine, Problem, ROOT, Server};
 use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,14 +71,23 @@ impl Client {
         Ok(server)
     }
 
-    /// Whether a server of ours answers there, whatever it thinks of us.
+    /// Whether anything answers there. It is told nothing: it may be another than the one that is meant.
     pub fn is_there(&self) -> bool {
-        self.request("GET", "/server", Duration::from_secs(5), ()).is_ok()
+        self.ask("GET", "/server", Duration::from_secs(5), (), None).is_ok()
     }
 
     /// `GET` of a path below the API's root.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.json("GET", path, ANSWER, ())
+    }
+
+    /// Deployed endpoints, those that `query` names, at the URLs by which this client reaches them: the server knows but its own addresses.
+    pub fn endpoints(&self, query: &str) -> Result<Vec<Endpoint>, Failure> {
+        let mut endpoints: Vec<Endpoint> = self.get(&format!("/endpoints{query}"))?;
+        for endpoint in &mut endpoints {
+            endpoint.url = format!("{}/lb/{}", self.url, endpoint.id);
+        }
+        Ok(endpoints)
     }
 
     /// As [`Self::get`], of what takes as long as `wait` to answer.
@@ -179,9 +188,20 @@ impl Client {
     }
 
     fn request(&self, method: &str, path: &str, within: Duration, body: impl Sent) -> Result<http::Response<Body>, Failure> {
+        self.ask(method, path, within, body, self.credential.as_deref())
+    }
+
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        within: Duration,
+        body: impl Sent,
+        credential: Option<&str>,
+    ) -> Result<http::Response<Body>, Failure> {
         let within = (within != Duration::MAX).then_some(within);
         let mut request = http::Request::builder().method(method).uri(format!("{}{ROOT}{path}", self.url));
-        if let Some(credential) = &self.credential {
+        if let Some(credential) = credential {
             request = request.header("authorization", format!("Bearer {credential}"));
         }
         let answer = body.send(&self.agent, request, within);
@@ -191,6 +211,11 @@ impl Client {
     /// What the server says is wrong.
     fn refusal(&self, answer: &mut http::Response<Body>) -> Failure {
         match self.problem(answer) {
+            Ok(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() && self.credential.is_none() => {
+                let why = "FLASH_API_KEY is not set, and the token in FLASH_HOME is for the server that runs from there alone";
+                let remedy = "set FLASH_API_KEY to a key of that server (`flash key create`), or FLASH_HOME to the directory it runs from";
+                refused(Trouble::new(problem.title, why, remedy))
+            }
             Ok(problem) => refused(Trouble::new(problem.title, problem.detail, problem.remedy)),
             Err(failure) => failure,
         }

@@ -1,9 +1,9 @@
-//! The end of a program that serves: requests under way are answered, then all workers end.
+//! The end of a program that serves: what is under way is finished, then all workers end.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch::Sender;
-use tokio::task::JoinHandle;
 
 use crate::lines::to_errors;
 use crate::signals::Signals;
@@ -11,22 +11,21 @@ use crate::signals::Signals;
 /// An end that takes longer than this is explained.
 const UNREMARKED: Duration = Duration::from_millis(300);
 
-/// Has the server accept nothing more, waits until it has answered what is under way, for which it takes at most `limit`, and closes what
-/// is behind it. A further signal cuts that short.
+/// Has the server accept nothing more, waits until what is `under_way` has ended, and closes what is behind it. `said` tells whoever waits
+/// for long what is waited for. A further signal cuts all that short.
 pub async fn drain(
     stop: &Sender<bool>,
-    mut server: &mut JoinHandle<()>,
-    limit: Duration,
+    under_way: impl Future<Output = ()>,
+    said: &str,
     close: impl Future<Output = ()>,
     signals: &mut Signals,
 ) {
     stop.send_replace(true);
     let drained = async {
-        // An error would be a panic, after which nothing is left to drain.
-        if tokio::time::timeout(UNREMARKED, &mut server).await.is_err() {
-            let seconds = limit.as_secs();
-            to_errors(&format!("Requests under way are answered first, for at most {seconds} s; a second Ctrl-C ends all at once.\n"));
-            let _ = server.await;
+        let mut under_way = pin!(under_way);
+        if tokio::time::timeout(UNREMARKED, &mut under_way).await.is_err() {
+            to_errors(&format!("{said}; a second Ctrl-C ends all at once.\n"));
+            under_way.await;
         }
         close.await;
     };

@@ -1,7 +1,7 @@
 //! Text on its way to a standard stream: it gathers in a buffer, and one thread writes it, so that nothing that serves ever waits for a
 //! terminal or for the program at the other end of a pipe. A reader that falls behind loses lines, and is told how many.
 
-use std::io::Write;
+use std::io::{Error, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,13 @@ struct State {
 }
 
 impl Lines {
-    /// Starts the thread that writes to `stream`.
-    pub fn start(stream: impl Write + Send + 'static) -> Arc<Self> {
+    /// Starts the thread that writes to `stream`. It calls `failed` when a write fails, once.
+    pub fn start(stream: impl Write + Send + 'static, failed: impl FnOnce(&Error) + Send + 'static) -> Arc<Self> {
         let state = State { text: Vec::with_capacity(64 * 1024), lost: 0, closed: false, finished: false };
         let lines = Arc::new(Self { state: Mutex::new(state), some: Condvar::new(), done: Condvar::new() });
         std::thread::spawn({
             let lines = lines.clone();
-            move || lines.write_all(stream)
+            move || lines.write_all(stream, failed)
         });
         lines
     }
@@ -74,7 +74,8 @@ impl Lines {
     }
 
     /// The thread: until closed, and then what is left.
-    fn write_all(&self, mut stream: impl Write) {
+    fn write_all(&self, mut stream: impl Write, failed: impl FnOnce(&Error)) {
+        let mut failed = Some(failed);
         let mut batch = Vec::with_capacity(64 * 1024);
         loop {
             let mut state = self.lock();
@@ -93,7 +94,11 @@ impl Lines {
                 let _ = writeln!(batch, "flash: {lost} lines are not shown: whoever reads them is too slow"); // to a Vec
             }
             // A reader that went away (`flash run | head`), or a full disk, ends the lines and not the service.
-            let _ = stream.write_all(&batch).and_then(|()| stream.flush());
+            if let Err(error) = stream.write_all(&batch).and_then(|()| stream.flush())
+                && let Some(failed) = failed.take()
+            {
+                failed(&error);
+            }
             batch.clear();
             if closed {
                 self.lock().finished = true;
@@ -109,7 +114,7 @@ static ERRORS: OnceLock<Arc<Lines>> = OnceLock::new();
 
 /// From now on nobody waits for standard error.
 pub fn detach_errors() {
-    ERRORS.get_or_init(|| Lines::start(anstream::stderr()));
+    ERRORS.get_or_init(|| Lines::start(anstream::stderr(), |_| {})); // there is nobody else to tell
 }
 
 /// Writes to standard error, without colours where nobody would see them. Should that fail there is nobody to tell.
@@ -152,7 +157,7 @@ mod tests {
     fn a_line_after_a_rest_is_written_as_the_first_one_is() {
         let (mut reader, writer) = UnixStream::pair().expect("the system gives sockets");
         reader.set_read_timeout(Some(Duration::from_secs(20))).expect("it is a limit");
-        let lines = Lines::start(writer);
+        let lines = Lines::start(writer, |_| {});
         for line in ["one\n", "two\n", "six\n"] {
             lines.add(line.len(), |text| text.extend_from_slice(line.as_bytes()));
             let mut read = [0; 4];
@@ -160,5 +165,26 @@ mod tests {
             assert_eq!(read, line.as_bytes());
         }
         lines.close();
+    }
+
+    #[test]
+    fn a_stream_that_fails_is_told_once() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (told, heard) = std::sync::mpsc::channel();
+        let lines = Lines::start(Full, move |error| told.send(error.kind()).expect("the test is there"));
+        lines.add(4, |text| text.extend_from_slice(b"one\n"));
+        assert_eq!(heard.recv(), Ok(std::io::ErrorKind::StorageFull));
+        lines.add(4, |text| text.extend_from_slice(b"two\n"));
+        lines.close();
+        assert!(heard.recv().is_err(), "it is told once");
     }
 }

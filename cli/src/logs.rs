@@ -8,7 +8,7 @@ use owo_colors::OwoColorize as _;
 
 use crate::client::segment;
 use crate::connection::{Connection, endpoint};
-use crate::output::print;
+use crate::output::offer;
 use crate::report::{Failure, Fault, Trouble};
 
 /// What the user asked for.
@@ -57,13 +57,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut failed = None;
     client.lines(&format!("/logs{query}"), |line| {
         let text = if arguments.json { json(&line) } else { shown(&line, several) };
-        match print(&text) {
-            Ok(()) => true,
-            Err(failure) => {
-                failed = Some(failure);
-                false
-            }
-        }
+        offer(&text).unwrap_or_else(|failure| {
+            failed = Some(failure);
+            false
+        })
     })?;
     failed.map_or(Ok(()), Err)
 }

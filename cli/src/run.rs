@@ -1,4 +1,4 @@
-//! `flash run`: the load-balanced endpoints of a file or a project, served on this machine until Ctrl-C, and kept in step with their
+//! `flash run`: the endpoints of a file or a project, served on this machine until Ctrl-C, and kept in step with their
 //! sources.
 
 mod burst;
@@ -173,7 +173,11 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
         () = signals.next() => {}
         () = reloads => {}
     }
-    drain(&stop, &mut server, limits.timeout, service.close(), &mut signals).await;
+    let said = format!("Requests under way are answered first, for at most {} s", limits.timeout.as_secs());
+    let under_way = async {
+        let _ = (&mut server).await; // an error would be a panic, after which nothing is left to drain
+    };
+    drain(&stop, under_way, &said, service.close(), &mut signals).await;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::JobCounts;
+
 /// How an endpoint does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -88,7 +90,7 @@ pub struct Endpoint {
     pub app: String,
     /// The environment it is deployed to.
     pub environment: String,
-    /// Where its routes are, without a slash at the end.
+    /// Where its routes are, or where it takes jobs, without a slash at the end.
     pub url: String,
     /// The digest of the build that serves.
     pub build: String,
@@ -99,7 +101,10 @@ pub struct Endpoint {
     pub error: Option<String>,
     /// Its workers.
     pub workers: WorkerCounts,
-    /// How long a request may take, in milliseconds.
+    /// Its jobs, where it is queue-based.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobCounts>,
+    /// How long a request, or one attempt at a job, may take, in milliseconds.
     pub timeout_ms: u64,
     /// Whether anybody may call it, from anywhere.
     pub public: bool,

@@ -9,6 +9,7 @@ mod builds;
 mod deployments;
 mod document;
 mod endpoints;
+mod jobs;
 mod keys;
 mod logs;
 mod server;
@@ -58,7 +59,8 @@ struct Route {
 /// All of them.
 fn routes() -> Vec<Route> {
     use flash_api::{
-        App, Build, Changes, DeployRequest, Deployment, Endpoint, Environment, Key, KeyRequest, LogLine, NewKey, RollbackRequest, Server,
+        App, Build, Changes, DeployRequest, Deployment, Endpoint, Environment, JobDetail, JobPage, Key, KeyRequest, LogLine, NewKey,
+        Purged, RollbackRequest, Server,
     };
 
     let mut routes = Vec::new();
@@ -128,6 +130,17 @@ fn routes() -> Vec<Route> {
     route(Method::GET, path, invoke, get(endpoints::find), operation);
     let operation = says("remove_endpoint", "Take an endpoint down, until it is deployed again").ends(204, none);
     route(Method::DELETE, path, deploy, delete(endpoints::remove), operation);
+
+    let operation = says("list_jobs", "Jobs of queue-based endpoints, the newest first").asks(jobs::LIST).gives::<JobPage>(200, found);
+    route(Method::GET, "/jobs", invoke, get(jobs::list), operation);
+    let operation = says("find_job", "A job, with its input, output and failed attempts").gives::<JobDetail>(200, found);
+    route(Method::GET, "/jobs/{job}", invoke, get(jobs::find), operation);
+    let operation = says("cancel_job", "Take a job back, or stop it").gives::<JobDetail>(200, found);
+    route(Method::POST, "/jobs/{job}/cancel", invoke, post(jobs::cancel), operation);
+    let operation = says("resend_job", "Send a job again that has failed").gives::<JobDetail>(200, found);
+    route(Method::POST, "/jobs/{job}/retry", invoke, post(jobs::retry), operation);
+    let operation = says("purge_jobs", "Take back all jobs of an endpoint that wait").asks(jobs::PURGE).gives::<Purged>(200, "So many.");
+    route(Method::POST, "/jobs/purge", invoke, post(jobs::purge), operation);
 
     let operation = says("read_logs", "What endpoints printed and answered, the oldest first")
         .asks(logs::QUERY)

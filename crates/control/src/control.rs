@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use flash_environments::Environments;
-use flash_gateway::Gateway;
+use flash_gateway::{Gateway, Means, Meant};
+use flash_jobs::Engines;
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
 use flash_workers::{Devices, Interpreter};
@@ -17,6 +18,7 @@ use crate::apart::Apart;
 use crate::builds::{Builds, Incoming};
 use crate::keyring::Keyring;
 use crate::logs::Logs;
+use crate::passes::Passes;
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::{clock, secret};
@@ -60,6 +62,10 @@ pub struct Parts {
     pub apart: Apart,
     /// What endpoints print.
     pub logs: Logs,
+    /// Where workers call other endpoints, as a URL ([`Control::means`]).
+    pub workers_url: String,
+    /// What runs jobs.
+    pub engines: Engines,
 }
 
 /// The server's state.
@@ -73,6 +79,9 @@ pub struct Control {
     /// The GPUs, of which each worker that asks for some has its own.
     pub(crate) devices: Arc<Devices>,
     pub(crate) logs: Logs,
+    pub(crate) workers_url: String,
+    pub(crate) passes: Arc<Passes>,
+    pub(crate) engines: Engines,
     pub(crate) about: About,
     /// The OpenAPI document of the control API.
     pub(crate) document: Bytes,
@@ -124,10 +133,11 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs } = parts;
+        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs, workers_url, engines } = parts;
         let failing = logs.clone();
         let service = Service::new(
             gateway,
+            Some(engines.clone()),
             Arc::new(move |id, error| failing.note(id, &format!("no worker can be started: {error}: {}", error.why()))),
         );
         Arc::new(Self {
@@ -140,6 +150,9 @@ impl Control {
             devices: Devices::new(crate::machine::gpus()),
             logs,
             document: crate::api::document(&about.version).into(),
+            workers_url,
+            passes: Arc::default(),
+            engines,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),
@@ -147,6 +160,22 @@ impl Control {
             progress: watch::Sender::new(()),
             placing: Mutex::default(),
             stop: watch::Sender::new(false),
+        })
+    }
+
+    /// What workers mean by endpoints' names, for [`flash_gateway::serve_workers`]: those of the environment that their pass is for.
+    pub fn means(self: &Arc<Self>) -> Means {
+        let control = self.clone();
+        Arc::new(move |head, name| {
+            let Some(place) = control.passes.place(head) else { return Meant::Unknown };
+            let serving = control.serving();
+            let is = |deployed: &Deployed| deployed.place == place && deployed.name == name;
+            // Most have their names as ids.
+            if serving.deployed.get(name).is_some_and(is) {
+                return Meant::Endpoint(name.to_owned());
+            }
+            let found = serving.deployed.iter().find(|(_, deployed)| is(deployed));
+            found.map_or(Meant::Nothing, |(id, _)| Meant::Endpoint(id.clone()))
         })
     }
 
@@ -163,6 +192,11 @@ impl Control {
 
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stop.borrow()
+    }
+
+    /// Lets jobs that run come to their end for at most `grace`, and begins no others. What has not ended is tried again by the next server.
+    pub async fn drain(&self, grace: Duration) {
+        self.engines.close(grace).await;
     }
 
     /// Gives rollouts up and ends all workers: it comes after the server's end.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flash_manifest::Settings;
+use flash_queue::Policy;
 use flash_workers::{Limits, Workers};
 
 // What may be set is what a worker can have.
@@ -25,4 +26,9 @@ pub(crate) fn pool(settings: &Settings) -> flash_workers::Settings {
         replace_stuck: true,
         unheard: 0,
     }
+}
+
+/// How an endpoint's jobs are run, where nothing else is asked for.
+pub(crate) fn policy(settings: &Settings) -> Policy {
+    Policy { execution_timeout: settings.timeout, ..Policy::default() }
 }

@@ -17,12 +17,13 @@ use std::time::Duration;
 
 use flash_environments::Cancel;
 use flash_gateway::Access;
-use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
+use flash_manifest::{Diagnostic, Endpoint, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
 use flash_workers::{Base, Interpreter, Isolation, Printed, Status};
 
 use crate::builds::Tree;
 use crate::control::{Changing, Control, Deployed, Place, blocking};
+use crate::passes::Pass;
 use crate::refusal::Refusal;
 use crate::service::{self, Started, Wanted, give_up};
 use crate::tail::Tail;
@@ -161,11 +162,12 @@ impl Control {
     }
 
     /// What an endpoint's workers are forked from.
-    fn base(&self, build: &Build<'_>, isolation: Isolation, gpus: u32) -> Arc<Base> {
+    fn base(&self, build: &Build<'_>, isolation: Isolation, pass: Option<Pass>, gpus: u32) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
         let interpreter = Interpreter { python: build.python.to_owned(), package: package.clone(), routes: *routes };
         let (tail, logs) = (build.tail.clone(), self.logs.clone());
         let sink = move |printed: Printed<'_>| {
+            let _ = &pass; // taken back with the last process that was forked from it
             tail.add(&printed);
             logs.printed(&printed);
         };
@@ -211,14 +213,25 @@ impl Control {
         let settings = Settings::of(endpoint, overrides);
         let isolation = self.apart.isolation(place, endpoint.name.as_str(), self.builds.sources(build.digest), &settings);
         let endpoint = endpoint.with(overrides);
+        let mut config = service::config(&endpoint, false, None);
+        let pass = self.passes.issue(place);
+        match &pass {
+            Ok(pass) => {
+                let public = self.about.addresses.first();
+                config["deployment"] = serde_json::json!({ "url": self.workers_url, "token": pass.secret(), "public": public });
+            }
+            // It serves all the same.
+            Err(error) => tracing::error!(%error, endpoint = id, "its workers cannot call other endpoints: no secret could be drawn"),
+        }
         Wanted {
             id: id.to_owned(),
-            config: service::config(&endpoint, false, None),
+            config,
             settings: resolve::pool(&settings),
-            base: self.base(build, isolation, settings.gpu),
+            base: self.base(build, isolation, pass.ok(), settings.gpu),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,
+            policy: resolve::policy(&settings),
             endpoint,
         }
     }
@@ -449,7 +462,7 @@ impl From<Refusal> for Failed {
 
 /// The endpoints that are served: those with routes.
 pub(crate) fn served(tree: &Tree) -> impl Iterator<Item = &Endpoint> {
-    tree.endpoints.iter().filter(|endpoint| endpoint.class.kind() == Kind::LoadBalanced)
+    tree.endpoints.iter()
 }
 
 /// Settings for what the build does not have are a slip.

@@ -190,14 +190,23 @@ fn fitting(place: &Path, about: &About) -> Option<PathBuf> {
     place::within(place).into_iter().find(fits).map(|directory| directory.join("site-packages"))
 }
 
-/// Resolves, keeping to the versions that are there wherever that works, and installs the rest.
+/// Resolves, keeping to the versions that are there wherever that works, and installs the rest. The caller is alone with `place`.
 fn make_overlay(uv: &Uv<'_>, python: &Path, about: &About, wanted: &Wanted, place: &Path) -> Result<PathBuf, Error> {
-    let scratch = tempfile::tempdir().map_err(Error::writing(std::env::temp_dir()))?;
-    let resolved = scratch.path().join("resolved.txt");
+    // Not among the system's temporary files: nobody would find what a process that was killed has left there.
+    let scratch = place.join("scratch");
+    place::remove(&scratch)?;
+    place::make(&scratch)?;
+    let made = resolve_and_install(uv, python, about, wanted, place, &scratch);
+    place::remove(&scratch)?;
+    made
+}
+
+fn resolve_and_install(uv: &Uv<'_>, python: &Path, about: &About, wanted: &Wanted, place: &Path, scratch: &Path) -> Result<PathBuf, Error> {
+    let resolved = scratch.join("resolved.txt");
     // `uv` prefers what the file holds that it is to write.
     let there: Vec<_> = about.installed.iter().map(|(name, version)| format!("{name}=={version}\n")).collect();
     place::write(&resolved, &there.concat())?;
-    let bounds = scratch.path().join("bounds.txt");
+    let bounds = scratch.join("bounds.txt");
     place::write(&bounds, &lines(&wanted.bounds))?;
     let compile = ["pip", "compile", "-", "--no-header", "--no-annotate", "--constraints"].map(Path::new);
     let where_to: [&Path; 5] = [&bounds, "--python".as_ref(), python, "--output-file".as_ref(), &resolved];
@@ -213,7 +222,7 @@ fn make_overlay(uv: &Uv<'_>, python: &Path, about: &About, wanted: &Wanted, plac
     place::remove(&home)?;
     place::make(&packages)?;
     let made = || {
-        let list = scratch.path().join("installs.txt");
+        let list = scratch.join("installs.txt");
         place::write(&list, &installs.join("\n"))?;
         if !installs.is_empty() {
             let install = ["pip", "install", "--no-deps", "--python"].map(Path::new);

@@ -21,6 +21,8 @@ pub enum Access {
 pub struct Endpoint {
     pub(crate) name: String,
     pub(crate) routes: Routes,
+    /// Whether there are any: a queue-based endpoint has none.
+    pub(crate) has_routes: bool,
     pub(crate) access: Access,
     pub(crate) pool: Pool,
     pub(crate) cancel: Cancel,
@@ -42,7 +44,10 @@ impl Endpoint {
     /// An endpoint whose routes stand in the order of the pool's functions.
     pub fn new(pool: Pool, routes: impl IntoIterator<Item = (Method, PathPattern)>, access: Access) -> Self {
         let (name, in_use) = (pool.name().to_owned(), watch::Sender::new(()));
-        Self { name, routes: Routes::new(routes), access, pool, cancel: Cancel::default(), public: false, held: None, in_use }
+        let routes: Vec<_> = routes.into_iter().collect();
+        let has_routes = !routes.is_empty();
+        let routes = Routes::new(routes);
+        Self { name, routes, has_routes, access, pool, cancel: Cancel::default(), public: false, held: None, in_use }
     }
 
     /// Says what becomes of requests to routes whose callers leave. A live call says it for itself.

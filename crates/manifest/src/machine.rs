@@ -66,13 +66,14 @@ fn counted(number: u32, thing: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Overrides, Workers};
+    use crate::{Kind, Overrides, Workers};
 
     const MACHINE: Machine = Machine { gpus: 2, processors: 4, memory_mib: Some(8192) };
 
     fn lacks(machine: Machine, overrides: Overrides) -> Vec<String> {
         assert_eq!(overrides.check(), []);
         let settings = Settings {
+            kind: Kind::LoadBalanced,
             workers: overrides.workers.map_or_else(Workers::default, |[least, most]| Workers::new(least, most).expect("in order")),
             gpu: overrides.gpu.unwrap_or(0),
             cpu: overrides.cpu,

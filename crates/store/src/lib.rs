@@ -1,15 +1,17 @@
-//! What a server must remember: apps, environments, builds, deployments, endpoints, keys. SQLite holds it in one file.
+//! What a server must remember: apps, environments, builds, deployments, endpoints, keys in one file of SQLite, and [`jobs`] in another.
 //!
-//! `flash_control` asks it, on threads that may block. It knows no HTTP, no process, no clock, and nothing of what a build or a setting
-//! means: those are texts that it was given.
+//! `flash_control` asks it, on threads that may block; `flash_jobs` asks for jobs, from tasks. It knows no HTTP, no process, and nothing of what
+//! a build, a setting or a job's input means: those are texts that it was given.
 
 mod error;
+pub mod jobs;
 mod record;
 mod schema;
 mod sqlite;
 
 pub use error::{Error, Result};
-pub use record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State, Timestamp};
+pub use flash_queue::Timestamp;
+pub use record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State};
 pub use sqlite::Sqlite;
 
 /// A store. Each method is one transaction: it is done and on the disk when it returns, or nothing of it is.

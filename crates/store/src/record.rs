@@ -1,8 +1,6 @@
 //! What is remembered, as values.
 
-/// Milliseconds since 1970, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(pub i64);
+use flash_queue::Timestamp;
 
 /// A build that was uploaded.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Params, Row, Transaction, TransactionBehavior, params};
 
-use crate::Store;
 use crate::error::{Error, Result};
-use crate::record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State, Timestamp};
+use crate::record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State};
 use crate::schema;
+use crate::{Store, Timestamp};
 
 /// How long another program may keep the file locked.
 const PATIENCE: Duration = Duration::from_secs(5);

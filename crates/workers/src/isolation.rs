@@ -85,7 +85,7 @@ impl Isolation {
     /// # Errors
     /// [`Error::NoInterpreter`], or [`Error::NoDirectory`].
     pub(crate) fn prepare(&self, program: &Program, server: impl Fn(&str) -> Option<OsString>) -> Result<(Order, Surroundings), Error> {
-        let command = program.command();
+        let command = program.command(Some(&self.endpoint));
         let command = command.as_std();
         let search = server("PATH").unwrap_or_else(|| PATH.into());
         let Some(path) = find(program.path(), &search) else {

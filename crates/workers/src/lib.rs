@@ -24,6 +24,8 @@ mod project;
 mod ready;
 mod settings;
 mod snapshot;
+mod standstill;
+mod watch;
 mod zygote;
 
 pub use base::{Base, Printed, Sink};
@@ -36,7 +38,7 @@ pub use interpreter::{Interpreter, Program};
 pub use isolation::{Isolation, Landlock, Level, ResourceLimits, closed_to_others, confine, forget_home, remove_leftovers, user_for};
 pub use open_files::raise_open_files;
 pub use orphans::Orphans;
-pub use pool::{Call, Event, Events, Outcome, Pool, Request, Status};
+pub use pool::{Begun, Call, Event, Events, Job, Outcome, Pool, Request, Status};
 pub use process::watched;
 pub use ready::{Body, Parameter, Plan, Ready, Route};
 pub use settings::{Settings, Workers};

@@ -105,7 +105,7 @@ impl Zygote {
     pub(crate) async fn start(program: &Program, isolation: Option<&Isolation>, printed: [OwnedFd; 2]) -> Result<Self, Error> {
         let (ours, theirs) = control_pair().map_err(Error::System)?;
         let (mut command, surroundings) = match isolation {
-            None => (program.command(), None),
+            None => (program.command(None), None),
             Some(isolation) => {
                 let (order, surroundings) = isolation.prepare(program, |name| std::env::var_os(name))?;
                 order.send(&ours).map_err(Error::System)?;

@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Flag,
     Seconds,
     Time,
+    Number,
+    Status,
 }
 
 /// A body, of a request or an answer.
@@ -198,7 +200,7 @@ fn in_path(path: &str) -> impl Iterator<Item = Value> {
         let schema = match name {
             "digest" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
             "deployment" => json!({ "type": "integer", "minimum": 0 }),
-            "key" => json!({ "type": "string" }),
+            "key" | "job" => json!({ "type": "string" }),
             // Means something else: FLASH_TARGET=live.
             "environment" => json!({ "type": "string", "pattern": NAME, "maxLength": 63, "not": { "const": "live" } }),
             _ => json!({ "type": "string", "pattern": NAME, "maxLength": 63 }),
@@ -213,6 +215,8 @@ impl Kind {
             Self::Text => json!({ "type": "string" }),
             Self::Flag => json!({ "type": "boolean" }),
             Self::Seconds => json!({ "type": "integer", "minimum": 0 }),
+            Self::Number => json!({ "type": "integer", "minimum": 1 }),
+            Self::Status => json!({ "enum": super::jobs::STATES.map(|(status, _)| status.as_str()) }),
             Self::Time => json!({ "type": "string", "format": "date-time" }),
         }
     }
