@@ -5,7 +5,7 @@
 //! A reader that falls behind loses lines, and is told how many.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Error, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,8 +49,8 @@ struct State {
 }
 
 impl Lines {
-    /// Starts the thread that writes to `stream`, which ends up in `target`.
-    pub fn start(stream: impl Write + Send + 'static, target: impl AsFd) -> Arc<Self> {
+    /// Starts the thread that writes to `stream`, which ends up in `target`. It calls `failed` when a write fails, once.
+    pub fn start(stream: impl Write + Send + 'static, target: impl AsFd, failed: impl FnOnce(&Error) + Send + 'static) -> Arc<Self> {
         let is_file =
             target.as_fd().try_clone_to_owned().and_then(|target| File::from(target).metadata()).is_ok_and(|found| found.is_file());
         let patience = if is_file { DISK } else { READER };
@@ -59,7 +59,7 @@ impl Lines {
         let lines = Arc::new(Self { state: Mutex::new(state), some, done, room, patience });
         std::thread::spawn({
             let lines = lines.clone();
-            move || lines.write_all(stream)
+            move || lines.write_all(stream, failed)
         });
         lines
     }
@@ -116,7 +116,8 @@ impl Lines {
     }
 
     /// The thread: until closed, and then what is left.
-    fn write_all(&self, mut stream: impl Write) {
+    fn write_all(&self, mut stream: impl Write, failed: impl FnOnce(&Error)) {
+        let mut failed = Some(failed);
         let mut batch = Vec::with_capacity(PIECE);
         loop {
             let mut state = self.lock();
@@ -136,14 +137,20 @@ impl Lines {
                 let (lines, are) = if lost == 1 { ("line", "is") } else { ("lines", "are") };
                 let _ = writeln!(batch, "flash: {lost} {lines} {are} not shown: whoever reads them is too slow"); // to a Vec
             }
+            let mut written = Ok(());
             for piece in batch.chunks(PIECE) {
                 self.lock().writing = Some(Instant::now());
-                // A reader that went away (`flash run | head`), or a full disk, ends the lines and not the service.
-                if stream.write_all(piece).is_err() {
+                written = stream.write_all(piece);
+                if written.is_err() {
                     break;
                 }
             }
-            let _ = stream.flush(); // as above
+            // A reader that went away (`flash run | head`), or a full disk, ends the lines and not the service.
+            if let Err(error) = written.and_then(|()| stream.flush())
+                && let Some(failed) = failed.take()
+            {
+                failed(&error);
+            }
             self.lock().writing = None;
             batch.clear();
             batch.shrink_to(FULL);
@@ -161,7 +168,7 @@ static ERRORS: OnceLock<Arc<Lines>> = OnceLock::new();
 
 /// From now on nobody waits for standard error.
 pub fn detach_errors() {
-    ERRORS.get_or_init(|| Lines::start(anstream::stderr(), std::io::stderr()));
+    ERRORS.get_or_init(|| Lines::start(anstream::stderr(), std::io::stderr(), |_| {})); // there is nobody else to tell
 }
 
 /// Writes to standard error, without colours where nobody would see them. Should that fail there is nobody to tell.
@@ -210,7 +217,7 @@ mod tests {
     fn a_line_after_a_rest_is_written_as_the_first_one_is() {
         let (mut reader, writer) = UnixStream::pair().expect("the system gives sockets");
         reader.set_read_timeout(Some(Duration::from_secs(20))).expect("it is a limit");
-        let lines = Lines::start(writer.try_clone().expect("the system gives descriptors"), &writer);
+        let lines = Lines::start(writer.try_clone().expect("the system gives descriptors"), &writer, |_| {});
         for line in ["one\n", "two\n", "six\n"] {
             lines.add(line.len(), |text| text.extend_from_slice(line.as_bytes()));
             let mut read = [0; 4];
@@ -223,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_room_loses_nothing() {
         let file = tempfile::tempfile().expect("the system gives files");
-        let lines = Lines::start(file.try_clone().expect("the system gives descriptors"), &file);
+        let lines = Lines::start(file.try_clone().expect("the system gives descriptors"), &file, |_| {});
         let mut free = lines.room().free;
         // Several times what may wait.
         let count = BOUND / 1000 * 2;
@@ -247,7 +254,7 @@ mod tests {
     #[test]
     fn a_reader_that_does_not_read_is_not_waited_for_and_is_told_how_many_lines_it_has_not_got() {
         let (mut reader, writer) = UnixStream::pair().expect("the system gives sockets");
-        let lines = Lines::start(writer.try_clone().expect("the system gives descriptors"), &writer);
+        let lines = Lines::start(writer.try_clone().expect("the system gives descriptors"), &writer, |_| {});
         // More than its socket takes, and than may wait.
         let mut count = 0;
         while lines.lock().lost == 0 || !*lines.room().free.borrow() {
@@ -270,5 +277,26 @@ mod tests {
         let told = format!("flash: {lost} lines are not shown: whoever reads them is too slow\n");
         assert!(read.contains(&told), "{}", &read[read.len().saturating_sub(500)..]);
         assert_eq!(read.lines().count() as u64 + lost, count as u64 + 4 + 1);
+    }
+
+    #[test]
+    fn a_stream_that_fails_is_told_once() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (told, heard) = std::sync::mpsc::channel();
+        let lines = Lines::start(Full, std::io::stderr(), move |error| told.send(error.kind()).expect("the test is there"));
+        lines.add(4, |text| text.extend_from_slice(b"one\n"));
+        assert_eq!(heard.recv(), Ok(std::io::ErrorKind::StorageFull));
+        lines.add(4, |text| text.extend_from_slice(b"two\n"));
+        lines.close();
+        assert!(heard.recv().is_err(), "it is told once");
     }
 }

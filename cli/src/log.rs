@@ -11,6 +11,7 @@ use http::StatusCode;
 use jiff::ZonedDateTime;
 
 use crate::lines::Lines;
+use crate::report::{Trouble, warn};
 
 /// Cloneable; the lines of all clones go the same way.
 #[derive(Clone)]
@@ -24,6 +25,12 @@ struct Inner {
     colour: bool,
     /// Whether lines name their endpoint: with one alone they need not.
     several: AtomicBool,
+}
+
+/// Callers of the endpoints have nothing to do with who reads the log: the end of `flash run | head` is not theirs.
+fn serves_on(error: &io::Error) {
+    let what = "the log cannot be written to standard output; the endpoints are served without it";
+    warn(&Trouble::new(what, error.to_string(), "end it with Ctrl-C, or SIGTERM, if it is not meant to serve on"));
 }
 
 /// The local time of day, worked out once a second.
@@ -40,7 +47,7 @@ impl Log {
     pub fn start() -> (Self, Writer) {
         let colour = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
         let clock = Mutex::new(Clock { text: String::new(), until: Instant::now() });
-        let lines = Lines::start(io::stdout(), io::stdout());
+        let lines = Lines::start(io::stdout(), io::stdout(), serves_on);
         let writer = Writer(lines.clone());
         (Self { inner: Arc::new(Inner { lines, clock, colour, several: AtomicBool::new(false) }) }, writer)
     }

@@ -8,7 +8,7 @@ use owo_colors::OwoColorize as _;
 
 use crate::client::segment;
 use crate::connection::{Connection, endpoint};
-use crate::output::print;
+use crate::output::offer;
 use crate::report::{Failure, Fault, Trouble};
 
 /// What the user asked for.
@@ -22,7 +22,7 @@ pub struct Arguments {
     /// Only what is younger: `10m`, `2 hours`, or a time such as 2026-11-25T08:00:00Z
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
-    /// Only what belongs to the request of this id, which its answer has as `x-request-id`
+    /// Only what belongs to the request of this id, which its answer has as `x-request-id`, or to the job of this id
     #[arg(long, value_name = "ID")]
     request: Option<String>,
     /// The app that the endpoint belongs to
@@ -57,13 +57,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut failed = None;
     client.lines(&format!("/logs{query}"), |line| {
         let text = if arguments.json { json(&line) } else { shown(&line, several) };
-        match print(&text) {
-            Ok(()) => true,
-            Err(failure) => {
-                failed = Some(failure);
-                false
-            }
-        }
+        offer(&text).unwrap_or_else(|failure| {
+            failed = Some(failure);
+            false
+        })
     })?;
     failed.map_or(Ok(()), Err)
 }

@@ -1,18 +1,44 @@
 //! What commands answer, on standard output: text for eyes, or JSON.
 
 use std::io::{ErrorKind, Write as _};
+use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
 
-use crate::report::Failure;
+use crate::report::{Failure, Fault, Trouble};
 
 /// Prints to standard output, without colours where nobody would see them. A reader that has left is no failure.
 pub fn print(text: &str) -> Result<(), Failure> {
+    offer(text).map(drop)
+}
+
+/// As [`print`], for what goes on: false once its reader has left.
+pub fn offer(text: &str) -> Result<bool, Failure> {
     let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => Err(Failure::system("cannot write to standard output", &cause)),
-        _ => Ok(()),
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What clap answers by itself: help, the version, or what is wrong with the arguments.
+pub fn answer_of_clap(answer: &clap::Error) -> ExitCode {
+    if answer.use_stderr() {
+        let _ = answer.print(); // there is nobody else to tell
+        return ExitCode::from(2);
+    }
+    match written(answer.print().and_then(|()| std::io::stdout().flush())) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn written(done: std::io::Result<()>) -> Result<bool, Failure> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(cause) => {
+            let remedy = "make room where it goes, or have it go elsewhere";
+            Err(Failure::new(Fault::Request, Trouble::new("cannot write to standard output", cause.to_string(), remedy)))
+        }
     }
 }
 

@@ -299,16 +299,23 @@ def answer_of(status: int, headers: list[tuple[str, str]], body: bytes) -> Answe
     others = tuple(sorted(header for header in headers if header[0] not in ("content-length", "content-type")))
     content = dict(headers).get("content-type")
     # Compared by type as well: in JSON `1`, `1.0` and `true` are three things, in Python they are equal.
-    return Answer(status, _parsed(body) if content == JSON and body else body, content, others)
+    try:
+        return Answer(status, _parsed(body) if content == JSON and body else body, content, others)
+    except RecursionError:  # nested for hundreds of levels: by its bytes, then
+        return Answer(status, body, content, others)
 
 
 def _parsed(body: bytes) -> Any:
-    value = json.loads(body, object_pairs_hook=_Object, parse_float=_Float, parse_constant=_no_json)
+    value = json.loads(body, object_pairs_hook=_Object, parse_int=_whole, parse_float=_Float, parse_constant=_no_json)
     return _typed(value)
 
 
 class _Float(float):
     """A JSON number with a fraction or an exponent."""
+
+
+def _whole(digits: str) -> int | tuple[str, str]:
+    return int(digits) if len(digits) < 4000 else ("digits", digits)  # Python makes no number of more than 4,300
 
 
 class _Object(tuple[Any, ...]):

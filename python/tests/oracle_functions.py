@@ -29,6 +29,8 @@ import starlette.responses
 import typing_extensions
 from pydantic import BaseModel, ConfigDict, Field
 
+from runpod_flash import LiveLoadBalancer, remote
+
 T = TypeVar("T")
 
 
@@ -221,6 +223,30 @@ def cookies(response: fastapi.Response, *names: str) -> fastapi.Response:
     return response
 
 
+def itself(value: Any) -> Any:
+    """`value` with itself in it."""
+    if isinstance(value, dict):
+        value["a"] = value
+    elif isinstance(value, Plain):
+        vars(value)["a"] = value
+    else:
+        value.append(value)
+    return value
+
+
+def deep(levels: int, kind: Any) -> Any:
+    """A number within so many of what `kind` is one of."""
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value} if isinstance(kind, dict) else Plain(a=value) if isinstance(kind, Plain) else type(kind)([value])
+    return value
+
+
+@remote(LiveLoadBalancer(name="oracle"), method="GET", path="/")
+def remote_function() -> int:
+    return 1
+
+
 async def slowly(*pieces: str | bytes) -> AsyncIterator[str | bytes]:
     for piece in pieces:
         await asyncio.sleep(0)
@@ -253,6 +279,13 @@ class Teapot(fastapi.HTTPException):
 
 
 Pet = Annotated[Union[Cat, Dog], Field(discriminator="kind")]
+#: As `type Number = int` and so on.
+Number = typing_extensions.TypeAliasType("Number", int)
+Positive = typing_extensions.TypeAliasType("Positive", Annotated[int, Field(gt=0)])
+Names = typing_extensions.TypeAliasType("Names", list[str])
+Two = typing_extensions.TypeAliasType("Two", tuple[T, T], type_params=(T,))
+Nested = typing_extensions.TypeAliasType("Nested", Union[int, list["Nested"]])
+Thing = typing_extensions.TypeAliasType("Thing", Item)
 
 #: What the text of a signature may name. The module's own names are among them, for annotations that are strings.
 NAMES: dict[str, Any] = dict(globals())

@@ -29,6 +29,9 @@ Point(1); Point(1, float('nan')); [Point(2)]; {'a': Point(3)}; Point; Point(x={1
 Item(name='n'); Item(name='n', tags={'a'}); [Item(name='n')]; {'a': Item(name='n')}; Item; Tree(value=1, children=[Tree(value=2)]); Aliased(firstName='f')
 Item(name='n', price=float('nan')); Item(name='n', price=float('inf')); Box(content=1); Box(content={1: b'a'}); Box(content=Plain(a=1)); Box(content=1.0)
 Box(content=datetime.timedelta(hours=1)); Box(content=decimal.Decimal('1.5')); Box(content=float('nan')); Box(content=b'\xff'); Box(content=pydantic.SecretStr('s'))
+deep(300, []); deep(600, {}); deep(800, ()); deep(400, deque()); deep(200, Plain()); deep(2000, []); [deep(700, {'a': 1}), Colour.RED]; {1: deep(600, [])}
+itself([]); itself({}); itself(Plain()); [itself([])]; {1: itself({})}; itself(deque()); 'x' * 300_000; '\ud800' * 1000; 10**4299; {1: 10**5000}; [10**5000, Colour.RED]
+-10**5000; 10**5000; {'a': [10**5000]}; remote_function; [remote_function]; {'a': remote_function}
 Many([1, 2]); Open(a=1, b={1}); Private(a=1); Pricey(net=2); Item.model_construct(name=5); [Box(content=Colour.RED)]; Cat(kind='cat', lives=9)
 pydantic.SecretStr('s'); pydantic.SecretBytes(b's'); pydantic.AnyUrl('http://x.io'); [pydantic.SecretStr('s')]; pydantic.TypeAdapter(pydantic.HttpUrl).validate_python('http://x.io/a')
 fastapi.Response(b'abc'); fastapi.Response('é', 201, {'X-A': 'b'}, 'text/plain'); fastapi.responses.JSONResponse({'a': 1}, 202); fastapi.Response(status_code=204)
@@ -106,6 +109,7 @@ def test_an_annotation_counts_for_nothing_where_the_body_is_of_fields(returns: s
         ("(lambda a: a.append(a) or a)([])", "contains itself"),
         ("b'\\xff'", "can't decode byte 0xff"),
         ("Slotted()", "`oracle_functions.Slotted`"),
+        ("remote_function", "a `function` has no form in JSON"),
     ],
 )
 def test_what_cannot_be_sent_is_named(returns: str, kind: str) -> None:

@@ -109,9 +109,35 @@ SOUND: dict[str, st.SearchStrategy[Any]] = {
 KEYS = st.sampled_from(
     ["x", "y", "z", "item", "name", "price", "tags", "value", "children", "firstName", "Other", "left", "street", "a", "b", "red", "1"]
 )
+#: What no Python value makes `json` write: the string in the key becomes this, where it stands in a body.
+UNWRITTEN = {
+    b'"a huge int"': b"9" * 5000,
+    b'"a long int"': b"9" * 4300,
+    b'"a huge float"': b"-1e999",
+    b'"half a pair"': rb'"\udc00 \ud800"',
+    b'"no UTF-8"': b'"\xff\xfe"',
+    b'"a surrogate"': b'"\xed\xa0\x80"',
+    b'"a deep list"': b"[" * 150 + b"]" * 150,
+    b'"a deep dict"': b'{"a":' * 150 + b"1" + b"}" * 150,
+    b'"no end"': b"[" * 100_000,
+    b'"one key twice"': b'{"name":"n","name":"m"}',
+    b'"a long text"': b'"' + b"x" * 70_000 + b'"',
+}
+UNWRITTEN_NAMES = [name.decode().strip('"') for name in UNWRITTEN]
 ODD = st.sampled_from(["", " 7 ", "1.50", "-0", "1e2", "NaN", "٣", "é", "null", "true", "off", "0", "red", "a", "2024-13-01", "1 2"])
 SCALAR = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 120), st.floats(width=32), ODD, st.text(max_size=4), DATES, MOMENTS, TIMES, UUIDS, DECIMALS
+    st.sampled_from(UNWRITTEN_NAMES),
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 120),
+    st.floats(width=32),
+    ODD,
+    st.text(max_size=4),
+    DATES,
+    MOMENTS,
+    TIMES,
+    UUIDS,
+    DECIMALS,
 )
 ANYTHING = st.recursive(SCALAR, lambda of: st.one_of(st.lists(of, max_size=3), st.dictionaries(KEYS, of, max_size=3)), max_leaves=5)
 CONTENTS = [JSON] * 6 + ["application/json; charset=utf-8", "application/vnd.a+json", "text/plain", "", None]
@@ -169,12 +195,12 @@ class Subject:
         whole: st.SearchStrategy[Any] = self._pairs("body", values, stray).map(dict)
         if self._plan.body == "whole":
             whole = values[self._plan.at("body")[0].name]
-        texts = whole.map(lambda value: json.dumps(value).encode())
+        texts = whole.map(_as_json)
         if not stray:
             return texts.map(Request)
         scraps = st.tuples(texts, st.integers(0, 200), st.binary(max_size=2))
         broken = scraps.map(lambda made: made[0][: made[1] % (len(made[0]) + 1)] + made[2] + made[0][made[1] % (len(made[0]) + 1) + 1 :])
-        anything = ANYTHING.map(lambda value: json.dumps(value).encode())
+        anything = ANYTHING.map(_as_json)
         bodies = st.one_of(texts, texts, texts, broken, anything, st.just(b""))
         return st.tuples(bodies, st.sampled_from(CONTENTS)).map(lambda pair: Request(*pair))
 
@@ -212,6 +238,13 @@ def _split(signature: str) -> list[str]:
             parts.append(signature[start:index])
             start = index + 1
     return [*parts, signature[start:]]
+
+
+def _as_json(value: Any) -> bytes:
+    text = json.dumps(value).encode()
+    for name, what in UNWRITTEN.items():
+        text = text.replace(name, what)
+    return text
 
 
 def _is_segment(text: str) -> bool:

@@ -176,6 +176,27 @@ def test_functions_of_a_module_in_an_archive(tmp_path: Path) -> None:
         assert output("-c", code.format(path), cwd=tmp_path) == HOLDS
 
 
+def test_a_module_beside_the_script_s_beginning(tmp_path: Path) -> None:
+    """The script has gone elsewhere by its first call; the worker finds the module where the script did."""
+    (tmp_path / "library").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "library" / "beside.py").write_text("NAME = 'beside'\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        "sys.path.insert(0, 'library')\n"
+        "import beside\n"
+        "from runpod_flash import LiveLoadBalancer, remote\n\n"
+        "@remote(LiveLoadBalancer(name='api'), method='GET', path='/')\n"
+        "def name():\n"
+        "    return beside.NAME, os.path.basename(os.getcwd())\n\n"
+        "if __name__ == '__main__':\n"
+        "    os.chdir('elsewhere')\n"
+        "    print(*name())\n"
+    )
+    assert output(script, cwd=tmp_path) == "beside elsewhere\n"
+
+
 def test_a_directory_with_a_main_file(tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "__main__.py").write_bytes(SCRIPT.read_bytes())

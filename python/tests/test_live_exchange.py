@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,19 @@ def test_a_context_with_paths_that_are_no_strings(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.argv", [Path("/program"), 1])
     context = json.loads(json.dumps(_exchange._surroundings({})))
     assert (context["sys_path"], context["argv"]) == (["/a"], ["/program", "1"])
+
+
+def test_a_context_s_paths_are_where_this_process_found_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("before/used", "after/used", "after/unused"):
+        (tmp_path / place).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "before")
+    monkeypatch.setattr("sys.path", ["", "used", "unused", "/absolute"])
+    importlib.invalidate_caches()
+    assert importlib.util.find_spec("in_none_of_them") is None  # which settles where `used` is
+    monkeypatch.delitem(sys.path_importer_cache, "unused", raising=False)
+    monkeypatch.chdir(tmp_path / "after")
+    expected = ["", str(tmp_path / "before" / "used"), str(tmp_path / "after" / "unused"), "/absolute"]
+    assert _exchange._surroundings({})["sys_path"] == expected
 
 
 def test_a_context_without_a_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:

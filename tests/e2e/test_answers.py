@@ -19,6 +19,7 @@ RESULTS = [
     "fastapi.Response(b'abc')",
     "fastapi.Response('é', 201, {'X-A': 'b'}, 'text/plain')",
     "fastapi.Response()",
+    "fastapi.Response('a', headers={'x-a': 'é', 'x-b': 'a\\xa0\\xff'})",
     "fastapi.Response(status_code=204)",
     "fastapi.Response(status_code=304, headers={'etag': '\"a\"'})",
     "fastapi.Response(b'mine', 500)",
@@ -84,6 +85,16 @@ def forever():
 @remote(api, method="GET", path="/endless")
 def endless():
     return fastapi.responses.StreamingResponse(forever())
+
+@remote(api, method="GET", path="/unsent")
+def unsent():
+    response = fastapi.Response("fine", headers={"x-kept": "1"})
+    response.raw_headers += [(b"x-lines", b"a\\r\\nx-b: c"), (b"x a", b"1"), (b"connection", b"close"), (b"x-lines", b"\\0")]
+    return response
+
+@remote(api, method="GET", path="/unsent_async")
+async def unsent_async():
+    raise fastapi.HTTPException(418, "fine", {"x-far": "\\u20ac", "x-kept": "1", "x-half": "\\ud800"})
 
 @remote(api, method="GET", path="/number/{x}")
 def number(x: int):
@@ -169,3 +180,25 @@ def test_a_stream_without_an_end_is_a_failure_that_says_why(flash: Flash) -> Non
     assert flash.request("GET", "/lb/app/endless").status == 500
     flash.wait_for_line("`endless` returned a `starlette.responses.StreamingResponse` that sends more than 64 MiB")
     flash.wait_for_line("why: answers are not streamed")
+
+
+def test_a_header_that_cannot_be_sent_is_told_once(flash: Flash) -> None:
+    for _ in range(3):
+        answer = flash.request("GET", "/lb/app/unsent")
+        assert (answer.status, answer.body, answer.headers["x-kept"]) == (200, b"fine", "1")
+        assert not {"x-lines", "x-b", "x a"} & set(answer.headers.keys())
+        answer = flash.request("GET", "/lb/app/unsent_async")
+        assert (answer.status, answer.json(), answer.headers["x-kept"]) == (418, {"detail": "fine"}, "1")
+        assert not {"x-far", "x-half"} & set(answer.headers.keys())
+    assert flash.request("GET", "/lb/app/number/7").body == b"7"  # its line comes after all of these
+    flash.wait_for_line("GET /lb/app/number/7")
+    for setter, name, why in [
+        ("unsent", "x-lines", "its value has a line break"),
+        ("unsent", "x a", "its name has a character"),
+        ("unsent", "connection", "it is about the connection"),
+        ("unsent_async", "x-far", "latin-1"),
+        ("unsent_async", "x-half", "latin-1"),
+    ]:
+        told = [line for line in flash.stdout if f"the header '{name}' that `{setter}` sets is not sent" in line]
+        assert len(told) == 1, flash.told()
+        assert why in told[0]

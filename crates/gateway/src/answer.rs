@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::endpoint::Endpoint;
+use crate::gateway::Settings;
 use crate::mount::MountedBody;
 use crate::preparation::{Preparing, Step, Unprepared};
 use crate::request_id::RequestId;
@@ -33,6 +34,12 @@ pub enum Payload {
     Mounted(MountedBody),
     /// A live call for which something is to be done first.
     Preparing(Preparing),
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes))
+    }
 }
 
 impl Body for Payload {
@@ -94,11 +101,14 @@ impl Payload {
 /// Kinds of the records of a live call (`docs/wire.md`); 1 and 2 are the output streams.
 const NOTE: u8 = 5;
 const FAILURE: u8 = 6;
+const PART: u8 = 7;
 
 /// `u32 length · u8 kind · payload`.
 fn record(endpoint: &str, timeout: Duration, event: Event) -> Bytes {
     let (kind, payload) = match event {
         Event::Output(stream, text) => (stream, text),
+        Event::Part(part) => (PART, part),
+        Event::Begun(_) | Event::Progress(_) => return Bytes::new(), // of jobs alone
         Event::StateLost => {
             let note =
                 format!("flash: the worker of `{endpoint}` died and was replaced; what its functions kept in module globals is lost\n");
@@ -168,6 +178,11 @@ pub(crate) fn detail(status: StatusCode, text: &str) -> Response<Payload> {
     json(status, serde_json::json!({ "detail": text }).to_string())
 }
 
+/// What callers hear whose request's head is too long.
+pub(crate) fn head_too_long(settings: &Settings) -> String {
+    format!("the request's head is longer than the {} bytes that are allowed", settings.head_bytes)
+}
+
 /// As [`detail`], as the bytes of the last answer on a connection of HTTP/1.1.
 pub(crate) fn closing(status: StatusCode, text: &str, id: &RequestId) -> Vec<u8> {
     let body = serde_json::json!({ "detail": text }).to_string();
@@ -219,7 +234,7 @@ fn answered(answer: Answer, id: &RequestId) -> Response<Payload> {
 }
 
 /// The headers that a function asked for; `None` where it asked for none. One that HTTP does not allow, or that is the gateway's own, is
-/// left out.
+/// left out, as the worker has told. A value is latin-1, as it is for ASGI.
 fn headers(json: &[u8]) -> Option<HeaderMap> {
     if json.is_empty() {
         return None;
@@ -227,6 +242,7 @@ fn headers(json: &[u8]) -> Option<HeaderMap> {
     let pairs: Vec<(String, String)> = serde_json::from_slice(json).ok()?;
     let mut headers = HeaderMap::with_capacity(pairs.len() + 1);
     for (name, value) in pairs {
+        let Ok(value) = value.chars().map(u8::try_from).collect::<Result<Vec<_>, _>>() else { continue };
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { continue };
         let ours = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE];
         if !ours.contains(&name) {

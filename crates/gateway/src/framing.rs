@@ -17,6 +17,9 @@ pub(crate) struct Framing {
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
     fields: Fields,
+    /// Fields of the head at hand, and of the longest one before.
+    count: usize,
+    most: usize,
     interim: bool,
 }
 
@@ -81,7 +84,7 @@ impl Doubt {
 
 impl Default for Framing {
     fn default() -> Self {
-        Self { at: At::Between, line: Vec::new(), fields: Fields::default(), interim: false }
+        Self { at: At::Between, line: Vec::new(), fields: Fields::default(), count: 0, most: 0, interim: false }
     }
 }
 
@@ -104,6 +107,11 @@ impl Framing {
     /// A head has come, and not all of its body.
     pub(crate) fn in_body(&self) -> bool {
         !matches!(self.at, At::Between | At::Head)
+    }
+
+    /// How many fields the longest head had, as far as it has come.
+    pub(crate) fn most_fields(&self) -> usize {
+        self.most
     }
 
     /// Whether the caller of the last request knows interim answers: they came with HTTP/1.1.
@@ -168,9 +176,14 @@ impl Framing {
             return Ok(()); // an empty line before a request means nothing, however it ends
         }
         let line = line.strip_suffix(b"\r").ok_or(Doubt::Feed)?;
+        if self.at == At::Head && !line.is_empty() {
+            self.count += 1;
+            self.most = self.most.max(self.count);
+        }
         match (self.at, line) {
             (At::Between, line) => {
                 self.at = At::Head;
+                self.count = 0;
                 self.interim = line.ends_with(b"HTTP/1.1");
             }
             (At::Head, []) => self.at = std::mem::take(&mut self.fields).body(),

@@ -104,6 +104,14 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> Socket<IO> {
         matches!(&self.protocol, Protocol::Http1(framing) if framing.in_body())
     }
 
+    /// How many fields a head of this connection had at most, as far as it has come.
+    pub(crate) fn most_fields(&self) -> usize {
+        match &self.protocol {
+            Protocol::Http1(framing) => framing.most_fields(),
+            Protocol::Http2 { .. } => 0,
+        }
+    }
+
     /// What hyper has refused a request with.
     pub(crate) fn refused(&self) -> Option<StatusCode> {
         self.refused

@@ -249,6 +249,9 @@ async fn of_http_1_0_a_connection_serves_one_request_unless_asked_for_more() {
     ] {
         check(&server, name, format!("GET /lb/api/ping HTTP/1.0\r\n{lines}\r\n").as_bytes(), status, then).await;
     }
+    let mut caller = server.call().await;
+    caller.send("GET /lb/api/ping HTTP/1.0\r\n\r\n").await;
+    assert!(caller.answer().await.detail().starts_with("the request has no Host, "));
     server.stop().await;
 }
 

@@ -115,6 +115,11 @@ async fn heads_have_a_limit_in_bytes_and_in_fields() {
         let answer = caller.answer().await;
         assert_eq!(answer.status, status, "{name}");
         assert!(status < 400 || !answer.detail().is_empty(), "{name}");
+        if status == 431 {
+            let reason =
+                if name.contains("fields") { "more than the 100 fields that are allowed: 1" } else { "longer than the 65536 bytes" };
+            assert!(answer.detail().contains(reason), "{name}: {}", answer.detail());
+        }
     }
     server.stop().await;
 }

@@ -156,6 +156,13 @@ pub fn root(target: &Path) -> Option<PathBuf> {
     Some(root::root_of(&folder))
 }
 
+/// The root of the project that a file or folder belongs to; `None` where nothing marks one, or when it is not there.
+pub fn project(target: &Path) -> Option<PathBuf> {
+    let absolute = target.canonicalize().ok()?;
+    let folder = if absolute.is_dir() { absolute } else { parent(&absolute) };
+    root::marked(&folder).map(Path::to_owned)
+}
+
 /// What the app is called of the project that a file or folder belongs to, as [`scan`] finds it.
 ///
 /// # Errors
@@ -238,7 +245,9 @@ fn parse_one(file: &Path, spelled: &(PathBuf, PathBuf), asked: Asked) -> Result<
     }
     let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     let readable = real.to_str().is_some();
-    match Source::new(&bytes, real, &shown).and_then(PythonModule::parse) {
+    // A link to another file of the project is that file, which is found by itself.
+    let place = if real.starts_with(&spelled.0) { real.clone() } else { file.to_owned() };
+    match Source::new(&bytes, real, &shown).and_then(|source| PythonModule::parse(source, &place)) {
         Ok(_) if !readable => Err(Diagnostic::error(
             format!("the path of `{}` is not UTF-8", shown.display()),
             "workers, and whoever reads what they say, are told of files by their names",

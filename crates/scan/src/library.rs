@@ -21,11 +21,13 @@ pub(crate) struct PythonModule {
     pub(crate) contents: Contents,
     /// What Python calls it when its file is run or collected by pytest.
     pub(crate) module: Module,
+    /// Where its relative imports begin: its file, or the link to it that is a package's.
+    place: PathBuf,
 }
 
 impl PythonModule {
-    /// Takes a file apart.
-    pub(crate) fn parse(source: Source) -> Result<Self, Diagnostic> {
+    /// Takes a file apart that was found at `place`, which may be a link to it. In a package, Python goes by that; elsewhere by the file.
+    pub(crate) fn parse(source: Source, place: &Path) -> Result<Self, Diagnostic> {
         let contents = convert(&source.text).map_err(|failure| {
             let shown = source.shown.display();
             match failure {
@@ -40,8 +42,10 @@ impl PythonModule {
                 }
             }
         })?;
-        let module = name_of(&source.file);
-        Ok(Self { source, contents, module })
+        let in_package = place.parent().is_some_and(|folder| folder.join("__init__.py").is_file());
+        let place = if in_package { place } else { &source.file }.to_owned();
+        let module = Module { file: source.file.clone(), ..name_of(&place) };
+        Ok(Self { source, contents, module, place })
     }
 }
 
@@ -106,9 +110,12 @@ impl Library {
             return known.clone();
         }
         let shown = spell(file, &self.spelled);
-        let bytes = Source::bytes(file, &shown);
-        let source = bytes.and_then(|bytes| Source::new(&bytes, file.to_owned(), &shown));
-        let module = source.and_then(PythonModule::parse).ok().map(Arc::new);
+        let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        let module = self.modules.get(&real).cloned().unwrap_or_else(|| {
+            let bytes = Source::bytes(file, &shown);
+            let source = bytes.and_then(|bytes| Source::new(&bytes, real, &shown));
+            source.and_then(|source| PythonModule::parse(source, file)).ok().map(Arc::new)
+        });
         self.modules.insert(file.to_owned(), module.clone());
         module
     }
@@ -118,7 +125,7 @@ impl Library {
         let name: PathBuf = origin.module.split('.').collect();
         if origin.level > 0 {
             let levels = usize::try_from(origin.level).unwrap_or(usize::MAX);
-            let folder = module.source.file.ancestors().nth(levels);
+            let folder = module.place.ancestors().nth(levels);
             let package = folder.and_then(|folder| self.below(folder, &name));
             return package.map_or(Found::Elsewhere, |package| Found::Project { package, base: None });
         }

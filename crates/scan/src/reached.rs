@@ -119,7 +119,7 @@ impl Search<'_> {
     fn unreadable(&self, file: &Path, by: Option<&Location>) -> Option<Diagnostic> {
         let shown = spell(file, self.library.spelled());
         let source = Source::bytes(file, &shown).and_then(|bytes| Source::new(&bytes, file.to_owned(), &shown));
-        let mut problem = source.and_then(PythonModule::parse).err()?;
+        let mut problem = source.and_then(|source| PythonModule::parse(source, file)).err()?;
         problem.severity = flash_manifest::Severity::Warning;
         if let Some(by) = by {
             problem.why = format!("{by} imports it, which will fail");

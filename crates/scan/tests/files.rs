@@ -137,6 +137,40 @@ fn links_lead_to_each_file_once() {
 }
 
 #[test]
+fn a_link_in_a_package_is_a_module_of_it() {
+    let outside = Tree::new([
+        ("real.py", format!("from .beside import X\n{}", one("linked"))),
+        ("plain.py", one("plain")),
+        ("common/__init__.py", String::new()),
+        ("common/deep.py", one("deep")),
+        ("common/res.py", format!("{IMPORT}shared = LiveLoadBalancer(name='shared')\n")),
+    ]);
+    let tree = Tree::new([
+        ("pyproject.toml", String::new()),
+        ("pkg/__init__.py", String::new()),
+        ("pkg/beside.py", "X = 1\n".into()),
+        ("pkg/res.py", one("own")),
+        ("user.py", format!("{IMPORT}from common.res import shared\n@remote(shared, method='GET', path='/')\ndef user(): ...\n")),
+    ]);
+    symlink(outside.path("real.py"), tree.path("pkg/api.py")).unwrap();
+    symlink(outside.path("plain.py"), tree.path("plain.py")).unwrap();
+    symlink(outside.path("common"), tree.path("common")).unwrap();
+    symlink(tree.path("pkg/res.py"), tree.path("pkg/again.py")).unwrap();
+    let project = tree.project("");
+    assert_eq!(project.warnings, []);
+    let module = |function: &str| {
+        let mut functions = project.endpoints.iter().flat_map(|endpoint| &endpoint.functions);
+        let module = &functions.find(|found| found.qualname == function).unwrap().module;
+        (module.name.clone(), module.import_base.clone(), module.file.clone())
+    };
+    assert_eq!(module("linked"), ("pkg.api".into(), tree.root(), outside.path("real.py")));
+    assert_eq!(module("deep"), ("common.deep".into(), tree.root(), outside.path("common/deep.py")));
+    assert_eq!(module("plain"), ("plain".into(), outside.root(), outside.path("plain.py")));
+    assert_eq!(module("own"), ("pkg.res".into(), tree.root(), tree.path("pkg/res.py")));
+    assert_eq!(module("user").0, "user");
+}
+
+#[test]
 fn files_that_cannot_be_read_are_told_of() {
     let large = format!("{}\n{}", one("large"), "# x\n".repeat(1_200_000));
     let tree = Tree::new([("app.py", one("app")), ("large.py", large)]);
@@ -225,6 +259,41 @@ fn modules_of_one_name_are_told_apart_by_their_folders() {
     check("a", "01_a.main", "");
     check("b", "02_b.main", "");
     check("c", "other", "c");
+}
+
+#[test]
+fn relative_imports_make_packages_of_folders_without_an_init() {
+    let relative = |import: &str, name: &str| format!("{import}\n{}", one(name));
+    let tree = Tree::new([
+        ("pyproject.toml", String::new()),
+        ("a/b/api.py", relative("from .beside import x", "api")),
+        ("a/b/beside.py", one("beside")),
+        ("a/b/alone.py", one("alone")),
+        ("a/up.py", relative("from . import above", "up")),
+        ("a/above.py", one("above")),
+        ("a/b/deep/far.py", relative("def f():\n    from ...above import x\n", "far")),
+        ("a/b/deep/__init__.py", String::new()),
+        ("a/whole/__init__.py", one("whole")),
+        ("a/whole/part.py", relative("from . import other\nfrom .other import x", "part")),
+        ("a/whole/other.py", one("other")),
+        ("src/c/app.py", relative("from .beside import x", "app")),
+        ("root.py", relative("from . import nothing", "root")),
+        ("v1.2/app.py", relative("from . import nothing", "dotted")),
+    ]);
+    let check = |function: &str, name: &str, base: &str| assert_eq!(module_of(&tree, "", function), (name.into(), base.into()));
+    check("api", "a.b.api", "");
+    check("beside", "a.b.beside", "");
+    check("alone", "alone", "a/b");
+    check("up", "a.up", "");
+    check("above", "a.above", "");
+    check("far", "a.b.deep.far", "");
+    check("whole", "whole", "a");
+    check("part", "whole.part", "a");
+    check("other", "whole.other", "a");
+    check("app", "c.app", "src");
+    check("root", "root", "");
+    check("dotted", "app", "v1.2");
+    assert_eq!(module_of(&tree, "a/b/api.py", "api"), ("a.b.api".into(), String::new()));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub use level::{Landlock, Level, closed_to_others};
 pub(crate) use lineage::Lineage;
 pub(crate) use order::Order;
 pub(crate) use surroundings::Surroundings;
-pub use surroundings::{remove_leftovers, user_for};
+pub use surroundings::{forget_home, remove_leftovers, user_for};
 
 /// Variables of the server that its workers get as well: what the machine speaks, and what time it has.
 const PASSED_ON: [&str; 2] = ["LANG", "TZ"];

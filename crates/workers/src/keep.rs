@@ -259,7 +259,7 @@ async fn live(inner: Arc<Inner>, id: WorkerId) -> Life {
         started = inner.start_worker() => Some(started),
         () = link::closed(&mut closing) => None,
     };
-    let (link, ready) = match started.transpose() {
+    let (link, ready, _share) = match started.transpose() {
         Ok(Some(started)) => started,
         Ok(None) => return Life { begun, ended: Ended::Stopped },
         Err(error) => {
@@ -269,9 +269,10 @@ async fn live(inner: Arc<Inner>, id: WorkerId) -> Life {
     };
     let (stop, stopped) = sync::watch::channel(false);
     let (notify, since) = (Arc::new(Notify::new()), Instant::now());
-    inner.joined(Handle { id, notify: notify.clone(), since, stop, stopping: false, given_up: false }, ready);
+    let (pid, kill) = (link.pid(), Arc::new(Notify::new()));
+    inner.joined(Handle { id, notify: notify.clone(), since, pid, kill: kill.clone(), stop, stopping: false, given_up: false }, ready);
     inner.look.notify_one();
-    let (status, page) = link.carry(&inner, id, &notify, stopped.clone()).await;
+    let (status, page) = link.carry(&inner, id, &notify, &kill, stopped.clone()).await;
     let asked = *stopped.borrow();
     let left = inner.left(id, status, asked, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
     let young = since.elapsed() < YOUNG && left.answered == 0 && !left.given_up && inner.settings.workers.backs_off;

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -14,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::dispatch::{Answer, WorkerId};
 use crate::error::Error;
+use crate::flow::Flow;
 use crate::page::{Cells, Page};
 use crate::pool::{Inner, Outcome, Reply, Shared};
 use crate::printed::Pipes;
@@ -43,6 +45,7 @@ pub(crate) struct Link {
     printed: Pipes,
     decoder: Decoder,
     room: Room,
+    flow: Arc<Flow>,
     process: Option<Process>,
     /// While there is no room for what it prints, nothing more is read.
     held: Option<Held>,
@@ -57,7 +60,8 @@ impl Link {
         let (printed, [out, err]) = Pipes::new()?;
         let shared = page.descriptor().try_clone_to_owned().map_err(Error::System)?;
         let stream = UnixStream::from_std(ours).map_err(Error::System)?;
-        let link = Self { stream, page, printed, decoder: Decoder::default(), room: Room::default(), process: None, held: None };
+        let (decoder, room, flow) = (Decoder::default(), Room::default(), Arc::default());
+        let link = Self { stream, page, printed, decoder, room, flow, process: None, held: None };
         Ok((link, vec![theirs.into(), out, err, shared]))
     }
 
@@ -122,12 +126,18 @@ impl Link {
         }
     }
 
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it is ready, so it was forked").pid
+    }
+
     /// Carries requests and answers until the worker ends, or is told to. Returns how it ended, and what its page said then.
     pub(crate) async fn carry(
         mut self,
         inner: &Inner,
         id: WorkerId,
         notify: &Notify,
+        kill: &Notify,
         mut stopped: watch::Receiver<bool>,
     ) -> (Option<ExitStatus>, Option<Cells>) {
         let mut process = self.process.take().expect("it is ready, so it was forked");
@@ -161,7 +171,7 @@ impl Link {
             tokio::select! {
                 biased;
                 now = tick.tick(), if busy => watch.look(inner, id, &self.page, &process, held, now.into_std()),
-                more = read(&mut incoming, &mut self.decoder, &mut self.room), if !held => {
+                more = read(&mut incoming, &mut self.decoder, &mut self.room), if !held && !self.flow.is_full() => {
                     // What the worker wrote before its answers goes to the caller before them.
                     self.print(inner, id);
                     if self.take(inner, id).is_err() {
@@ -171,6 +181,8 @@ impl Link {
                     if !more { break }
                 }
                 () = notify.notified() => {}
+                () = kill.notified() => process.kill(),
+                () = self.flow.room(), if self.flow.is_full() => {}
                 _ = outgoing.writable(), if !out.is_empty() => {}
                 () = self.printed.readable(), if !held => { self.print(inner, id); }
                 () = Held::released(self.held.as_ref()), if held => self.held = None,
@@ -236,11 +248,11 @@ impl Link {
                 Kind::Output => {
                     let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
                     match shared.dispatcher.reply(id, request) {
-                        Some(Reply::Call(caller)) => {
-                            caller.print(stream, text);
-                            self.held = self.held.take().or_else(|| Held::by_call(&caller.backlog));
+                        Some(Reply::Call(hearer)) => {
+                            hearer.print(stream, text);
+                            self.held = self.held.take().or_else(|| Held::by_call(&hearer.backlog));
                         }
-                        Some(Reply::Request { tag, .. }) => {
+                        Some(Reply::Request { tag, .. } | Reply::Job { tag, .. }) => {
                             let tag = *tag;
                             inner.print(Some(tag), stream, &String::from_utf8_lossy(&text));
                             self.held = self.held.take().or_else(|| Held::by_log(inner.base.room()));
@@ -249,6 +261,12 @@ impl Link {
                             inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text));
                             self.hold_unclaimed(inner, id, shared);
                         }
+                    }
+                }
+                Kind::Yield => {
+                    let yielded = wire::decode_yield(frame).map_err(|_| Error::Protocol)?;
+                    if let Some(reply) = shared.dispatcher.yielded(id, request).map_err(|_| Error::Protocol)? {
+                        reply.yielded(yielded, &self.flow)?;
                     }
                 }
                 Kind::Imported => inner.imported().add(frame.payload),
@@ -272,8 +290,8 @@ impl Link {
     fn hold_unclaimed(&mut self, inner: &Inner, id: WorkerId, shared: &mut Shared) {
         if self.held.is_none() {
             self.held = match shared.dispatcher.oldest(id) {
-                Some(Reply::Call(caller)) => Held::by_call(&caller.backlog),
-                Some(Reply::Request { .. }) | None => Held::by_log(inner.base.room()),
+                Some(Reply::Call(hearer)) => Held::by_call(&hearer.backlog),
+                Some(Reply::Request { .. } | Reply::Job { .. }) | None => Held::by_log(inner.base.room()),
             };
         }
     }

@@ -29,6 +29,14 @@ pub fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
 }
 
+/// Whether a process of this number is there, and gets time from the system: it is neither stopped, nor traced, nor over.
+pub(crate) fn runs(pid: u32) -> bool {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // Behind the name, which may hold anything but ends with the last parenthesis.
+    let state = text.rfind(')').and_then(|end| text[end + 1..].trim_start().chars().next());
+    !matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
+}
+
 impl Process {
     pub(crate) fn new(pid: u32, descriptor: OwnedFd, status: oneshot::Receiver<ExitStatus>) -> std::io::Result<Self> {
         Ok(Self { pid, descriptor: watched(descriptor)?, status })

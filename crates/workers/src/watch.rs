@@ -57,6 +57,15 @@ impl Watch {
         let told = shared.dispatcher.stalled(id, inline != 0 && inline == self.inline);
         self.inline = inline;
         shared.wake(&told);
+        if shared.dispatcher.held_by(id).any(|(_, reply)| reply.is_to_begin())
+            && let Ok(cells) = page.read()
+        {
+            for (request, reply) in shared.dispatcher.held_by(id) {
+                if cells.begun(request) {
+                    reply.begun();
+                }
+            }
+        }
         // A live endpoint's worker stays, whatever it does: there is no other for its requests.
         if held {
             self.silence = Silence::default();

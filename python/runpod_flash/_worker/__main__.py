@@ -34,7 +34,7 @@ def main() -> None:
 
             report["pydantic"] = pydantic.VERSION
             from .. import _remote, _resources  # noqa: F401 - imported here so that forked processes need not
-            from . import load, routes, serve  # noqa: F401 - as above
+            from . import inputs, jobs, load, routes, serve  # noqa: F401 - as above
 
             pydantic.TypeAdapter(int)  # has pydantic import what it puts off until it is used
         except ImportError as error:
@@ -42,7 +42,7 @@ def main() -> None:
     else:
         from . import load, serve  # noqa: F401 - as above, without what only routes need
     control.send(frames.encode(frames.HELLO, 0, bytes((frames.VERSION,)) + json.dumps(report).encode()))
-    zygote.serve(control, zygote.Held())
+    zygote.serve(control, zygote.Held(), adopts=True)
 
 
 main()

@@ -202,10 +202,17 @@ def _jsonable(value: Any, lenient: bool = False) -> Any:
         return value
     if value is PydanticUndefined:
         return None
+    # Loops, for a comprehension is a frame of its own before Python 3.12, and half as many levels would fit below the recursion limit.
     if isinstance(value, dict):
-        return {_jsonable(key, lenient): _jsonable(item, lenient) for key, item in value.items()}
+        pairs = {}
+        for key, item in value.items():
+            pairs[_jsonable(key, lenient)] = _jsonable(item, lenient)
+        return pairs
     if isinstance(value, (list, tuple, set, frozenset, deque, types.GeneratorType)):
-        return [_jsonable(item, lenient) for item in value]
+        items = []
+        for item in value:
+            items.append(_jsonable(item, lenient))
+        return items
     if lenient and isinstance(value, bytes):
         return value.decode(errors="replace")
     for kind in type(value).__mro__:
@@ -216,6 +223,8 @@ def _jsonable(value: Any, lenient: bool = False) -> Any:
 
 
 def _attributes(value: Any) -> dict[Any, Any]:
+    if isinstance(value, types.FunctionType) and hasattr(value, "__remote_config__"):
+        raise _Stranger(value)  # rather than whatever of its marks has no form first
     try:
         return dict(value)
     except Exception:

@@ -43,7 +43,7 @@ class Pace:
 class Handler(Pace):
     """A route, ready to be called."""
 
-    __slots__ = ("bind", "encode", "function", "is_async", "name", "quick")
+    __slots__ = ("bind", "encode", "function", "is_async", "name", "quick", "unsent")
 
     def __init__(self, route, allow_inline: bool) -> None:  # type: ignore[no-untyped-def]
         super().__init__(allow_inline)
@@ -53,3 +53,5 @@ class Handler(Pace):
         self.encode: Callable[[object], bytes] = route.encode
         self.is_async: bool = inspect.iscoroutinefunction(route.function)
         self.name: str = route.name
+        #: Headers that its answers asked for and could not have, as far as that was told.
+        self.unsent: set[str] = set()

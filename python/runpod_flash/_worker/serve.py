@@ -30,7 +30,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import perf_counter
 
-from . import failures, frames, output, responses, state, zygote
+from . import failures, frames, headers, output, responses, state, zygote
 from .handlers import BLOCKING, QUICK, Handler, Pace
 
 TYPE_CHECKING = False
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from .calls import Prepared
     from .imports import Imports
+    from .inputs import Job
+    from .jobs import Jobs
     from .load import Config
     from .routes import Route
 
@@ -126,10 +128,16 @@ class _Loop(asyncio.SelectorEventLoop):
 class Worker:
     """One worker process's state. `wire`: the socket to the host; `page`: the shared page as unsigned 32-bit cells."""
 
-    def __init__(self, wire: socket.socket, page: memoryview, config: Config, routes: list[Route]) -> None:
+    def __init__(self, wire: socket.socket, page: memoryview, config: Config, routes: list[Route | Job]) -> None:
         self.wire = wire
         self.page = page
-        self.handlers = [Handler(route, config["inline"]) for route in routes]
+        #: By what a REQUEST calls them; a `Job` looks like a handler that is neither inline nor async.
+        self.handlers: list[Any] = [route if route.is_job else Handler(route, config["inline"]) for route in routes]
+        self.jobs: Jobs | None = None
+        if any(route.is_job for route in routes):
+            from .jobs import Jobs
+
+            self.jobs = Jobs(self)
         self.calls: dict[object, Pace] = {}
         self.allow_inline = config["inline"]
         self.decoder = frames.Decoder()
@@ -152,6 +160,8 @@ class Worker:
         #: Requests that wait for a thread or run in one, and those of them that nobody waits for any more.
         self.threaded: set[int] = set()
         self.dropped: set[int] = set()
+        #: Those that have begun and are to stop when they can.
+        self.stopped: set[int] = set()
         self.stdout, self.stderr = output.stdout, output.stderr
         self.stdout.connect(self.send)
         self.stderr.connect(self.send)
@@ -231,6 +241,8 @@ class Worker:
                     self.run_inline(handler, request, None, payload[7:])
                 elif handler.is_async:
                     self.starting[request] = self.run_async(handler, request, None, payload[7:]), handler.name
+                elif type(handler) is not Handler:
+                    self.jobs.start(request, handler, payload[7:])  # type: ignore[union-attr]  # there are some
                 else:
                     self.enqueue(request, self.run_in_thread, (handler, request, None, payload[7:]))
                 return
@@ -266,9 +278,21 @@ class Worker:
             self.loop.call_soon(self.leave)
             self.scheduled = True
 
+    def begin(self, request: int) -> bool:
+        """From here on it never runs again. False where the host has revoked it: then it does not run here, and its slot is free."""
+        page = self.page
+        page[request & 0xFFFF] = page[INLINE_CELL] = request
+        if page[REVOKING_CELL] and self.is_revoked(request):
+            self.out.append(self.drop(request))
+            return False
+        return True
+
     # -- routes ----------------------------------------------------------------------------------------------------------
 
-    def start_decoded(self, handler: Handler, head: bytes, request: int, body: bytes) -> None:
+    def start_decoded(self, handler: Any, head: bytes, request: int, body: bytes) -> None:
+        if type(handler) is not Handler:
+            self.jobs.start(request, handler, body)  # type: ignore[union-attr]  # there are some
+            return
         path, query, content, is_form = frames.decode_head(head)
         self.start(handler, request, (path, query, content), frames.decode_form(body) if is_form else body)
 
@@ -404,8 +428,14 @@ class Worker:
         kind = type(error)  # `isinstance` would ask the exception's own `__class__`
         asked = routes.failure(error)
         if asked is not None:
+            status, asked_for, body = asked
+            if asked_for is not None:
+                asked_for, others = headers.sendable(asked_for)
+                for name in others.keys() - handler.unsent:
+                    handler.unsent.add(name)
+                    text += f"warning: the header {name!a} that `{handler.name}` sets is not sent: {others[name]}\n"
             try:
-                answer = frames.encode_answer(request, *asked)
+                answer = frames.encode_answer(request, status, asked_for, body)
             except frames.HeadTooLong as problem:
                 text = f"the answer of `{handler.name}` cannot be sent\n  why: {problem}\n  try: send less in its headers, or in its body\n"
         elif issubclass(kind, asyncio.CancelledError):
@@ -431,9 +461,7 @@ class Worker:
     def start_call(self, request: int, payload: bytes) -> None:
         from . import calls
 
-        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
-        if self.page[REVOKING_CELL] and self.is_revoked(request):
-            self.out.append(self.drop(request))
+        if not self.begin(request):
             return
         token = output.running.set(request)
         try:
@@ -444,7 +472,7 @@ class Worker:
         finally:
             output.running.reset(token)
         if prepared.is_async:
-            self.starting[request] = self.call_async(request, prepared), prepared.function.__qualname__
+            self.starting[request] = self.call_async(request, prepared), prepared.name
             return
         pace = self.calls.setdefault(getattr(prepared.function, "__code__", None), Pace(self.allow_inline))
         if pace.inline:
@@ -456,7 +484,7 @@ class Worker:
         output.running.set(request)
         started = perf_counter()
         try:
-            result = contextvars.copy_context().run(prepared.call)
+            result = contextvars.copy_context().run(self.call_through, request, prepared)
             elapsed = perf_counter() - started
             status, payload = prepared.returned(result)
         except BaseException as error:
@@ -468,9 +496,33 @@ class Worker:
         self.finish_call(request, status, payload)
         output.running.set(0)
 
+    def call_through(self, request: int, prepared: Prepared) -> Any:
+        """What a `def` returns; of a generator, the parts go to the caller as they come."""
+        result = prepared.call()
+        if not prepared.streams:
+            return result
+        try:
+            for part in result:
+                self.send_part(request, prepared, part)
+                if request in self.stopped:
+                    break
+        finally:
+            result.close()
+        return None
+
     async def call_async(self, request: int, prepared: Prepared) -> None:
         try:
-            status, payload = prepared.returned(await prepared.call_async())
+            if prepared.streams:
+                result = prepared.call()
+                try:
+                    async for part in result:
+                        self.send_part(request, prepared, part)
+                finally:
+                    await result.aclose()
+                result = None
+            else:
+                result = await prepared.call_async()
+            status, payload = prepared.returned(result)
         except BaseException as error:
             if self.is_child:
                 _fail(error)
@@ -478,7 +530,13 @@ class Worker:
         self.tasks.pop(request, None)
         self.finish_call(request, status, payload)
 
+    def send_part(self, request: int, prepared: Prepared, part: object) -> None:
+        _, payload = prepared.returned(part)
+        self.finish_output(request)
+        self.send(frames.encode_yield(request, 0, payload))
+
     def finish_call(self, request: int, status: int, payload: bytes) -> None:
+        self.stopped.discard(request)
         self.finish_output(request)
         self.send(frames.encode_answer(request, status, None, payload))
 
@@ -542,6 +600,9 @@ class Worker:
         elif anyway and request in self.tasks:
             self.tasks[request].cancel()
             self.scheduled = True
+        elif anyway and (request in self.starting or request in self.threaded):
+            # It stops at its next part, if it is a generator.
+            self.stopped.add(request)
 
     def is_revoked(self, request: int) -> bool:
         """Whether another worker has `request`: this one did not begin it for long. To be asked once its cell says that it begins."""
@@ -611,8 +672,8 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route], imported: Imports | None) -> None:
-    """Serves `routes` to the host at `wire` until it says DRAIN or goes away. Does not return."""
+def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route | Job], imported: Imports | None) -> None:
+    """Serves `routes`, which are jobs where the endpoint is queue-based, to the host at `wire` until it says DRAIN or goes away. Does not return."""
     host = config["host"]
     if host is not None:
         state.host = (host["port"], host["token"])
@@ -624,7 +685,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
         os.register_at_fork(after_in_child=imported.hush)
     ready = {
         "pid": os.getpid(),
-        "routes": [{"name": route.name, "plan": route.plan.to_json()} for route in routes],
+        "routes": [{"name": route.name, "plan": route.described()} for route in routes],
         "files": imported and imported.files(),
     }
     worker.send(frames.encode_json(frames.READY, ready))

@@ -35,13 +35,14 @@ class Argument(typing.NamedTuple):
     by_position_only: bool
 
 
-def read(function: Callable[..., object]) -> list[Argument]:
+def read(function: Callable[..., object], *, may_yield: bool = False) -> list[Argument]:
     """The parameters a request can fill, in order; `*args` and `**kwargs` are left out.
 
-    Raises `Unroutable` for a generator, for an annotation that cannot be resolved, and for types only a web framework provides.
+    Raises `Unroutable` for a generator, unless it `may_yield`, for an annotation that cannot be resolved, and for types only a web framework
+    provides.
     """
     name = function.__qualname__
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if not may_yield and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
         raise Unroutable(
             f"function `{name}` yields, and a route answers with one value\n"
             "  why: streamed answers are not supported\n"
@@ -179,12 +180,17 @@ def _is_in_json(annotation: typing.Any) -> bool:
     return any(type(extra) is Json for extra in typing.get_args(annotation)[1:])
 
 
-def branches(annotation: typing.Any) -> Iterator[typing.Any]:
-    """What a union is a choice of, `Annotated` taken off; else the one type that it is."""
+def branches(annotation: typing.Any, within: tuple[typing.Any, ...] = ()) -> Iterator[typing.Any]:
+    """What a union is a choice of, `Annotated` and aliases taken off; else the one type that it is. `within`: aliases on the way to it."""
     annotation = bare(annotation)
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
         for branch in typing.get_args(annotation):
-            yield from branches(branch)
+            yield from branches(branch, within)
+    elif _is_alias(annotation) and annotation not in within:
+        yield from branches(annotation.__value__, (*within, annotation))
+    elif _is_alias(origin) and origin not in within:
+        yield from branches(origin.__value__[typing.get_args(annotation)], (*within, origin))
     else:
         yield annotation
 
@@ -218,8 +224,25 @@ def _is_subclass(candidate: typing.Any, of: type | tuple[type, ...]) -> bool:
 
 
 def _without_alias(annotation: typing.Any) -> typing.Any:
-    """What a `type X = ...` stands for."""
-    return annotation.__value__ if type(annotation).__name__ == "TypeAliasType" else annotation
+    """What a `type X = ...` stands for. One that names itself stays (`pydantic.JsonValue`): what it stands for means nothing without it."""
+    if not _is_alias(annotation):
+        return annotation
+    value = annotation.__value__
+    return annotation if _names(value, annotation) else value
+
+
+def _is_alias(annotation: typing.Any) -> bool:
+    return type(annotation).__name__ == "TypeAliasType"  # of `typing` from Python 3.12 on, else of `typing_extensions`
+
+
+def _names(annotation: typing.Any, alias: typing.Any) -> bool:
+    """Whether `alias` stands in this, or a name that is still a string."""
+    if annotation is alias or isinstance(annotation, (str, typing.ForwardRef)):
+        return True
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return False
+    return any(_names(argument, alias) for argument in (arguments[:1] if bare(annotation) is not annotation else arguments))
 
 
 def _usable(function: str, parameter: inspect.Parameter, annotation: typing.Any) -> typing.Any:

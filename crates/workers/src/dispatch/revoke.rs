@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flash_wire::{self as wire, Kind};
 
-use super::{Dispatcher, InFlight, Job, Lane, Ticket, Unexpected, Waiting, Work, WorkerId, number};
+use super::{Answered, Dispatcher, Errand, InFlight, Lane, Ticket, Unexpected, Waiting, Work, WorkerId, number};
 
 /// How far a request has been taken back from its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) struct Suspect {
     pub(crate) expired: bool,
 }
 
-impl<R> Dispatcher<R> {
+impl<R: Answered> Dispatcher<R> {
     /// How a worker is.
     pub(crate) fn pulse(&self, id: WorkerId) -> Pulse {
         let lane = self.lanes.iter().find(|lane| lane.id == id);
@@ -109,7 +109,7 @@ impl<R> Dispatcher<R> {
             if !begun(number(state.generation, slot as u16))
                 && let Some(mut waiting) = in_flight.hand_over()
             {
-                waiting.job.deadline += silence;
+                waiting.errand.deadline.put_off(silence);
                 in_flight.revoked = Revoked::Done;
                 lane.returned += 1;
                 again.push(waiting);
@@ -125,7 +125,7 @@ impl<R> Dispatcher<R> {
         let slots = self.lanes.iter().filter(|lane| lane.id == id).flat_map(|lane| lane.slots.iter().enumerate());
         let suspect = |(slot, state): (usize, &super::Slot<R>)| {
             let in_flight = state.in_flight.as_ref()?;
-            let route = match &in_flight.job.work {
+            let route = match &in_flight.errand.work {
                 Work::Route(route, _) => Some(*route),
                 Work::Call => None,
             };
@@ -149,20 +149,20 @@ impl<R> Dispatcher<R> {
     }
 }
 
-impl<R> Lane<R> {
+impl<R: Answered> Lane<R> {
     /// The worker sends back a request that it was told not to begin. `Some` where nobody else has it yet.
     pub(super) fn sent_back(&mut self, request: u32) -> Option<Waiting<R>> {
         self.vacate(request)?.hand_over()
     }
 }
 
-impl<R> InFlight<R> {
+impl<R: Answered> InFlight<R> {
     /// The request for another worker; `None` where nobody waits for it here. What stays keeps the slot.
     fn hand_over(&mut self) -> Option<Waiting<R>> {
         let reply = self.reply.take()?;
         let ticket = std::mem::replace(&mut self.ticket, NO_TICKET);
-        let body = std::mem::replace(&mut self.job.body, Bytes::new());
-        let job = Job { body, ..self.job.clone() };
-        Some(Waiting { ticket, job, reply, deaths: self.deaths, moves: self.moves + 1 })
+        let body = std::mem::replace(&mut self.errand.body, Bytes::new());
+        let errand = Errand { body, ..self.errand.clone() };
+        Some(Waiting { ticket, errand, reply, deaths: self.deaths, moves: self.moves + 1 })
     }
 }

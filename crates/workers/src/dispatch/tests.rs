@@ -3,6 +3,11 @@ use flash_wire::{Decoder, Frame};
 
 const FIRST: WorkerId = WorkerId(1);
 const SECOND: WorkerId = WorkerId(2);
+const PID: u32 = 4711;
+
+impl Answered for &'static str {
+    fn given(&mut self, _: WorkerId, _: u32) {}
+}
 
 /// A dispatcher whose replies are names of requests, and the frames its workers were sent.
 struct Trial {
@@ -22,7 +27,7 @@ impl Trial {
     fn with(slots: usize, waiting: usize, workers: &[WorkerId]) -> Self {
         let mut trial = Self::new(slots, waiting);
         for worker in workers {
-            trial.dispatcher.joined(*worker, None);
+            trial.dispatcher.joined(*worker, PID, None);
         }
         trial
     }
@@ -34,8 +39,9 @@ impl Trial {
 
     fn submit_body(&mut self, name: &'static str, body: Bytes) -> Option<WorkerId> {
         let work = Work::Route(0, RequestHead::default());
-        let job = Job { work, body, deadline: self.start + Duration::from_secs(30), cancel: self.cancel };
-        match self.dispatcher.submit(job, name) {
+        let deadline = Deadline::At(self.start + Duration::from_secs(30));
+        let errand = Errand { work, body, deadline, cancel: self.cancel };
+        match self.dispatcher.submit(errand, name) {
             Submitted::Sent(ticket, worker) => {
                 self.tickets.push((name, ticket));
                 Some(worker)
@@ -97,8 +103,8 @@ fn requests_beyond_the_slots_wait_in_their_order_and_beyond_that_are_refused() {
     assert_eq!(trial.submit("a"), Some(FIRST));
     assert_eq!((trial.submit("b"), trial.submit("c")), (None, None));
     let work = Work::Call;
-    let job = Job { work, body: Bytes::new(), deadline: trial.start, cancel: Cancel::UnlessBegun };
-    assert!(matches!(trial.dispatcher.submit(job, "d"), Submitted::Refused("d")));
+    let errand = Errand { work, body: Bytes::new(), deadline: Deadline::At(trial.start), cancel: Cancel::UnlessBegun };
+    assert!(matches!(trial.dispatcher.submit(errand, "d"), Submitted::Refused("d")));
     for expected in ["a", "b", "c"] {
         let request = trial.sent(FIRST)[0].1;
         assert_eq!(trial.answer(FIRST, request), Some(expected));
@@ -111,7 +117,7 @@ fn requests_beyond_the_slots_wait_in_their_order_and_beyond_that_are_refused() {
 fn what_waits_goes_to_the_first_worker_that_joins_after_its_context() {
     let mut trial = Trial::new(4, 4);
     assert_eq!(trial.submit("a"), None);
-    assert!(trial.dispatcher.joined(FIRST, Some(b"{}")));
+    assert!(trial.dispatcher.joined(FIRST, PID, Some(b"{}")));
     let kinds: Vec<Kind> = trial.sent(FIRST).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, [Kind::Context, Kind::Request]);
 }
@@ -124,7 +130,7 @@ fn of_a_lost_worker_s_requests_the_begun_are_lost_and_the_others_go_on_elsewhere
     }
     let requests = trial.sent(FIRST);
     trial.submit("d");
-    trial.dispatcher.joined(SECOND, None);
+    trial.dispatcher.joined(SECOND, PID, None);
     let (lost, told) = trial.dispatcher.lost(FIRST, |request| request == requests[1].1);
     assert_eq!((lost, told), (vec!["b"], vec![SECOND]));
     for expected in ["a", "c", "d"] {
@@ -343,8 +349,8 @@ fn those_are_given_up_whose_deadline_comes_before_there_can_be_a_worker() {
     let mut trial = Trial::new(1, 8);
     for (name, seconds) in [("short", 1), ("long", 60), ("shorter", 0)] {
         let deadline = trial.start + Duration::from_secs(seconds);
-        let job = Job { work: Work::Call, body: Bytes::new(), deadline, cancel: Cancel::UnlessBegun };
-        assert!(matches!(trial.dispatcher.submit(job, name), Submitted::Waiting(_)));
+        let errand = Errand { work: Work::Call, body: Bytes::new(), deadline: Deadline::At(deadline), cancel: Cancel::UnlessBegun };
+        assert!(matches!(trial.dispatcher.submit(errand, name), Submitted::Waiting(_)));
     }
     let next_try = trial.start + Duration::from_secs(2);
     assert_eq!(trial.dispatcher.give_up_waiting(Some(next_try)), ["short", "shorter"]);
@@ -396,7 +402,7 @@ fn what_a_silent_worker_has_not_begun_goes_to_another_and_what_it_has_stays() {
     assert_eq!(trial.dispatcher.revoke(FIRST, |request| request == begun), [one, begins, two]);
     assert_eq!(trial.dispatcher.revoke(FIRST, |request| request == begun), [0; 0], "they know it already");
     trial.submit("later");
-    trial.dispatcher.joined(SECOND, None);
+    trial.dispatcher.joined(SECOND, PID, None);
     trial.sent(SECOND);
     assert_eq!(trial.dispatcher.take_back(FIRST, |request| [begun, begins].contains(&request), Duration::ZERO), (2, vec![SECOND]));
     let sent: Vec<u32> = trial.sent(SECOND).into_iter().map(|(_, request)| request).collect();

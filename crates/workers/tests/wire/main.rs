@@ -4,6 +4,7 @@ mod bodies;
 mod breaches;
 mod crashes;
 mod deaths;
+mod jobs;
 mod scaling;
 mod slots;
 mod standstill;
