@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use flash_gateway::Finished;
-use flash_workers::Printed;
+use flash_workers::{Printed, Room};
 use http::StatusCode;
 use jiff::ZonedDateTime;
 
@@ -47,9 +47,14 @@ impl Log {
     pub fn start() -> (Self, Writer) {
         let colour = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
         let clock = Mutex::new(Clock { text: String::new(), until: Instant::now() });
-        let lines = Lines::start(io::stdout(), serves_on);
+        let lines = Lines::start(io::stdout(), io::stdout(), serves_on);
         let writer = Writer(lines.clone());
         (Self { inner: Arc::new(Inner { lines, clock, colour, several: AtomicBool::new(false) }) }, writer)
+    }
+
+    /// Whether there is room for more.
+    pub fn room(&self) -> Room {
+        self.inner.lines.room()
     }
 
     /// From now on lines name their endpoint, or no longer.

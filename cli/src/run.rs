@@ -197,7 +197,7 @@ async fn start_base(arguments: &Arguments, log: &Log) -> Result<Arc<Base>, Failu
         None => Interpreter { python: choice.python.clone(), package, routes: true }.into(),
     };
     let printed = log.clone();
-    let base = Arc::new(Base::new(program, Arc::new(move |text| printed.printed(&text))));
+    let base = Arc::new(Base::new(program, Arc::new(move |text| printed.printed(&text))).waiting_for(log.room()));
     let zygote = base.zygote().await.map_err(|error| Failure::new(Fault::Request, Trouble::from(&error)))?;
     match &zygote.about.python {
         Some(version) => to_errors(&format!("Python {version} at {} ({})\n", zygote.about.executable, choice.because)),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,28 @@ def running(mark: str, *arguments: str, program: str = "lifetime.py", **further:
     finally:
         process.kill()
         process.communicate(timeout=LIMIT)
+
+
+def test_a_call_that_prints_more_than_its_script_takes_waits_and_nothing_is_lost(mark: str, tmp_path: Path) -> None:
+    progress, mebibytes = tmp_path / "progress", 256
+    with running(mark, str(progress), str(mebibytes), program="flood.py") as script:
+        assert script.stdout is not None
+
+        def printed() -> int:
+            return int(progress.read_text() or 0) if progress.exists() else 0
+
+        seen = [0]
+
+        def stands_still() -> bool:
+            time.sleep(0.2)  # between two looks
+            seen.append(printed())
+            return seen[-1] == seen[-2] > 0
+
+        until(stands_still, LIMIT, lambda: f"it prints on and on: {seen}")
+        assert printed() < mebibytes // 4
+        numbers = [line.split(" ")[0] for line in script.stdout]
+        assert numbers == [f"{number:07}" for number in range(1, mebibytes + 1) for _ in range(1 << 13)]
+        assert script.wait(LIMIT) == 0
 
 
 @pytest.mark.parametrize("ending", ["end", "crash", "raise_an_error", "leave_at_once"])

@@ -1,19 +1,21 @@
 //! The project's endpoints as `flash run` serves them: all in one setting, on one interpreter.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flash_control::service::{self, Started, Wanted};
 use flash_gateway::{Access, Gateway, Settings};
 use flash_manifest::{Endpoint, Kind};
 use flash_queue::Policy;
-use flash_workers::{Base, Limits, MAX_SLOTS, Workers};
+use flash_workers::{Base, Limits, MAX_SLOTS, Status, Workers};
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use crate::lines::to_errors;
 use crate::report::{Trouble, warn};
 use crate::run::dependencies::Overlays;
 use crate::run::plan::Running;
@@ -22,6 +24,10 @@ use crate::run::plan::Running;
 const WAITING: usize = 4096;
 /// How long after its deadline a function may go on before its worker is replaced.
 const GRACE: Duration = Duration::from_secs(5);
+/// An import that takes longer than this is told of, and again after twice the time.
+const SLOW: Duration = Duration::from_secs(2);
+/// But once a minute at least.
+const RARELY: Duration = Duration::from_secs(60);
 /// How long a job may run, unless its endpoint says so.
 const QUEUED_TIMEOUT: Duration = Duration::from_secs(600);
 /// Modules may take their time to be imported: the user can see it, and press Ctrl-C.
@@ -158,9 +164,13 @@ impl Service {
     }
 }
 
-/// Waits until all can answer; tells of each that cannot.
+/// Waits until all can answer; tells of each that cannot, and meanwhile of each that takes long.
 pub async fn ready(started: &[Started]) -> Result<(), Vec<Trouble>> {
-    service::ready(started).await.map_err(|errors| {
+    let settled = tokio::select! {
+        settled = service::ready(started) => settled,
+        never = tell_slow(started) => match never {},
+    };
+    settled.map_err(|errors| {
         let mut troubles: Vec<Trouble> = Vec::new();
         for (_, error) in errors {
             let trouble = Trouble::from(&*error);
@@ -171,4 +181,19 @@ pub async fn ready(started: &[Started]) -> Result<(), Vec<Trouble>> {
         }
         troubles
     })
+}
+
+/// Says which modules are being imported for long, and the line that is run there: more and more rarely.
+async fn tell_slow(started: &[Started]) -> Infallible {
+    let (since, mut wait) = (Instant::now(), SLOW);
+    loop {
+        tokio::time::sleep(wait).await;
+        for started in started.iter().filter(|started| matches!(*started.pool().status().borrow(), Status::Starting)) {
+            let line = started.pool().importing().await;
+            let (name, seconds) = (started.id(), since.elapsed().as_secs());
+            let at = line.map_or_else(String::new, |line| format!(", which are at {line}"));
+            to_errors(&format!("flash: still importing the modules of {name}{at} ({seconds} s)\n"));
+        }
+        wait = since.elapsed().min(RARELY);
+    }
 }

@@ -1,7 +1,7 @@
 //! What endpoints print, the requests that they answer, and the server's remarks: in files, a line of JSON each.
 //!
-//! Lines gather in a queue that one thread writes to the files, so that no request waits for a disk; where the disk falls behind, lines are
-//! left out, and their number is told. Each endpoint has a file of its own, which is begun anew when it is long; a few before it are kept.
+//! Lines gather in a queue that one thread writes to the files, so that no request waits for a disk. Where much has gathered, what prints waits until
+//! there is room ([`Logs::room`]); where the disk hangs, lines are left out, and their number is told. Each endpoint has a file of its own, which is begun anew when it is long; a few before it are kept.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,12 +10,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use flash_api::{LogLine, LogStream};
 use flash_gateway::{Finished, request_id};
 use flash_store::Timestamp;
-use flash_workers::Printed;
-use tokio::sync::broadcast;
+use flash_workers::{Printed, Room};
+use tokio::sync::{broadcast, watch};
 
 use crate::clock;
 
@@ -23,8 +24,12 @@ use crate::clock;
 const LONGEST: u64 = 8 << 20;
 /// So many files before it are kept.
 const KEPT: usize = 4;
-/// Bytes of lines that may wait for the disk.
-const WAITING: usize = 8 << 20;
+/// Where more bytes of lines than these wait for the disk, there is no room until they are written.
+const FULL: usize = 8 << 20;
+/// Bytes of lines that may wait at most: what was read of all that print before they wait.
+const WAITING: usize = 64 << 20;
+/// Nothing waits for longer than this for a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// A line is cut after so many bytes.
 const LINE: usize = 16 << 10;
 /// Lines that a follower may fall behind by.
@@ -47,6 +52,7 @@ struct Inner {
     epoch: u32,
     queue: Mutex<Queue>,
     filled: Condvar,
+    room: watch::Sender<bool>,
     files: Mutex<Files>,
     live: broadcast::Sender<Arc<LogLine>>,
     /// Tells which job a tag is of.
@@ -91,12 +97,18 @@ impl Logs {
     /// In this folder. `epoch` is the gateway's.
     pub fn start(folder: PathBuf, epoch: u32) -> (Self, Writer) {
         let files = Mutex::new(Files { folder, open: HashMap::new(), failing: false });
-        let (queue, filled) = (Mutex::default(), Condvar::new());
-        let logs = Self(Arc::new(Inner { epoch, queue, filled, files, live: broadcast::Sender::new(BEHIND), jobs: OnceLock::new() }));
+        let (queue, filled, room) = (Mutex::default(), Condvar::new(), watch::Sender::new(true));
+        let inner = Inner { epoch, queue, filled, room, files, live: broadcast::Sender::new(BEHIND), jobs: OnceLock::new() };
+        let logs = Self(Arc::new(inner));
         let writing = logs.clone();
         let thread = std::thread::Builder::new().name("logs".into()).spawn(move || writing.write());
         let thread = thread.inspect_err(|error| tracing::error!(%error, "logs are not written")).ok();
         (logs.clone(), Writer { logs, thread })
+    }
+
+    /// Whether there is room for more.
+    pub fn room(&self) -> Room {
+        Room { free: self.0.room.subscribe(), patience: PATIENCE }
     }
 
     /// Names lines of jobs by their jobs. Only the first call does anything.
@@ -178,6 +190,9 @@ impl Logs {
             return;
         }
         queue.bytes += bytes;
+        if queue.bytes > FULL {
+            self.set_room(false);
+        }
         queue.lines.push(line);
         if queue.lines.len() == 1 {
             self.0.filled.notify_one();
@@ -196,6 +211,7 @@ impl Logs {
             let (lost, closed) = (std::mem::take(&mut queue.lost), queue.closed);
             queue.bytes = 0;
             drop(queue);
+            self.set_room(true);
             if lost > 0 {
                 let (time, text) = (clock::now(), format!("{lost} lines are not here: the disk could not keep up"));
                 lines.push(Line { time, endpoint: String::new(), stream: LogStream::Server, tag: None, text });
@@ -246,6 +262,10 @@ impl Logs {
                 let _ = self.0.live.send(Arc::new(line)); // whoever followed may just have left
             }
         }
+    }
+
+    fn set_room(&self, free: bool) {
+        self.0.room.send_if_modified(|before| std::mem::replace(before, free) != free);
     }
 
     fn knows(&self, endpoint: &str) -> bool {
@@ -325,7 +345,7 @@ mod tests {
         for number in 0..count {
             logs.note("api", &format!("{number} {long}"));
             // So that none is left out.
-            while logs.queue().bytes > WAITING / 2 {
+            while !*logs.room().free.borrow() {
                 std::thread::yield_now();
             }
         }
@@ -341,7 +361,7 @@ mod tests {
             all += length;
             number += 1;
         }
-        assert!(number <= KEPT + 3 && all < (KEPT as u64 + 2) * LONGEST + WAITING as u64, "{number} files, {all} bytes");
+        assert!(number <= KEPT + 3 && all < (KEPT as u64 + 2) * LONGEST + FULL as u64, "{number} files, {all} bytes");
         logs.keep(|id| id == "api").unwrap();
         assert_eq!(texts(logs.read(Some("other")).unwrap()), [""; 0]);
     }

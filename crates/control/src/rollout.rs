@@ -171,7 +171,8 @@ impl Control {
             tail.add(&printed);
             logs.printed(&printed);
         };
-        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation).with_devices(self.devices.clone(), gpus as usize))
+        let base = Base::new(interpreter, Arc::new(sink)).waiting_for(self.logs.room());
+        Arc::new(base.isolated(isolation).with_devices(self.devices.clone(), gpus as usize))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if

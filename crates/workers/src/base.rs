@@ -10,6 +10,7 @@ use crate::interpreter::Program;
 use crate::isolation::Isolation;
 use crate::libraries::Libraries;
 use crate::printed::Pipes;
+use crate::room::Room;
 use crate::zygote::Zygote;
 
 /// Interpreters that start at the same time. More would start no sooner together, and have the machine do nothing else: a server of hundreds
@@ -39,6 +40,7 @@ pub struct Base {
     /// Of which each worker gets so many.
     devices: Option<(Arc<Devices>, usize)>,
     sink: Sink,
+    room: Option<Room>,
     zygote: Mutex<Option<Zygote>>,
     libraries: Libraries,
 }
@@ -46,13 +48,21 @@ pub struct Base {
 impl Base {
     /// Starts nothing yet.
     pub fn new(program: impl Into<Program>, sink: Sink) -> Self {
-        Self { program: program.into(), isolation: None, devices: None, sink, zygote: Mutex::new(None), libraries: Libraries::default() }
+        let libraries = Libraries::default();
+        Self { program: program.into(), isolation: None, devices: None, sink, room: None, zygote: Mutex::new(None), libraries }
     }
 
     /// One whose processes are kept apart, for one endpoint.
     #[must_use]
     pub fn isolated(mut self, isolation: Isolation) -> Self {
         self.isolation = Some(isolation);
+        self
+    }
+
+    /// One whose processes wait while there is no room for what they print.
+    #[must_use]
+    pub fn waiting_for(mut self, room: Room) -> Self {
+        self.room = Some(room);
         self
     }
 
@@ -102,13 +112,17 @@ impl Base {
         &self.libraries
     }
 
+    pub(crate) fn room(&self) -> Option<&Room> {
+        self.room.as_ref()
+    }
+
     pub(crate) fn sink(&self) -> &Sink {
         &self.sink
     }
 
     /// Prints what a process writes until it and all that it forked have ended.
     pub(crate) fn print_all(&self, pipes: Pipes, endpoint: Option<String>) {
-        let sink = self.sink.clone();
-        tokio::spawn(pipes.take_all(move |stream, text| sink(Printed { endpoint: endpoint.as_deref(), tag: None, stream, text })));
+        let (sink, room) = (self.sink.clone(), self.room.clone());
+        tokio::spawn(pipes.take_all(room, move |stream, text| sink(Printed { endpoint: endpoint.as_deref(), tag: None, stream, text })));
     }
 }

@@ -17,16 +17,16 @@ pub(crate) struct Flow {
 
 /// Bytes that wait to be taken; dropped when they are, or when nobody will take them.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Kept {
     flow: Arc<Flow>,
     bytes: usize,
 }
 
 impl Flow {
     /// Counts bytes that are on their way to whoever takes them.
-    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Held {
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Kept {
         self.untaken.fetch_add(bytes, Ordering::Relaxed);
-        Held { flow: self.clone(), bytes }
+        Kept { flow: self.clone(), bytes }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -39,7 +39,7 @@ impl Flow {
     }
 }
 
-impl Drop for Held {
+impl Drop for Kept {
     fn drop(&mut self) {
         self.flow.untaken.fetch_sub(self.bytes, Ordering::Relaxed);
         self.flow.room.notify_one();

@@ -17,10 +17,11 @@ use crate::dispatch::{Answer, WorkerId};
 use crate::error::Error;
 use crate::flow::Flow;
 use crate::page::{Cells, Page};
-use crate::pool::{Event, Inner, Outcome, Reply, Shared};
+use crate::pool::{Inner, Outcome, Reply, Shared};
 use crate::printed::Pipes;
 use crate::process::Process;
 use crate::ready::Ready;
+use crate::room::Held;
 use crate::watch::Watch;
 
 /// How often a busy worker is looked at.
@@ -29,6 +30,8 @@ const TICK: Duration = Duration::from_millis(10);
 const END: Duration = Duration::from_secs(2);
 /// About as good as never; more would not fit into a moment in time.
 pub(crate) const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// How often what it has printed is looked for at its end: far more than pipes hold.
+const LAST_WORDS: usize = 64;
 /// Bytes read from a worker at once: so many at first, and while more comes at a time, up to so many. A small answer keeps the whole buffer
 /// that it came in until its caller has it.
 const READ: (usize, usize) = (16 * 1024, 256 * 1024);
@@ -44,6 +47,8 @@ pub(crate) struct Link {
     room: Room,
     flow: Arc<Flow>,
     process: Option<Process>,
+    /// While there is no room for what it prints, nothing more is read.
+    held: Option<Held>,
 }
 
 impl Link {
@@ -55,8 +60,13 @@ impl Link {
         let (printed, [out, err]) = Pipes::new()?;
         let shared = page.descriptor().try_clone_to_owned().map_err(Error::System)?;
         let stream = UnixStream::from_std(ours).map_err(Error::System)?;
-        let link = Self { stream, page, printed, decoder: Decoder::default(), room: Room::default(), flow: Arc::default(), process: None };
+        let (decoder, room, flow) = (Decoder::default(), Room::default(), Arc::default());
+        let link = Self { stream, page, printed, decoder, room, flow, process: None, held: None };
         Ok((link, vec![theirs.into(), out, err, shared]))
+    }
+
+    pub(crate) fn page(&self) -> &Page {
+        &self.page
     }
 
     /// Waits for READY, and until the worker has answered a probe; returns what READY says.
@@ -157,10 +167,11 @@ impl Link {
                 }
             }
             let (mut incoming, outgoing) = self.stream.split();
+            let held = self.held.is_some();
             tokio::select! {
                 biased;
-                now = tick.tick(), if busy => watch.look(inner, id, &self.page, &process, now.into_std()),
-                more = read(&mut incoming, &mut self.decoder, &mut self.room), if !self.flow.is_full() => {
+                now = tick.tick(), if busy => watch.look(inner, id, &self.page, &process, held, now.into_std()),
+                more = read(&mut incoming, &mut self.decoder, &mut self.room), if !held && !self.flow.is_full() => {
                     // What the worker wrote before its answers goes to the caller before them.
                     self.print(inner, id);
                     if self.take(inner, id).is_err() {
@@ -173,7 +184,8 @@ impl Link {
                 () = kill.notified() => process.kill(),
                 () = self.flow.room(), if self.flow.is_full() => {}
                 _ = outgoing.writable(), if !out.is_empty() => {}
-                () = self.printed.readable() => { self.print(inner, id); }
+                () = self.printed.readable(), if !held => { self.print(inner, id); }
+                () = Held::released(self.held.as_ref()), if held => self.held = None,
                 () = process.ended() => {
                     while self.stream.try_read_buf(self.room.make(&mut self.decoder)).is_ok_and(|count| count > 0) {}
                     let _ = self.take(inner, id); // it is dead: whatever it wrote last, it is replaced
@@ -185,7 +197,12 @@ impl Link {
                 }
             }
         }
-        while self.print(inner, id) {}
+        // What a child of it goes on writing is not waited for.
+        for _ in 0..LAST_WORDS {
+            if !self.print(inner, id) {
+                break;
+            }
+        }
         self.printed.finish(|stream, text| inner.print_unclaimed(&mut inner.lock(), id, stream, text));
         if !*stopped.borrow() {
             tracing::debug!(endpoint = inner.name, pid = process.pid, "a worker has ended");
@@ -231,12 +248,19 @@ impl Link {
                 Kind::Output => {
                     let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
                     match shared.dispatcher.reply(id, request) {
-                        Some(Reply::Call(hearer)) => hearer.hear(Event::Output(stream, text)),
+                        Some(Reply::Call(hearer)) => {
+                            hearer.print(stream, text);
+                            self.held = self.held.take().or_else(|| Held::by_call(&hearer.backlog));
+                        }
                         Some(Reply::Request { tag, .. } | Reply::Job { tag, .. }) => {
                             let tag = *tag;
                             inner.print(Some(tag), stream, &String::from_utf8_lossy(&text));
+                            self.held = self.held.take().or_else(|| Held::by_log(inner.base.room()));
                         }
-                        None => inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text)),
+                        None => {
+                            inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text));
+                            self.hold_unclaimed(inner, id, shared);
+                        }
                     }
                 }
                 Kind::Yield => {
@@ -255,7 +279,21 @@ impl Link {
 
     /// Passes on what the process wrote to its descriptors; false when it wrote nothing.
     fn print(&mut self, inner: &Inner, id: WorkerId) -> bool {
-        self.printed.take(|stream, text| inner.print_unclaimed(&mut inner.lock(), id, stream, text))
+        let some = self.printed.take(|stream, text| inner.print_unclaimed(&mut inner.lock(), id, stream, text));
+        if some {
+            self.hold_unclaimed(inner, id, &mut inner.lock());
+        }
+        some
+    }
+
+    /// Has the worker wait where what no request printed has no room.
+    fn hold_unclaimed(&mut self, inner: &Inner, id: WorkerId, shared: &mut Shared) {
+        if self.held.is_none() {
+            self.held = match shared.dispatcher.oldest(id) {
+                Some(Reply::Call(hearer)) => Held::by_call(&hearer.backlog),
+                Some(Reply::Request { .. } | Reply::Job { .. }) | None => Held::by_log(inner.base.room()),
+            };
+        }
     }
 
     /// Lets the worker end by itself: its `atexit` functions run. While the pool goes on, what a function has left running has as long as a

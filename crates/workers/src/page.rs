@@ -9,8 +9,8 @@ use crate::dispatch::MAX_SLOTS;
 const REVOKING: u64 = (MAX_SLOTS as u64 + 1) * 4;
 /// Where the cells end, and the text begins.
 const CELLS: u64 = 4096;
-/// The longest text that is read.
-const TEXT: usize = 16 * 1024;
+/// The longest text that is read: its end.
+const TEXT: u64 = 16 * 1024;
 
 /// A shared memory file of 32-bit cells: one a slot, then the inline cell, then those of the host. The worker maps it; the host reads and
 /// writes it by `pread` and `pwrite`, which need no mapping, and only when a worker died, does not answer, or once a tick.
@@ -61,11 +61,17 @@ impl Page {
         Ok(())
     }
 
-    /// Where the main thread was when it was asked; empty where it has not answered.
+    /// Where the main thread was when it was asked, the last time last; empty where it has not answered.
     pub fn whereabouts(&self) -> std::io::Result<String> {
-        let mut text = vec![0; TEXT];
-        let length = rustix::io::pread(&self.file, &mut text, CELLS)?;
+        let end = u64::try_from(rustix::fs::fstat(&self.file)?.st_size).unwrap_or_default();
+        let mut text = vec![0; TEXT as usize];
+        let length = rustix::io::pread(&self.file, &mut text, end.saturating_sub(TEXT).max(CELLS))?;
         Ok(String::from_utf8_lossy(&text[..length]).into_owned())
+    }
+
+    /// The same page.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()? })
     }
 }
 

@@ -15,13 +15,15 @@ use crate::base::{Base, Printed};
 use crate::description::{self, Description, Undescribed};
 use crate::dispatch::{Answer, Answered, Cancel, Deadline, Dispatcher, Errand, Submitted, Ticket, Work, WorkerId};
 use crate::error::{self, Error};
-use crate::flow::{Flow, Held};
+use crate::flow::{Flow, Kept};
 use crate::imported::Imported;
+use crate::importing::Importing;
 use crate::keep::{Evict, Keeper};
 use crate::libraries::Importer;
 use crate::process;
 use crate::project::Project;
 use crate::ready::Ready;
+use crate::room::Backlog;
 use crate::settings::Settings;
 use crate::snapshot::{Snapshot, State, Trouble};
 
@@ -135,6 +137,8 @@ pub(crate) enum Reply {
 /// Who hears the events of a call or a job.
 pub(crate) struct Hearer {
     events: mpsc::UnboundedSender<Heard>,
+    /// What it has printed, and nobody has taken yet.
+    pub(crate) backlog: Arc<Backlog>,
     /// The beginning of what is yielded in several frames.
     partial: BytesMut,
 }
@@ -142,23 +146,28 @@ pub(crate) struct Hearer {
 /// An event, and what it weighs until somebody has it.
 struct Heard {
     event: Event,
-    _held: Option<Held>,
+    _kept: Option<Kept>,
 }
 
 impl From<Event> for Heard {
     fn from(event: Event) -> Self {
-        Self { event, _held: None }
+        Self { event, _kept: None }
     }
 }
 
 impl Hearer {
     fn new(events: mpsc::UnboundedSender<Heard>) -> Self {
-        Self { events, partial: BytesMut::new() }
+        Self { events, backlog: Arc::default(), partial: BytesMut::new() }
     }
 
     /// Unheard is fine: nobody waits for it then.
     pub(crate) fn hear(&self, event: Event) {
         drop(self.events.send(event.into()));
+    }
+
+    pub(crate) fn print(&self, stream: u8, text: Bytes) {
+        self.backlog.add(text.len());
+        self.hear(Event::Output(stream, text));
     }
 
     fn yielded(&mut self, Yielded { kind, more, bytes }: Yielded, flow: &Arc<Flow>) {
@@ -169,12 +178,12 @@ impl Hearer {
             return;
         }
         let whole = if self.partial.is_empty() { bytes } else { std::mem::take(&mut self.partial).freeze() };
-        let held = Some(flow.hold(whole.len()));
+        let kept = Some(flow.hold(whole.len()));
         let event = match kind {
             YieldKind::Part => Event::Part(whole),
             YieldKind::Progress => Event::Progress(whole),
         };
-        drop(self.events.send(Heard { event, _held: held })); // unheard is fine
+        drop(self.events.send(Heard { event, _kept: kept })); // unheard is fine
     }
 }
 
@@ -341,6 +350,8 @@ pub(crate) struct Inner {
     pub(crate) project: tokio::sync::Mutex<Project>,
     pub(crate) importer: Importer,
     imported: Mutex<Imported>,
+    /// The process that imports the modules now, as far as one is known.
+    pub(crate) importing: watch::Sender<Option<Arc<Importing>>>,
     /// What the routes of those modules take and return, once somebody has asked.
     pub(crate) description: Description,
 }
@@ -380,6 +391,7 @@ impl Pool {
             project: tokio::sync::Mutex::default(),
             importer: Importer::new(),
             imported: Mutex::default(),
+            importing: watch::Sender::new(None),
             description: Description::default(),
             settings,
         });
@@ -431,18 +443,20 @@ impl Pool {
     /// Sends a live call to the worker. The events end with [`Event::End`]; dropping them gives the call up.
     pub fn call(&self, call: Call) -> Events {
         let (sender, receiver) = mpsc::unbounded_channel();
+        let hearer = Hearer::new(sender.clone());
         let mut shared = self.inner.lock();
         if std::mem::take(&mut shared.state_lost) {
-            drop(sender.send(Event::StateLost.into())); // the receiver is here
+            hearer.hear(Event::StateLost);
         }
         for (stream, text) in shared.unheard.take() {
-            drop(sender.send(Event::Output(stream, text).into()));
+            hearer.print(stream, text);
         }
         drop(shared);
         let timeout = call.timeout.unwrap_or(self.inner.settings.timeout);
         let deadline = if call.queued { Deadline::Running(timeout) } else { Deadline::At(Instant::now() + timeout) };
         let errand = Errand { work: Work::Call, body: call.body, deadline, cancel: call.cancel };
-        self.heard(errand, Reply::Call(Hearer::new(sender.clone())), sender, receiver)
+        let backlog = hearer.backlog.clone();
+        self.heard(errand, Reply::Call(hearer), (sender, receiver), backlog)
     }
 
     /// Gives a job to a worker, as soon as one has a slot for it; in the order in which they come. The events end with [`Event::End`].
@@ -458,16 +472,18 @@ impl Pool {
         let head = RequestHead { content: Content::Typed(Bytes::from_static(b"application/json")), ..RequestHead::default() };
         let deadline = Deadline::Running(job.limit.unwrap_or(self.inner.settings.timeout));
         let errand = Errand { work: Work::Route(job.function, head), body: job.input, deadline, cancel: Cancel::Anyway };
-        let reply = Reply::Job { hearer: Hearer::new(sender.clone()), tag: job.tag, given: None, begun: false };
-        self.heard(errand, reply, sender, receiver)
+        let hearer = Hearer::new(sender.clone());
+        let backlog = hearer.backlog.clone();
+        let reply = Reply::Job { hearer, tag: job.tag, given: None, begun: false };
+        self.heard(errand, reply, (sender, receiver), backlog)
     }
 
     fn heard(
         &self,
         errand: Errand,
         reply: Reply,
-        sender: mpsc::UnboundedSender<Heard>,
-        receiver: mpsc::UnboundedReceiver<Heard>,
+        (sender, receiver): (mpsc::UnboundedSender<Heard>, mpsc::UnboundedReceiver<Heard>),
+        backlog: Arc<Backlog>,
     ) -> Events {
         let submission = match self.submit(errand, reply) {
             Ok(submission) => Some(submission),
@@ -476,7 +492,7 @@ impl Pool {
                 None
             }
         };
-        Events { receiver, submission }
+        Events { receiver, backlog, submission }
     }
 
     /// The workers that are ready and not about to end, each with its process.
@@ -549,6 +565,12 @@ impl Pool {
     /// [`Undescribed`], which says why.
     pub async fn description(&self) -> Result<Bytes, Undescribed> {
         description::of(&self.inner).await
+    }
+
+    /// The line of the user's that a process is at which imports the modules, as `FILE:LINE`; `None` where none does, or it cannot be told.
+    pub async fn importing(&self) -> Option<String> {
+        let importing = self.inner.importing.borrow().clone();
+        importing?.line().await
     }
 
     /// What can be seen of it now.
@@ -626,6 +648,7 @@ impl Pool {
 /// The events of a live call, or of a job.
 pub struct Events {
     receiver: mpsc::UnboundedReceiver<Heard>,
+    backlog: Arc<Backlog>,
     submission: Option<Submission>,
 }
 
@@ -638,12 +661,21 @@ impl Events {
     /// As [`Self::next`].
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         let event = std::task::ready!(self.receiver.poll_recv(context)).map(|heard| heard.event);
+        if let Some(Event::Output(_, text)) = &event {
+            self.backlog.take(text.len());
+        }
         if matches!(event, Some(Event::End(_)) | None)
             && let Some(submission) = &mut self.submission
         {
             submission.ticket = None;
         }
         Poll::Ready(event)
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.backlog.close();
     }
 }
 
@@ -686,7 +718,7 @@ impl Inner {
     /// Passes on what no request in flight printed: to the oldest live call of the worker, else to the next, else to the log.
     pub(crate) fn print_unclaimed(&self, shared: &mut Shared, id: WorkerId, stream: u8, text: &str) {
         if let Some(Reply::Call(hearer)) = shared.dispatcher.oldest(id) {
-            hearer.hear(Event::Output(stream, Bytes::copy_from_slice(text.as_bytes())));
+            hearer.print(stream, Bytes::copy_from_slice(text.as_bytes()));
         } else if self.settings.unheard == 0 {
             self.print(None, stream, text);
         } else {

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use tokio::net::unix::pipe;
 
 use crate::error::Error;
+use crate::room::Room;
 
 /// Our ends of the pipes that are a process's standard output and standard error.
 #[derive(Debug)]
@@ -36,17 +37,20 @@ impl Pipes {
         }
     }
 
-    /// Hands on what has come, with the stream it came on, 1 or 2. False when nothing had.
+    /// Hands on what has come, with the stream it came on, 1 or 2: so much at a time that others have their turn. False when nothing had.
     pub(crate) fn take(&mut self, mut print: impl FnMut(u8, &str)) -> bool {
         let out = self.out.take(|text| print(1, text));
         self.err.take(|text| print(2, text)) || out
     }
 
-    /// Hands on everything until both are closed.
-    pub(crate) async fn take_all(mut self, mut print: impl FnMut(u8, &str)) {
+    /// Hands on everything until both are closed, as long as there is room for it.
+    pub(crate) async fn take_all(mut self, room: Option<Room>, mut print: impl FnMut(u8, &str)) {
         while self.out.reader.is_some() || self.err.reader.is_some() {
             self.readable().await;
             self.take(&mut print);
+            if let Some(room) = &room {
+                room.wait().await;
+            }
         }
     }
 
@@ -74,7 +78,8 @@ impl Pipe {
 
     fn take(&mut self, mut print: impl FnMut(&str)) -> bool {
         let mut some = false;
-        while let Some(reader) = &self.reader {
+        for _ in 0..MOST_READS {
+            let Some(reader) = &self.reader else { break };
             match reader.try_read_buf(self.lines.buffer()) {
                 Ok(1..) => {
                     some = true;
@@ -101,6 +106,8 @@ struct Lines {
 const LONGEST_LINE: usize = 64 * 1024;
 /// Bytes read from a pipe at once.
 const READ: usize = 16 * 1024;
+/// How often in a row: a process may write as fast as it is read.
+const MOST_READS: usize = 16;
 
 impl Lines {
     /// The place to read further bytes into. It stays: most looks find nothing, and there is one with every batch of answers.

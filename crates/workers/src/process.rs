@@ -1,6 +1,6 @@
 //! A process that a zygote forked: known by its descriptor, killed when nobody looks after it any more.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -68,9 +68,18 @@ impl Process {
 impl Process {
     /// Asks it where its main thread is: a worker writes that behind its page, whatever that thread does. The signal is one that is ignored
     /// unless a process takes it.
-    pub(crate) fn ask_whereabouts(&self) {
+    pub(crate) fn ask_whereabouts(descriptor: impl AsFd) {
         // An error means that it has ended.
-        let _ = pidfd_send_signal(self.descriptor.get_ref(), Signal::WINCH);
+        let _ = pidfd_send_signal(descriptor, Signal::WINCH);
+    }
+
+    /// Its descriptor, for who asks it something.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    pub(crate) fn try_clone_descriptor(&self) -> std::io::Result<OwnedFd> {
+        self.descriptor().try_clone_to_owned()
     }
 
     /// Whether somebody has stopped it: SIGSTOP, or a terminal. False where that cannot be known.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::devices::Share;
 use crate::error::Error;
+use crate::importing::Importing;
 use crate::link::Link;
+use crate::page::Page;
 use crate::pool::Inner;
 use crate::printed::Pipes;
 use crate::process::Process;
@@ -35,7 +38,10 @@ impl Inner {
         let share = self.base.share()?;
         let (link, descriptors) = Link::new()?;
         let forked = self.fork("worker", descriptors, share.as_ref()).await?;
-        let (link, ready) = link.until_ready(self, forked).await?;
+        self.importing.send_replace(Importing::new(&forked, link.page()).ok().map(Arc::new));
+        let ready = link.until_ready(self, forked).await;
+        self.importing.send_replace(None);
+        let (link, ready) = ready?;
         // Their order is all that a request's route means to it.
         let promised = self.config["functions"].as_array().map_or(0, Vec::len);
         if ready.routes.len() != promised {
@@ -66,8 +72,12 @@ impl Inner {
         let (pipes, [out, err]) = Pipes::new()?;
         self.base.print_all(pipes, Some(self.name.clone()));
         let order = self.order("zygote", share);
-        let forked = maker.fork(&order, vec![theirs, out, err]).await?;
+        let page = Page::new().map_err(Error::System)?;
+        let shared = page.descriptor().try_clone_to_owned().map_err(Error::System)?;
+        let forked = maker.fork(&order, vec![theirs, out, err, shared]).await?;
+        self.importing.send_replace(Importing::new(&forked, &page).ok().map(Arc::new));
         let adopted = tokio::time::timeout(self.settings.start_timeout, maker.adopt(forked, ours)).await;
+        self.importing.send_replace(None);
         adopted.map_err(|_| Error::NotReady { limit: self.settings.start_timeout })?
     }
 

@@ -27,8 +27,8 @@ pub(crate) struct Standstill {
 const NAMED: usize = 3;
 /// More of a stack is not shown.
 const FRAMES: usize = 8;
-/// The file of the worker that calls what is the user's.
-const WORKER: &str = "/runpod_flash/_worker/serve.py";
+/// In the paths of what calls the user's code, and of what that prints with.
+const WORKER: &str = "/runpod_flash/_worker/";
 /// What is in the paths of code that is not the user's: libraries.
 const LIBRARIES: [&str; 5] = ["/runpod_flash/", "/site-packages/", "/dist-packages/", "/lib/python", "<frozen "];
 
@@ -75,22 +75,49 @@ fn listed(functions: &[String]) -> String {
 }
 
 /// The frames of a stack down to the last that is the user's, the innermost first. Empty where none is: nothing of the user's runs there.
-pub(crate) fn place(stack: &str) -> Vec<String> {
-    let frames: Vec<(&str, &str, &str)> = stack.lines().filter_map(frame).take_while(|(file, _, _)| !file.ends_with(WORKER)).collect();
-    let is_the_users = |(file, _, _): &(&str, &str, &str)| !LIBRARIES.iter().any(|part| file.contains(part));
-    let end = frames.iter().rposition(is_the_users).map_or(0, |last| last + 1);
-    let shown = |(file, line, function): &(&str, &str, &str)| format!("{file}:{line}, in {function}");
-    let mut shown: Vec<String> = frames[..end].iter().map(shown).collect();
+fn place(stack: &str) -> Vec<String> {
+    let frames = frames(stack);
+    let end = frames.iter().rposition(Frame::is_the_users).map_or(0, |last| last + 1);
+    let mut shown: Vec<String> = frames[..end].iter().map(Frame::shown).collect();
     // The outermost are the user's.
     shown.drain(..shown.len().saturating_sub(FRAMES));
     shown
 }
 
+/// The user's line that a stack is at, as `FILE:LINE`.
+pub(crate) fn line(stack: &str) -> Option<String> {
+    frames(stack).iter().find(|frame| frame.is_the_users()).map(|frame| format!("{}:{}", frame.file, frame.line))
+}
+
+struct Frame<'stack> {
+    file: &'stack str,
+    line: &'stack str,
+    function: &'stack str,
+}
+
+impl Frame<'_> {
+    fn is_the_users(&self) -> bool {
+        !LIBRARIES.iter().any(|part| self.file.contains(part))
+    }
+
+    fn shown(&self) -> String {
+        format!("{}:{}, in {}", self.file, self.line, self.function)
+    }
+}
+
+/// What runs above the worker's own code, as it was said last; without the import system's frames.
+fn frames(stack: &str) -> Vec<Frame<'_>> {
+    let last = stack.rfind("(most recent call first)").map_or("", |start| &stack[start..]);
+    let all = last.lines().filter_map(frame);
+    let above = all.skip_while(|frame| frame.file.contains(WORKER)).take_while(|frame| !frame.file.contains(WORKER));
+    above.filter(|frame| !frame.file.starts_with("<frozen importlib")).collect()
+}
+
 /// A line of what `faulthandler` writes: `  File "FILE", line LINE in FUNCTION`.
-fn frame(line: &str) -> Option<(&str, &str, &str)> {
+fn frame(line: &str) -> Option<Frame<'_>> {
     let (file, rest) = line.strip_prefix("  File \"")?.rsplit_once("\", line ")?;
     let (line, function) = rest.split_once(" in ")?;
-    Some((file, line, function))
+    Some(Frame { file, line, function })
 }
 
 #[cfg(test)]
@@ -120,9 +147,19 @@ mod tests {
 
     #[test]
     fn of_a_deep_stack_the_end_at_the_user_s_code_is_shown() {
-        let deep = "  File \"/a.py\", line 1 in f\n".repeat(100) + "  File \"/b.py\", line 2 in g\n";
+        let deep =
+            "(most recent call first):\n".to_owned() + &"  File \"/a.py\", line 1 in f\n".repeat(100) + "  File \"/b.py\", line 2 in g\n";
         let shown = place(&deep);
         assert_eq!((shown.len(), shown.last().map(String::as_str)), (FRAMES, Some("/b.py:2, in g")));
+    }
+
+    #[test]
+    fn the_line_is_the_innermost_of_the_user_s_as_it_was_said_last() {
+        let earlier = STACK.replace("line 12", "line 11");
+        assert_eq!(line(&(earlier + STACK)).as_deref(), Some("/work/shop.py:12"));
+        let prints = STACK.replace("/usr/lib/python3.11/socket.py", "/x/runpod_flash/_worker/output.py");
+        assert_eq!(line(&prints).as_deref(), Some("/work/shop.py:12"));
+        assert_eq!(line(""), None);
     }
 
     #[test]

@@ -49,8 +49,8 @@ struct GivenUp {
 }
 
 impl Watch {
-    /// To be done each tick while something is asked of the endpoint.
-    pub(crate) fn look(&mut self, inner: &Inner, id: WorkerId, page: &Page, process: &Process, now: Instant) {
+    /// To be done each tick while something is asked of the endpoint. `held`: nothing is read of it now, so that it may wait for that.
+    pub(crate) fn look(&mut self, inner: &Inner, id: WorkerId, page: &Page, process: &Process, held: bool, now: Instant) {
         let mut shared = inner.lock();
         // A `def` that is still there after two ticks holds up the worker's main thread.
         let inline = page.inline().unwrap_or_default();
@@ -67,7 +67,9 @@ impl Watch {
             }
         }
         // A live endpoint's worker stays, whatever it does: there is no other for its requests.
-        if inner.settings.replace_stuck {
+        if held {
+            self.silence = Silence::default();
+        } else if inner.settings.replace_stuck {
             self.listen(inner, &mut shared, id, page, now);
         }
         if self.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP) {
@@ -142,7 +144,7 @@ impl Watch {
             return;
         };
         inner.give_up(shared, id);
-        process.ask_whereabouts();
+        Process::ask_whereabouts(process.descriptor());
         let standstill = Standstill { cause, silence: self.silence.lasted, limit: inner.settings.timeout };
         self.given_up = Some(GivenUp { at: now, untold: Some(standstill) });
     }

@@ -118,8 +118,13 @@ class Writer(io.TextIOBase):
                 self._emit(request, line)
 
     def _emit(self, request: int, text: str) -> None:
-        for start in range(0, len(text), _PIECE):
-            piece = text[start : start + _PIECE].encode("utf-8", "backslashreplace")
+        start = 0
+        while start < len(text):
+            end = start + _PIECE
+            if end < len(text):
+                end = text.rfind("\n", start, end) + 1 or end  # whole lines, unless one is longer
+            piece = text[start:end].encode("utf-8", "backslashreplace")
+            start = end
             if self._send is not None:
                 self._send(frames.encode(frames.OUTPUT, request, bytes((self._descriptor,)) + piece))
                 continue

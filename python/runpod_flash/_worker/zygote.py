@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _PACKET = 1 << 20
 _MOST_DESCRIPTORS = 4
 _PR_SET_PDEATHSIG = 1
+#: Bytes of the shared page. What this process says of its whereabouts follows in the same file.
+_PAGE = 4096
 #: How far a process that describes routes stands back behind those that serve requests.
 _NICE = 10
 
@@ -134,9 +136,10 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         os.environ.update(order.get("environment", {}))  # what it has of the machine to itself
         wire = socket.socket(fileno=channel)
         title.show(*_part(order, held))
+        if rest:
+            _tell_whereabouts(rest[0], _PAGE)
         if order["role"] == "worker":
-            page = memoryview(mmap.mmap(rest[0], 0)).cast("I")
-            _tell_whereabouts(rest[0], page.nbytes)
+            page = memoryview(mmap.mmap(rest[0], _PAGE)).cast("I")
             _work(wire, page, order.get("config"), held)
         elif order["role"] == "libraries":
             _import_libraries(wire, order["config"], held)
