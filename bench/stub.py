@@ -1,128 +1,76 @@
-"""What a call of a deployed function costs beside its request: `python bench/stub.py`, with `flash` and the package installed.
+"""What a call of a deployed function costs beside its request.
 
-It starts `flash run` on a service of one function, and calls that in turn by the stub, sync and awaited, and by the same request written to a
-socket that stays open. It prints the medians, and what the stub adds.
+`cargo xtask bench` runs it in the project of `deployed.py`, once that is deployed, with the endpoint's URL. The same request is sent in turn by
+the SDK, by `http.client` and by a bare socket, each on a connection that stays open. It prints quartiles, in microseconds.
 """
-
-from __future__ import annotations
 
 import asyncio
-import os
-import re
+import http.client
+import json
 import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
+from urllib.parse import urlsplit
 
-SERVICE = """
-from runpod_flash import LoadBalancerSlsResource, remote
+import deployed
 
-api = LoadBalancerSlsResource(name="overhead", imageName="image")
-
-@remote(api, method="POST", path="/api/process")
-def process_data(x: int, y: int):
-    return {"result": x + y}
-
-@remote(api, method="POST", path="/api/awaited")
-async def awaited(x: int, y: int):
-    return {"result": x + y}
-"""
-CALLS = int(os.environ.get("CALLS", "3000"))
-WARM_UP = 300
+WARM_UP, CALLS = 300, 3000
+BODY = b'{"x":5,"y":3}'
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "service.py").write_text(SERVICE)
-        sys.path.insert(0, folder)
-        flash = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("flash"),
-                "run",
-                "--port",
-                "0",
-                "--no-reload",
-                "--python",
-                sys.executable,
-                Path(folder, "service.py"),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert flash.stdout is not None
-            port = next(int(found[1]) for line in flash.stdout if (found := re.search(r"http://127\.0\.0\.1:(\d+)/lb/", line)))
-            measure(port)
-        finally:
-            flash.terminate()
-            flash.wait()
+def main(url):
+    parts = urlsplit(url)
+    path = f"{parts.path}/def"
+    connection = http.client.HTTPConnection(parts.hostname, parts.port)
+    bare = socket.create_connection((parts.hostname, parts.port))
+    bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    head = f"POST {path} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
+
+    def by_socket():
+        bare.sendall(head.encode() + BODY)
+        answer = bare.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"result":8}'), answer
+
+    def by_http_client():
+        connection.request("POST", path, BODY, {"content-type": "application/json"})
+        with connection.getresponse() as answer:
+            assert json.loads(answer.read()) == {"result": 8}
+
+    def by_the_sdk():
+        assert deployed.add(5, 3) == {"result": 8}
+
+    socket_times, client_times, call_times = timed([by_socket, by_http_client, by_the_sdk])
+    awaited_times = asyncio.run(timed_awaited(lambda: deployed.add_async(5, 3)))
+    added = [call - request for call, request in zip(call_times, socket_times, strict=True)]
+    measured = {"socket": socket_times, "http.client": client_times, "def": call_times, "async def": awaited_times, "added": added}
+    print(json.dumps({name: quartiles(times) for name, times in measured.items()}))
 
 
-def measure(port: int) -> None:
-    import service  # type: ignore[import-not-found]
-
-    from runpod_flash import LoadBalancerSlsStub
-
-    stub = LoadBalancerSlsStub(f"http://127.0.0.1:{port}/lb/overhead")
-    connection = socket.create_connection(("127.0.0.1", port))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    body = b'{"x":5,"y":3}'
-    request = (
-        f"POST /lb/overhead/api/process HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\naccept: application/json\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    ).encode() + body
-
-    def raw() -> None:
-        connection.sendall(request)
-        connection.recv(65536)
-
-    def called() -> None:
-        stub.call(service.process_data, 5, 3)
-
-    raw_times, called_times = medians([raw, called])
-    start = time.process_time()
-    for _ in range(CALLS):
-        called()
-    processor = (time.process_time() - start) / CALLS
-    start = time.process_time()
-    for _ in range(CALLS):
-        raw()
-    processor -= (time.process_time() - start) / CALLS
-    awaited = asyncio.run(median_awaited(lambda: stub.call(service.awaited, 5, 3)))
-    print(f"raw request over a socket  {raw_times * 1e6:7.1f} us")
-    print(
-        f"call of a def              {called_times * 1e6:7.1f} us   adds {(called_times - raw_times) * 1e6:.1f} us, {processor * 1e6:.1f} us of them processor time"
-    )
-    print(
-        f"call of an async def       {awaited * 1e6:7.1f} us   adds {(awaited - raw_times) * 1e6:.1f} us, its task's part at the worker included"
-    )
-
-
-def medians(acts: list[Callable[[], None]]) -> list[float]:
-    """Of each, in seconds; they take turns, so that a busy moment hits all of them."""
-    times: list[list[float]] = [[] for _ in acts]
-    for round_ in range(WARM_UP + CALLS):
+def timed(acts):
+    """The times of each; they take turns, so that a busy moment hits all of them."""
+    times = [[] for _ in acts]
+    for turn in range(WARM_UP + CALLS):
         for act, found in zip(acts, times, strict=True):
             start = time.perf_counter()
             act()
-            if round_ >= WARM_UP:
+            if turn >= WARM_UP:
                 found.append(time.perf_counter() - start)
-    return [statistics.median(found) for found in times]
+    return times
 
 
-async def median_awaited(act: Callable[[], object]) -> float:
-    found = []
-    for round_ in range(WARM_UP + CALLS):
+async def timed_awaited(act):
+    times = []
+    for _ in range(WARM_UP + CALLS):
         start = time.perf_counter()
-        await act()  # type: ignore[misc]
-        if round_ >= WARM_UP:
-            found.append(time.perf_counter() - start)
-    return statistics.median(found)
+        assert await act() == {"result": 8}
+        times.append(time.perf_counter() - start)
+    return times[WARM_UP:]
+
+
+def quartiles(times):
+    return [part * 1e6 for part in statistics.quantiles(times, n=4, method="inclusive")]
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

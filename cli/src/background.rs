@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::connection::{Connection, home};
 use crate::lines::to_errors;
 use crate::report::{Failure, Fault, Trouble};
+use crate::running::Running;
 
 /// A server listens within this; the deployments that it brings back start meanwhile.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,8 +45,9 @@ fn start(connection: &Connection, home: &Path) -> Result<Client, Failure> {
     let mut server = server.stdin(Stdio::null()).stdout(copy()?).stderr(copy()?).spawn().map_err(failed("no process"))?;
     let until = Instant::now() + PATIENCE;
     loop {
+        // It says itself where it is: whoever answers at the usual address meanwhile may be another.
         let client = connection.client()?;
-        if client.is_there() {
+        if Running::find().is_some() && client.is_there() {
             to_errors(&format!("Started a server at {}; `flash stop` ends it\n", client.url()));
             return Ok(client);
         }

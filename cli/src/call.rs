@@ -6,7 +6,7 @@ use std::time::Duration;
 use flash_api::{Endpoint, Function, Parameter, Plan};
 use serde_json::{Map, Value};
 
-use crate::client::segment;
+use crate::client::{Client, segment};
 use crate::connection::{Connection, endpoint};
 use crate::lines::to_errors;
 use crate::output::print;
@@ -39,11 +39,17 @@ pub struct Arguments {
 /// Beyond the endpoint's own limit: the way there and back, and a worker's start.
 const MARGIN: Duration = Duration::from_secs(10);
 
+/// How long a job is waited for.
+const LONGEST_WAIT_MS: u64 = 300_000;
+
 /// Calls, and prints what came back.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let client = crate::project::connection(&arguments.connection, arguments.env.as_deref())?.client()?;
     let endpoint = endpoint(&client, &arguments.endpoint, arguments.app.as_deref(), arguments.env.as_deref())?;
     let function = function(&endpoint, &arguments.function)?;
+    if endpoint.jobs.is_some() {
+        return run_job(&client, &endpoint, function, arguments);
+    }
     let (Some(method), Some(path), Some(plan)) = (&function.method, &function.path, &function.plan) else {
         let why = format!("no worker of {} has said yet what it takes", endpoint.id);
         return Err(refused(format!("`{}` cannot be called", function.name), why, "see `flash status`"));
@@ -66,6 +72,43 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let what = format!("HTTP error from endpoint: {}", answer.status().as_u16());
     let why = format!("{method} {url} was answered with {}", answer.status());
     Err(refused(what, why, &format!("see `flash logs {} --request {id}`", endpoint.id)))
+}
+
+/// A job of a queue-based endpoint, and its output.
+fn run_job(client: &Client, endpoint: &Endpoint, function: &Function, arguments: &Arguments) -> Result<(), Failure> {
+    let given = match (&arguments.json, &function.plan) {
+        (Some(text), _) => object(text)?,
+        (None, Some(plan)) => given(&arguments.arguments, plan, &function.name)?,
+        (None, None) if arguments.arguments.is_empty() => Map::new(),
+        (None, None) => {
+            let why = format!("no worker of {} has said yet what it takes", endpoint.id);
+            return Err(refused(format!("the arguments of `{}` cannot be told apart", function.name), why, "give them with --json"));
+        }
+    };
+    let body = serde_json::json!({ "function": function.name, "input": given }).to_string().into_bytes();
+    let url = format!("{}/runsync?wait={LONGEST_WAIT_MS}", endpoint.url);
+    let answer = client.call("POST", &url, Some(body), Duration::from_millis(LONGEST_WAIT_MS) + MARGIN)?;
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    let job: Value = serde_json::from_str(&text).unwrap_or_default();
+    let said = |name: &str| job[name].as_str().unwrap_or_default().to_owned();
+    let (id, status) = (said("id"), said("status"));
+    if !answer.status().is_success() {
+        let what = format!("HTTP error from endpoint: {}", answer.status().as_u16());
+        return Err(refused(what, said("error"), &format!("see `flash status {}`", endpoint.id)));
+    }
+    match &*status {
+        "COMPLETED" => print(&format!("{}\n", job["output"])),
+        "IN_QUEUE" | "IN_PROGRESS" => {
+            let why = format!("job {id} is {status}");
+            Err(refused("the job has not ended yet".into(), why, &format!("see `flash jobs get {id}`")))
+        }
+        _ => {
+            if let Some(traceback) = job["traceback"].as_str() {
+                to_errors(traceback);
+            }
+            Err(refused(format!("the job is {status}"), said("error"), &format!("see `flash jobs get {id}`")))
+        }
+    }
 }
 
 fn function<'e>(endpoint: &'e Endpoint, named: &str) -> Result<&'e Function, Failure> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flash_api::{Build, LogLine, Problem, ROOT, Server};
+use flash_api::{Build, Endpoint, LogLine, Problem, ROOT, Server};
 use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,15 +25,19 @@ const LONGEST: u64 = 64 << 20;
 /// A server, and who we are to it.
 pub struct Client {
     agent: Agent,
+    /// As it is shown.
     url: String,
+    /// Where it is asked.
+    base: String,
     credential: Option<String>,
 }
 
 impl Client {
-    /// Of the server at `url`, such as `http://127.0.0.1:8000`. Asks nothing yet.
-    pub fn new(url: &str, credential: Option<String>) -> Result<Self, Failure> {
+    /// Of the server at `url`, such as `http://127.0.0.1:8000`, which is asked at `base` where that is elsewhere. Asks nothing yet.
+    pub fn new(url: &str, base: Option<&str>, credential: Option<String>) -> Result<Self, Failure> {
         let url = url.trim_end_matches('/').to_owned();
-        let uri: http::Uri = url.parse().map_err(|error| no_url(&url, &error))?;
+        let base = base.map_or(url.clone(), str::to_owned);
+        let uri: http::Uri = base.parse().map_err(|error| no_url(&url, &error))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
             return Err(no_url(&url, &"it does not begin with http:// or https:// and a host"));
         }
@@ -50,7 +54,7 @@ impl Client {
         if uri.host().is_some_and(is_loopback) {
             config = config.proxy(None); // this machine is reached without one
         }
-        Ok(Self { agent: config.build().new_agent(), url, credential })
+        Ok(Self { agent: config.build().new_agent(), url, base, credential })
     }
 
     /// The server's URL.
@@ -71,14 +75,26 @@ impl Client {
         Ok(server)
     }
 
-    /// Whether a server of ours answers there, whatever it thinks of us.
+    /// Whether anything answers there. It is told nothing: it may be another than the one that is meant.
     pub fn is_there(&self) -> bool {
-        self.request("GET", "/server", Duration::from_secs(5), ()).is_ok()
+        self.ask("GET", "/server", Duration::from_secs(5), (), None).is_ok()
     }
 
     /// `GET` of a path below the API's root.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.json("GET", path, ANSWER, ())
+    }
+
+    /// Deployed endpoints, those that `query` names, at the URLs by which this client reaches them: the server knows but its own addresses.
+    pub fn endpoints(&self, query: &str) -> Result<Vec<Endpoint>, Failure> {
+        let mut endpoints: Vec<Endpoint> = self.get(&format!("/endpoints{query}"))?;
+        for endpoint in &mut endpoints {
+            let told: Option<http::Uri> = endpoint.url.parse().ok();
+            if let Some(told) = told {
+                endpoint.url = format!("{}{}", self.url, told.path());
+            }
+        }
+        Ok(endpoints)
     }
 
     /// As [`Self::get`], of what takes as long as `wait` to answer.
@@ -146,9 +162,10 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a request to a deployed endpoint, at a URL that the server has told.
+    /// Sends a request to a deployed endpoint, at a URL as [`Self::endpoints`] gives it.
     pub fn call(&self, method: &str, url: &str, body: Option<Vec<u8>>, within: Duration) -> Result<http::Response<Vec<u8>>, Failure> {
-        let mut request = http::Request::builder().method(method).uri(url);
+        let target = url.strip_prefix(&self.url).unwrap_or(url);
+        let mut request = http::Request::builder().method(method).uri(format!("{}{target}", self.base));
         if let Some(credential) = &self.credential {
             request = request.header("authorization", format!("Bearer {credential}"));
         }
@@ -179,9 +196,20 @@ impl Client {
     }
 
     fn request(&self, method: &str, path: &str, within: Duration, body: impl Sent) -> Result<http::Response<Body>, Failure> {
+        self.ask(method, path, within, body, self.credential.as_deref())
+    }
+
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        within: Duration,
+        body: impl Sent,
+        credential: Option<&str>,
+    ) -> Result<http::Response<Body>, Failure> {
         let within = (within != Duration::MAX).then_some(within);
-        let mut request = http::Request::builder().method(method).uri(format!("{}{ROOT}{path}", self.url));
-        if let Some(credential) = &self.credential {
+        let mut request = http::Request::builder().method(method).uri(format!("{}{ROOT}{path}", self.base));
+        if let Some(credential) = credential {
             request = request.header("authorization", format!("Bearer {credential}"));
         }
         let answer = body.send(&self.agent, request, within);
@@ -191,6 +219,11 @@ impl Client {
     /// What the server says is wrong.
     fn refusal(&self, answer: &mut http::Response<Body>) -> Failure {
         match self.problem(answer) {
+            Ok(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() && self.credential.is_none() => {
+                let why = "FLASH_API_KEY is not set, and the token in FLASH_HOME is for the server that runs from there alone";
+                let remedy = "set FLASH_API_KEY to a key of that server (`flash key create`), or FLASH_HOME to the directory it runs from";
+                refused(Trouble::new(problem.title, why, remedy))
+            }
             Ok(problem) => refused(Trouble::new(problem.title, problem.detail, problem.remedy)),
             Err(failure) => failure,
         }
@@ -202,15 +235,15 @@ impl Client {
     }
 
     fn unreachable(&self, error: &Error) -> Failure {
-        let why = match error {
-            Error::Io(cause) => cause.to_string(),
-            other => other.to_string(),
+        let (why, remedy) = match error {
+            Error::Io(cause) => match untrusted(cause) {
+                Some(why) => (format!("its TLS certificate is not trusted: {why}"), TRUST),
+                None => (cause.to_string(), ANOTHER),
+            },
+            Error::Protocol(cause) => (format!("what answers does not speak HTTP: {cause}"), SPELLING),
+            other => (other.to_string(), ANOTHER),
         };
-        refused(Trouble::new(
-            format!("the server at {} cannot be reached", self.url),
-            why,
-            "start one with `flash serve`, or name another with --server or FLASH_SERVER",
-        ))
+        refused(Trouble::new(format!("the server at {} cannot be reached", self.url), why, remedy))
     }
 
     fn broken(&self, cause: &std::io::Error) -> Failure {
@@ -228,6 +261,30 @@ impl Client {
             "name the server with --server or FLASH_SERVER, and install its version of openflash",
         ))
     }
+}
+
+const ANOTHER: &str = "start one with `flash serve`, or name another with --server or FLASH_SERVER";
+const TRUST: &str = "use a certificate of an authority that this system trusts, or name the file of that authority in SSL_CERT_FILE; see \
+                     that the URL has the name which the certificate is for";
+const SPELLING: &str = "see that the URL has the right port, and begins with https:// where the server has a certificate";
+
+/// What is wrong with the server's certificate, where that is why there is no connection.
+fn untrusted(cause: &std::io::Error) -> Option<String> {
+    use rustls::CertificateError as Wrong;
+    let rustls::Error::InvalidCertificate(wrong) = cause.get_ref()?.downcast_ref()? else { return None };
+    Some(match wrong {
+        // The others: one of the authority's name is known, with another key.
+        Wrong::UnknownIssuer
+        | Wrong::BadSignature
+        | Wrong::UnsupportedSignatureAlgorithmContext { .. }
+        | Wrong::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => "no authority that is known here has signed it".into(),
+        Wrong::NotValidForName => "it is for another name".into(),
+        Wrong::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "it is an authority's own (CA:TRUE), as `openssl req -x509` makes them; add -addext basicConstraints=critical,CA:FALSE".into()
+        }
+        Wrong::Other(other) => other.to_string(),
+        known => known.to_string(),
+    })
 }
 
 /// What a request carries.

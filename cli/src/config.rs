@@ -190,6 +190,7 @@ fn plain(settings: &Settings, key: SettingKey) -> Value {
         SettingKey::Image => json!(settings.image),
         SettingKey::Env => json!(settings.env),
         SettingKey::Public => json!(settings.public),
+        SettingKey::Rollout => json!(settings.rollout),
     }
 }
 

@@ -1,16 +1,14 @@
 //! Which server a command speaks to, and as whom.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{env, fmt};
 
 use flash_api::Endpoint;
 use flash_manifest::{EnvironmentName, FlashToml, Origin};
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
-use serde::Deserialize;
 
-use crate::client::{Client, is_loopback};
+use crate::client::Client;
 use crate::report::{Failure, Fault, Trouble};
+use crate::running::Running;
 
 /// Where a server is that nobody has told of.
 const DEFAULT: &str = "http://127.0.0.1:8000";
@@ -59,19 +57,17 @@ impl fmt::Display for NamedBy {
     }
 }
 
-/// What a running server says of itself in its home (`server.json`).
-#[derive(Deserialize)]
-struct Running {
-    url: String,
-    pid: Option<i32>,
-}
-
 impl Connection {
     /// A client of the server that is meant; it may not be there.
     pub fn client(&self) -> Result<Client, Failure> {
-        let url = self.named(&FlashToml::default(), None).url;
-        let credential = credential(&url)?;
-        Client::new(&url, credential)
+        let mut url = self.named(&FlashToml::default(), None).url;
+        let ours = Running::find().filter(|running| running.is_at(&url));
+        // `localhost` may lead to another address of this machine first, where somebody else listens.
+        if let Some(running) = &ours {
+            url.clone_from(&running.url);
+        }
+        let plain = ours.as_ref().and_then(|running| running.plain.as_deref());
+        Client::new(&url, plain, credential(ours.as_ref())?)
     }
 
     /// The same, with the server that a project's settings name where the user has named none: that of the environment, or of all.
@@ -92,10 +88,7 @@ impl Connection {
             let (url, origin) = settings.server(environment)?;
             Some(Named { url: url.to_string(), by: NamedBy::Settings(origin) })
         };
-        let runs = || {
-            let home = home()?;
-            Some(Named { url: running(&home)?, by: NamedBy::Running(home.join("server.json")) })
-        };
+        let runs = || Running::find().map(|running| Named { url: running.url, by: NamedBy::Running(running.file) });
         user.or_else(set).or_else(runs).unwrap_or_else(|| Named { url: DEFAULT.into(), by: NamedBy::Default })
     }
 
@@ -128,17 +121,9 @@ pub fn home() -> Option<PathBuf> {
     set("FLASH_HOME").or_else(|| Some(set("HOME")?.join(".flash")))
 }
 
-/// The URL of the server that runs from `home`.
-fn running(home: &Path) -> Option<String> {
-    let text = std::fs::read(home.join("server.json")).ok()?;
-    let running = serde_json::from_slice::<Running>(&text).ok()?;
-    // One that was killed leaves its file behind.
-    let lives = |pid| Pid::from_raw(pid).is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH));
-    running.pid.is_none_or(lives).then_some(running.url)
-}
-
-/// `FLASH_API_KEY`, else the local token, which is for this machine's server and sent to no other.
-fn credential(url: &str) -> Result<Option<String>, Failure> {
+/// `FLASH_API_KEY`, else the local token, which is for the server that runs from its home and sent to no other: whoever listens elsewhere on
+/// this machine may be another user.
+fn credential(ours: Option<&Running>) -> Result<Option<String>, Failure> {
     if let Some(key) = env::var_os("FLASH_API_KEY").filter(|key| !key.is_empty()) {
         let usable = key.to_str().filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic()));
         return usable.map(|key| Some(key.to_owned())).ok_or_else(|| {
@@ -146,17 +131,13 @@ fn credential(url: &str) -> Result<Option<String>, Failure> {
             Failure::new(Fault::Usage, Trouble::new("FLASH_API_KEY is no key", why, "set it to a whole key, or unset it"))
         });
     }
-    let host = url.parse::<http::Uri>().ok().and_then(|url| url.host().map(str::to_owned));
-    if !host.is_some_and(|host| is_loopback(&host)) {
-        return Ok(None);
-    }
-    let token = home().and_then(|home| std::fs::read_to_string(home.join("token")).ok());
+    let token = ours.and_then(|running| std::fs::read_to_string(running.file.with_file_name("token")).ok());
     Ok(token.map(|token| token.trim().to_owned()))
 }
 
 /// The one endpoint that `named` means, by its id or its name, among those of an app and environment where these are given.
 pub fn endpoint(client: &Client, named: &str, app: Option<&str>, environment: Option<&str>) -> Result<Endpoint, Failure> {
-    let all: Vec<Endpoint> = client.get("/endpoints")?;
+    let all = client.endpoints("")?;
     let asked =
         |endpoint: &&Endpoint| app.is_none_or(|app| endpoint.app == app) && environment.is_none_or(|name| endpoint.environment == name);
     let mut candidates: Vec<&Endpoint> = all.iter().filter(asked).filter(|endpoint| endpoint.name == named).collect();

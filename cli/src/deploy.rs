@@ -1,7 +1,7 @@
 //! `flash deploy`: builds a project, and has a server serve it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flash_api::{Change, Changes, DeployRequest};
 use flash_build::Artifact;
@@ -9,25 +9,32 @@ use flash_manifest::{EnvironmentName, FlashToml, Overrides};
 
 use crate::background;
 use crate::build;
-use crate::client::{Client, segment};
 use crate::connection::Connection;
+use crate::lines::to_errors;
 use crate::output::{print, print_json};
 use crate::project;
+use crate::prompt::ask;
 use crate::report::{Failure, Fault, Trouble};
-use crate::rollout;
+use crate::rollout::{self, Place};
 
 /// What the user asked for.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A project's directory, or one of its Python files
+    /// A project's directory, or one of its Python files, which is then all that is deployed
     #[arg(default_value = ".")]
     path: PathBuf,
+    /// Deploy the whole project that the path belongs to; where it belongs to none, the path alone
+    #[arg(long)]
+    project: bool,
     /// The environment; without it the app's only one, or `production`
     #[arg(long, env = "FLASH_ENV", value_name = "NAME")]
     env: Option<String>,
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Do not ask before endpoints are taken down that are not in what is deployed
+    #[arg(long)]
+    yes: bool,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -39,8 +46,10 @@ pub struct Arguments {
 
 /// Builds, uploads, and waits until the new build serves.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let artifact = build::build(&arguments.path, &arguments.options, None)?;
-    let (_, settings) = flash_scan::settings(&arguments.path).map_err(|problems| Failure::told(Fault::Request, problems))?;
+    let whole = arguments.project.then(|| flash_scan::project(&arguments.path)).flatten();
+    let target = whole.as_deref().unwrap_or(&arguments.path);
+    let artifact = build::build(target, &arguments.options, None)?;
+    let (root, settings) = flash_scan::settings(target).map_err(|problems| Failure::told(Fault::Request, problems))?;
     let named = project::environment(arguments.env.as_deref())?;
     let client = background::client(&arguments.connection.within(&settings, named.as_ref()))?;
     client.server()?;
@@ -52,12 +61,46 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let endpoints = overrides(&settings, &artifact, &environment);
     client.upload(&artifact.digest, &artifact.path)?;
-    let path = format!("/apps/{}/environments/{}/deployments", segment(app), segment(environment.as_str()));
-    let request = DeployRequest { build: artifact.digest.clone(), endpoints, dry_run: arguments.dry_run };
+    let place = Place { app, environment: environment.as_str() };
+    let mut request = DeployRequest { build: artifact.digest.clone(), endpoints, dry_run: true };
+    let foreseen: Changes = client.post(&place.path("deployments"), &request)?;
     if arguments.dry_run {
-        return foresee(&client, &path, &request, arguments.json);
+        return tell(foreseen, arguments.json);
     }
-    rollout::begin(&client, &path, &request, "Deployed", arguments.json)
+    let is_whole = target.canonicalize().is_ok_and(|target| target == root);
+    if !arguments.yes {
+        agree(&foreseen, &place, (!is_whole).then_some(target), arguments.json)?;
+    }
+    request.dry_run = false;
+    rollout::begin(&client, &place, "deployments", &request, "Deployed", arguments.json)
+}
+
+/// Asks whether endpoints are to be taken down, where some would be. `part`: what is deployed, where it is less than the project. With
+/// `json` a program asks for the deployment: it is told what would change, and is to say `--yes`.
+fn agree(foreseen: &Changes, place: &Place<'_>, part: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let removed = foreseen.changes.iter().filter_map(|change| match change {
+        Change::Remove { endpoint } => Some(endpoint.as_str()),
+        Change::Create { .. } | Change::Update { .. } | Change::Keep { .. } => None,
+    });
+    let removed = removed.collect::<Vec<_>>().join(", ");
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let Place { app, environment } = place;
+    let unasked = || {
+        let (lacks, remedy) = match part {
+            Some(part) => (format!("`{}` does not have", part.display()), "deploy the whole project (`flash deploy --project`), or say so"),
+            None => ("the project has no longer".into(), "say so"),
+        };
+        let why = format!("{environment} of {app} has what {lacks}, and nobody can be asked");
+        Trouble::new(format!("this would take down {removed}"), why, format!("{remedy} with --yes"))
+    };
+    if json {
+        print_json(foreseen)?;
+        return Err(Failure::new(Fault::Usage, unasked()));
+    }
+    to_errors(&format!("  removes: {removed}\n"));
+    ask(&format!("Deploy to {environment} of {app}, and take down {removed}"), unasked)
 }
 
 /// What `flash.toml` sets for the build's endpoints in an environment.
@@ -68,8 +111,8 @@ fn overrides(settings: &FlashToml, artifact: &Artifact, environment: &Environmen
 }
 
 /// Tells what a deployment would change.
-fn foresee(client: &Client, path: &str, request: &DeployRequest, json: bool) -> Result<(), Failure> {
-    let Changes { changes, problems } = client.post(path, request)?;
+fn tell(foreseen: Changes, json: bool) -> Result<(), Failure> {
+    let Changes { changes, problems } = foreseen;
     if json {
         print_json(&Changes { changes, problems: problems.clone() })?;
     } else {

@@ -22,7 +22,7 @@ pub struct Arguments {
     /// Only what is younger: `10m`, `2 hours`, or a time such as 2026-11-25T08:00:00Z
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
-    /// Only what belongs to the request of this id, which its answer has as `x-request-id`
+    /// Only what belongs to the request of this id, which its answer has as `x-request-id`, or to the job of this id
     #[arg(long, value_name = "ID")]
     request: Option<String>,
     /// The app that the endpoint belongs to

@@ -11,8 +11,10 @@ mod completions;
 mod config;
 mod connection;
 mod deploy;
+mod drain;
 mod environments;
 mod interpreter;
+mod jobs;
 mod keys;
 mod lines;
 mod log;
@@ -25,6 +27,7 @@ mod report;
 mod rollback;
 mod rollout;
 mod run;
+mod running;
 mod serve;
 mod session;
 mod signals;
@@ -47,7 +50,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the load-balanced endpoints of a file or a project on this machine.
+    /// Serve the endpoints of a file or a project on this machine.
     Run(run::Arguments),
     /// Serve deployed endpoints, and the API that deploys them
     Serve(serve::Arguments),
@@ -59,6 +62,8 @@ enum Command {
     Logs(logs::Arguments),
     /// Call a deployed function
     Call(call::Arguments),
+    /// Jobs of queue-based endpoints: list, get, cancel, retry, purge
+    Jobs(jobs::Arguments),
     /// Go back to an earlier deployment
     Rollback(rollback::Arguments),
     /// Take down an endpoint, or an app
@@ -111,6 +116,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Call(arguments) => call::run(&arguments),
+        Command::Jobs(arguments) => jobs::run(arguments),
         Command::Rollback(arguments) => rollback::run(arguments),
         Command::Undeploy(arguments) => undeploy::run(&arguments),
         Command::Env(arguments) => environments::run(arguments),

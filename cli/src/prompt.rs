@@ -7,12 +7,14 @@ use crate::report::{Failure, Fault, Trouble};
 
 /// Asks whether to do `what`, unless `yes` was given. Errs where the answer is no, or nobody can be asked.
 pub fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
-    }
+    let why = "that cannot be undone, and nobody can be asked: standard input is no terminal";
+    if yes { Ok(()) } else { ask(what, || Trouble::new(format!("{what}?"), why, "say so with --yes")) }
+}
+
+/// Asks whether to do `what`. Errs where the answer is no; where nobody can be asked, with `unasked`.
+pub fn ask(what: &str, unasked: impl FnOnce() -> Trouble) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
-        let why = "that cannot be undone, and nobody can be asked: standard input is no terminal";
-        return Err(Failure::new(Fault::Usage, Trouble::new(format!("{what}?"), why, "say so with --yes")));
+        return Err(Failure::new(Fault::Usage, unasked()));
     }
     to_errors(&format!("{what}? [y/N] "));
     let mut answer = String::new();

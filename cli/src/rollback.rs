@@ -4,10 +4,9 @@ use std::path::Path;
 
 use flash_api::RollbackRequest;
 
-use crate::client::segment;
 use crate::connection::Connection;
 use crate::report::Failure;
-use crate::rollout;
+use crate::rollout::{self, Place};
 
 /// What the user asked for.
 #[derive(clap::Args)]
@@ -33,6 +32,6 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = crate::project::connection(&arguments.connection, arguments.env.as_deref())?.client()?;
     let app = crate::project::app(arguments.app, Path::new("."))?;
     let environment = rollout::environment(&client, &app, arguments.env.as_deref())?;
-    let path = format!("/apps/{}/environments/{}/rollback", segment(&app), segment(&environment));
-    rollout::begin(&client, &path, &RollbackRequest { to: arguments.to }, "Rolled back", arguments.json)
+    let place = Place { app: &app, environment: &environment };
+    rollout::begin(&client, &place, "rollback", &RollbackRequest { to: arguments.to }, "Rolled back", arguments.json)
 }

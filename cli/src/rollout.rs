@@ -21,6 +21,27 @@ const UNREMARKED: Duration = Duration::from_secs(1);
 struct Done<'a> {
     deployment: &'a Deployment,
     endpoints: &'a [Endpoint],
+    /// What served before, and does no longer.
+    removed: &'a [&'a str],
+}
+
+/// Where something is rolled out.
+pub struct Place<'a> {
+    /// The app.
+    pub app: &'a str,
+    /// The environment.
+    pub environment: &'a str,
+}
+
+impl Place<'_> {
+    /// A path of the control API, below the environment.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/apps/{}/environments/{}/{rest}", segment(self.app), segment(self.environment))
+    }
+
+    fn endpoints(&self, client: &Client) -> Result<Vec<Endpoint>, Failure> {
+        client.endpoints(&format!("?app={}&environment={}", segment(self.app), segment(self.environment)))
+    }
 }
 
 /// The names of an app's environments; none where there is no such app.
@@ -45,17 +66,20 @@ pub fn environment(client: &Client, app: &str, named: Option<&str>) -> Result<St
     }
 }
 
-/// Asks for a deployment at `path`, watches it to its end, and tells what serves now.
-pub fn begin(client: &Client, path: &str, request: &impl Serialize, done: &str, json: bool) -> Result<(), Failure> {
+/// Asks for a deployment by `how`, watches it to its end, and tells what serves now, and what does no longer.
+pub fn begin(client: &Client, place: &Place<'_>, how: &str, request: &impl Serialize, done: &str, json: bool) -> Result<(), Failure> {
     let began = Instant::now();
-    let deployment = watch(client, client.post(path, request)?, began)?;
+    let before = place.endpoints(client)?;
+    let deployment = watch(client, client.post(&place.path(how), request)?, began)?;
     if deployment.state == DeploymentState::Failed {
         return Err(failed(&deployment));
     }
-    let Deployment { app, environment, .. } = &deployment;
-    let endpoints: Vec<Endpoint> = client.get(&format!("/endpoints?app={}&environment={}", segment(app), segment(environment)))?;
+    let Place { app, environment } = place;
+    let endpoints = place.endpoints(client)?;
+    let serves = |name: &str| endpoints.iter().any(|endpoint| endpoint.name == name);
+    let removed: Vec<&str> = before.iter().map(|endpoint| endpoint.name.as_str()).filter(|name| !serves(name)).collect();
     if json {
-        return print_json(&Done { deployment: &deployment, endpoints: &endpoints });
+        return print_json(&Done { deployment: &deployment, endpoints: &endpoints, removed: &removed });
     }
     let mut text = format!("{done} {app} to {environment} in {:.1}s\n", began.elapsed().as_secs_f64());
     let width = endpoints.iter().map(|endpoint| endpoint.name.len()).max().unwrap_or_default();
@@ -66,6 +90,7 @@ pub fn begin(client: &Client, path: &str, request: &impl Serialize, done: &str, 
             text += &format!("  {:width$}  note: {remark}\n", "");
         }
     }
+    text.extend(removed.iter().map(|name| format!("  {name:width$}  taken down\n")));
     print(&text)
 }
 

@@ -1,4 +1,4 @@
-//! `flash run`: the load-balanced endpoints of a file or a project, served on this machine until Ctrl-C, and kept in step with their
+//! `flash run`: the endpoints of a file or a project, served on this machine until Ctrl-C, and kept in step with their
 //! sources.
 
 mod burst;
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use flash_control::service::give_up;
 use flash_gateway::{Gateway, Settings};
@@ -25,6 +25,7 @@ use flash_manifest::Project;
 use flash_workers::{Base, Interpreter, Orphans, Program};
 use tokio::sync::watch::channel;
 
+use crate::drain::drain;
 use crate::interpreter::{self, Choice};
 use crate::lines::{detach_errors, to_errors};
 use crate::log::Log;
@@ -75,9 +76,6 @@ pub struct Arguments {
 
 /// The most workers that an endpoint may have: a guard against a slip of the finger.
 const WORKERS: i64 = 1024;
-
-/// An end that takes longer than this is explained.
-const UNREMARKED: Duration = Duration::from_millis(300);
 
 pub fn address(text: &str) -> Result<IpAddr, String> {
     if text.eq_ignore_ascii_case("localhost") {
@@ -175,21 +173,11 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
         () = signals.next() => {}
         () = reloads => {}
     }
-    stop.send_replace(true);
-    let drained = async {
-        // An error would be a panic, after which nothing is left to drain.
-        if tokio::time::timeout(UNREMARKED, &mut server).await.is_err() {
-            let seconds = limits.timeout.as_secs();
-            to_errors(&format!("Requests under way are answered first, for at most {seconds} s; a second Ctrl-C ends all at once.\n"));
-            let _ = server.await;
-        }
-        service.close().await;
+    let said = format!("Requests under way are answered first, for at most {} s", limits.timeout.as_secs());
+    let under_way = async {
+        let _ = (&mut server).await; // an error would be a panic, after which nothing is left to drain
     };
-    tokio::select! {
-        () = drained => {}
-        // A second Ctrl-C: what still runs ends with this process.
-        () = signals.next() => {}
-    }
+    drain(&stop, under_way, &said, service.close(), &mut signals).await;
     Ok(())
 }
 

@@ -2,18 +2,22 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use flash_control::{About, Apart, Builds, Control, Home, HomeError, Keyring, Logs, Parts, Running, api_service, now, scope};
 use flash_environments::Environments;
-use flash_gateway::{Gateway, Settings, Tls, TlsError};
+use flash_gateway::{Gateway, Mount, Settings, Tls, TlsError};
+use flash_jobs::Engines;
+use flash_store::jobs::Jobs;
 use flash_store::{Sqlite, Store};
 use flash_workers::{Base, Interpreter, Orphans};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::channel;
 
+use crate::drain::drain;
 use crate::interpreter;
 use crate::lines::{detach_errors, to_errors};
 use crate::report::{Failure, Fault, Trouble, warn};
@@ -48,13 +52,25 @@ pub struct Arguments {
     /// The certificate's private key, as PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// The longest input of a job, and the longest output, as 512KiB or 32MiB
+    #[arg(long, env = "FLASH_MAX_PAYLOAD", value_name = "SIZE", default_value = "32MiB", value_parser = size)]
+    max_payload: usize,
+    /// How long jobs are kept after their end, as 12h or 7d
+    #[arg(long, env = "FLASH_JOB_RETENTION", value_name = "TIME", default_value = "7d", value_parser = span)]
+    job_retention: Duration,
+    /// How long a worker may be stopped, before its jobs are tried again elsewhere
+    #[arg(long, env = "FLASH_JOB_LEASE", value_name = "TIME", default_value = "30s", value_parser = span)]
+    job_lease: Duration,
+    /// How long jobs that run may take to their end when the server stops; those that have not ended begin anew with the next start
+    #[arg(long, env = "FLASH_DRAIN", value_name = "TIME", default_value = "30s", value_parser = span)]
+    drain: Duration,
+    /// Let webhooks go to addresses of this machine and of private networks
+    #[arg(long, env = "FLASH_PRIVATE_WEBHOOKS")]
+    private_webhooks: bool,
     /// Outlast the terminal; for who starts it in the background
     #[arg(long, hide = true)]
     background: bool,
 }
-
-/// An end that takes longer than this is explained.
-const UNREMARKED: Duration = Duration::from_millis(300);
 
 /// Serves until Ctrl-C, SIGTERM, or `flash stop`.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -65,17 +81,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let home = arguments.home.clone().or_else(crate::connection::home).ok_or_else(no_home)?;
     let home = Home::take(&home).map_err(|error| home_failure(&error))?;
     let store = Sqlite::open(&home.state()).map_err(|error| store_failure(&error))?;
+    let kept = flash_store::jobs::Settings { retention: arguments.job_retention, ..flash_store::jobs::Settings::default() };
+    let jobs = Jobs::open(home.path(), kept).map_err(|error| jobs_failure(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::system("cannot start", &cause))?;
     let orphans = Orphans::adopt().map_err(|cause| Failure::system("cannot adopt orphans", &cause))?;
-    let done = runtime.block_on(serve(arguments, &home, Arc::new(store)));
+    let done = runtime.block_on(serve(arguments, &home, Arc::new(store), jobs));
     // Uploads that are being written, and the like: they leave nothing that the next start does not clean.
     runtime.shutdown_background();
     orphans.end();
     done
 }
 
-async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Result<(), Failure> {
+async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: Jobs) -> Result<(), Failure> {
     let failed = |what: &'static str| move |cause| Failure::system(what, &cause);
     let tls = tls(arguments)?;
     let signals = if tls.is_some() { Signals::without_hangup() } else { Signals::new() };
@@ -84,6 +102,12 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
     let listener = listen(arguments).await?;
     let address = listener.local_addr().map_err(failed("cannot listen"))?;
     let url = url(address, tls.is_some());
+    let (inner, workers_url) = listen_inside().await.map_err(failed("cannot listen for workers"))?;
+    // Whoever is on this machine cannot hold the certificate against an address, and need not.
+    let plain = match &tls {
+        Some(_) => Some(listen_inside().await.map_err(failed("cannot listen for this machine"))?),
+        None => None,
+    };
     detach_errors();
 
     let token = home.token().map_err(|error| home_failure(&error))?;
@@ -97,11 +121,14 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
     let gateway = Gateway::new(limits.clone(), epoch)
         .with_observer(Arc::new(move |finished| observed.request(&finished)))
         .with_domains(arguments.domain.clone())
-        .with_admission(Arc::new(move |head| known.scope(head).is_some()));
+        .with_admission(Arc::new(move |head| admitted(&known, head)));
     let gateway = Arc::new(match &tls {
         Some(tls) => gateway.with_tls(tls.clone()),
         None => gateway,
     });
+    let noted = logs.clone();
+    let secret = home.secret().map_err(|error| home_failure(&error))?;
+    let engines = Engines::start(jobs, job_settings(arguments), secret, Arc::new(move |endpoint, text| noted.note(endpoint, text)));
     let flash = std::env::current_exe().ok();
     let choice = interpreter::own(arguments.python.as_deref(), flash.as_deref());
     let python = tokio::select! {
@@ -119,18 +146,27 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         apart: apart(home, &interpreter)?,
         interpreter,
         logs,
+        workers_url,
+        engines: engines.clone(),
     };
     let control = Control::new(parts, about);
     // Before anybody is accepted: what was deployed is there from the first request on.
     control.reconcile().map_err(|error| store_failure(&error))?;
-    gateway.mount(flash_api::ROOT, api_service(&control));
-    home.announce(&Running { pid: std::process::id(), url: url.clone() }).map_err(|error| home_failure(&error))?;
+    gateway.mount(vec![Mount::new(flash_api::ROOT, api_service(&control)), Mount::whole(flash_jobs::ROOT, flash_jobs::api(&engines))]);
+    let (plain, plain_url) = plain.unzip();
+    home.announce(&Running { pid: std::process::id(), url: url.clone(), plain: plain_url }).map_err(|error| home_failure(&error))?;
     say(&url, &python, home);
     if !address.ip().is_loopback() {
         to_errors("Endpoints that are not public take an API key: flash key create\n");
     }
 
+    // Until the very end: requests under way may need other endpoints.
+    let (_open, closed) = channel(false);
+    tokio::spawn(flash_gateway::serve_workers(inner, gateway.clone(), control.means(), closed, limits.timeout));
     let (stop, stopped) = channel(false);
+    if let Some(plain) = plain {
+        tokio::spawn(flash_gateway::serve_operators(plain, gateway.clone(), stopped.clone(), limits.timeout));
+    }
     let mut server = tokio::spawn(flash_gateway::serve(listener, gateway, stopped, limits.timeout));
     let reloading = async {
         match &tls {
@@ -142,26 +178,34 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>) -> Res
         _ = &mut server => {}
         () = signals.next() => {}
         () = control.stopped() => {}
+        () = control.tidy() => {}
         () = reloading => {}
     }
     control.stop();
-    stop.send_replace(true);
-    let drained = async {
+    let seconds = limits.timeout.max(arguments.drain).as_secs();
+    let said = format!("Requests and jobs under way are finished first, for at most {seconds} s");
+    let under_way = async {
         // An error would be a panic, after which nothing is left to drain.
-        if tokio::time::timeout(UNREMARKED, &mut server).await.is_err() {
-            let seconds = limits.timeout.as_secs();
-            to_errors(&format!("Requests under way are answered first, for at most {seconds} s; a second Ctrl-C ends all at once.\n"));
-            let _ = server.await;
-        }
-        control.close().await;
+        let (_, ()) = tokio::join!(&mut server, control.drain(arguments.drain));
     };
-    tokio::select! {
-        () = drained => {}
-        // A second Ctrl-C: what still runs ends with this process.
-        () = signals.next() => {}
-    }
+    drain(&stop, under_way, &said, control.close(), &mut signals).await;
     home.withdraw();
     Ok(())
+}
+
+fn admitted(keyring: &Keyring, head: &http::request::Parts) -> bool {
+    let is_for_jobs = head.uri.path().strip_prefix(flash_jobs::ROOT).is_some_and(|rest| rest.starts_with('/'));
+    if is_for_jobs { keyring.scope_of_client(head).is_some() } else { keyring.scope(head).is_some() }
+}
+
+fn job_settings(arguments: &Arguments) -> flash_jobs::Settings {
+    flash_jobs::Settings {
+        input_bytes: arguments.max_payload,
+        output_bytes: arguments.max_payload,
+        lease: arguments.job_lease,
+        private_webhooks: arguments.private_webhooks,
+        ..flash_jobs::Settings::default()
+    }
 }
 
 fn say(url: &str, python: &str, home: &Home) {
@@ -221,6 +265,13 @@ async fn listen(arguments: &Arguments) -> Result<TcpListener, Failure> {
     })
 }
 
+/// A listener for this machine alone, on a port that the system chooses, and its URL.
+async fn listen_inside() -> std::io::Result<(TcpListener, String)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    Ok((listener, url))
+}
+
 fn keyring(token: &str, store: &dyn Store) -> Result<Keyring, Failure> {
     let keyring = Keyring::new(token);
     for key in store.keys().map_err(|error| store_failure(&error))? {
@@ -269,4 +320,41 @@ fn home_failure(error: &HomeError) -> Failure {
 
 fn store_failure(error: &flash_store::Error) -> Failure {
     Failure::new(Fault::Request, Trouble::new(error.to_string(), error.why(), error.remedy()))
+}
+
+fn jobs_failure(error: &flash_store::jobs::Error) -> Failure {
+    Failure::new(Fault::Request, Trouble::new(error.to_string(), error.why(), error.remedy()))
+}
+
+/// A size, as `512KiB` or `32MiB`; a bare number is of bytes.
+fn size(text: &str) -> Result<usize, String> {
+    let wrong = || format!("`{text}` is no size: it is as 512KiB or 32MiB, from 1KiB to 1GiB");
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "" | "B" => 1_usize,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    bytes.filter(|bytes| (1 << 10..=1 << 30).contains(bytes)).ok_or_else(wrong)
+}
+
+/// A time, as `30s`, `12h` or `7d`.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no time: it is as 500ms, 30s, 10m, 12h or 7d, and more than nothing");
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => 1_u64,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 3600 * 1000,
+        "d" => 24 * 3600 * 1000,
+        _ => return Err(wrong()),
+    };
+    let number = number.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(wrong)?;
+    Ok(Duration::from_millis(u64::from(number) * milliseconds))
 }

@@ -150,9 +150,11 @@ fn gateway(token: String, port: u16, base: Arc<Base>, python: PathBuf) -> Arc<Ga
         unheard: UNHEARD,
     };
     let host = serde_json::json!({ "port": port, "token": token });
-    let open: OpenEndpoint = Arc::new(move |name| {
+    let open: OpenEndpoint = Arc::new(move |name, slots| {
         let config = serde_json::json!({ "endpoint": name, "functions": [], "inline": true, "reload": false, "host": host });
-        Endpoint::new(Pool::start(name, base.clone(), config, kept.clone()), [], Access::Live)
+        let mut kept = kept.clone();
+        kept.limits.slots = slots.unwrap_or(MAX_SLOTS);
+        Endpoint::new(Pool::start(name, base.clone(), config, kept), [], Access::Live)
     });
     Arc::new_cyclic(|gateway| {
         let dependencies = Dependencies::new(gateway.clone(), open.clone(), python);

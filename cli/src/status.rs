@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flash_api::{Endpoint, EndpointState, Function, Server, WorkerCounts};
+use flash_api::{Endpoint, EndpointState, Function, JobCounts, Server, WorkerCounts};
 use owo_colors::OwoColorize as _;
 
 use crate::client::Client;
@@ -55,12 +55,12 @@ fn look(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
         let found = endpoint(client, named, app, environment)?;
         return Ok(if arguments.json { json(&found) } else { detail(&found, &isolation(client)?) });
     }
-    let mut all: Vec<Endpoint> = client.get("/endpoints")?;
+    let mut all = client.endpoints("")?;
     all.retain(|found| app.is_none_or(|app| found.app == app) && environment.is_none_or(|name| found.environment == name));
     if arguments.json {
         return Ok(json(&all));
     }
-    let names = ["ENDPOINT", "APP", "ENVIRONMENT", "STATE", "WORKERS", "IN FLIGHT", "BUILD", "URL"];
+    let names = ["ENDPOINT", "APP", "ENVIRONMENT", "STATE", "WORKERS", "IN FLIGHT", "IN QUEUE", "BUILD", "URL"];
     let mut text = table(&names, all.iter().map(row).collect(), &format!("nothing is deployed at {}", client.url()));
     if !all.is_empty() {
         text += &format!("isolation of workers: {}\n", isolation(client)?);
@@ -75,14 +75,19 @@ fn isolation(client: &Client) -> Result<String, Failure> {
 }
 
 fn row(endpoint: &Endpoint) -> Vec<String> {
-    let Endpoint { id, app, environment, state, workers, build, url, .. } = endpoint;
+    let Endpoint { id, app, environment, state, workers, build, url, jobs, .. } = endpoint;
     let (app, environment, build, url) = (app.clone(), environment.clone(), short(build).to_owned(), url.clone());
-    vec![id.clone(), app, environment, name(*state).into(), shown(workers), workers.in_flight.to_string(), build, url]
+    let (in_flight, in_queue) = match jobs {
+        Some(jobs) => (jobs.in_progress, jobs.in_queue.to_string()),
+        None => (workers.in_flight.into(), String::new()),
+    };
+    vec![id.clone(), app, environment, name(*state).into(), shown(workers), in_flight.to_string(), in_queue, build, url]
 }
 
 /// All there is to say of one endpoint, a line each.
 fn detail(endpoint: &Endpoint, isolation: &str) -> String {
-    let Endpoint { id, name: own, app, environment, url, build, state, error, workers, timeout_ms, public, functions, remarks } = endpoint;
+    let Endpoint { id, name: own, app, environment, url, build, state, error, workers, jobs, timeout_ms, public, functions, remarks } =
+        endpoint;
     let access = if *public { "anybody" } else { "this machine, and those with a key" };
     let mut lines = vec![
         ("endpoint", if id == own { id.clone() } else { format!("{id} ({own})") }),
@@ -92,7 +97,12 @@ fn detail(endpoint: &Endpoint, isolation: &str) -> String {
     ];
     lines.extend(error.iter().map(|error| ("error", error.trim_end().replace('\n', "\n             "))));
     lines.push(("workers", shown(workers)));
-    lines.push(("requests", format!("{} in flight, {} waiting", workers.in_flight, workers.waiting)));
+    lines.push(match jobs {
+        None => ("requests", format!("{} in flight, {} waiting", workers.in_flight, workers.waiting)),
+        Some(JobCounts { in_queue, in_progress, completed, failed, retried }) => {
+            ("jobs", format!("{in_queue} in queue, {in_progress} in progress, {completed} completed, {failed} failed; {retried} retried"))
+        }
+    });
     lines.push(("time limit", format!("{} s", *timeout_ms as f64 / 1000.0)));
     lines.push(("open to", access.into()));
     lines.push(("isolation", isolation.to_owned()));

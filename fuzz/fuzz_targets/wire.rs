@@ -3,7 +3,7 @@
 #![no_main]
 
 use bytes::{BufMut as _, BytesMut};
-use flash_wire::{Decoder, Error, Frame, HEADER, Kind, decode_answer, decode_chunk, decode_output, encode};
+use flash_wire::{Decoder, Error, Frame, HEADER, Kind, decode_answer, decode_chunk, decode_output, decode_yield, encode};
 use libfuzzer_sys::fuzz_target;
 
 fn frames(bytes: &[u8], piece: usize) -> (Vec<Frame>, Option<Error>) {
@@ -43,6 +43,7 @@ fuzz_target!(|data: &[u8]| {
             Kind::Answer => drop(decode_answer(frame)),
             Kind::Chunk => drop(decode_chunk(frame)),
             Kind::Output => drop(decode_output(frame)),
+            Kind::Yield => drop(decode_yield(frame)),
             _ => {}
         }
     }

@@ -43,18 +43,21 @@ if TYPE_CHECKING:
         FlashError,
         FlashWarning,
         FunctionNotFound,
+        JobCancelled,
+        JobFailed,
         ModuleNotLoaded,
-        NotBuiltYet,
         OptionError,
         RemoteError,
         SessionError,
         WorkerLost,
     )
+    from ._jobs import Job
     from ._models import (
         KeyValuePair,
         NetworkVolume,
         PodTemplate,
     )
+    from ._progress import progress
     from ._remote import remote
     from ._resources import (
         DEFAULT_WORKERS_MAX,
@@ -105,7 +108,9 @@ __all__ = [
     "LoadBalancerSlsStub",
     "ModuleNotLoaded",
     "NetworkVolume",
-    "NotBuiltYet",
+    "JobCancelled",
+    "JobFailed",
+    "Job",
     "OptionError",
     "PodTemplate",
     "RemoteError",
@@ -114,6 +119,7 @@ __all__ = [
     "ServerlessType",
     "SessionError",
     "WorkerLost",
+    "progress",
     "remote",
 ]
 
@@ -149,6 +155,8 @@ _HOMES = {
         "_resources",
     ),
     "LoadBalancerSlsStub": "_stub",
+    "progress": "_progress",
+    "Job": "_jobs",
     "remote": "_remote",
 }
 

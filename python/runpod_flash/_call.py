@@ -11,7 +11,7 @@ import sys
 from . import _carry, _http, _module, _session, _sites
 from ._errors import CannotCarry
 from ._exchange import Exchange
-from ._remote import is_coroutine_function
+from ._remote import is_coroutine_function, is_generator_function
 from ._resources import target_of
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
 
+    from ._instances import Instance
     from ._remote import RemoteConfig
 
     Function = Callable[..., Any]
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Heads of calls of functions that workers find by name: there are as many as there are decorated functions. The second part of a key is
 #: the file of `__main__`: it may be gone at the next call, as when IPython has run a script and gives its prompt.
-_heads: dict[tuple[Function, str | None], bytes] = {}
+_heads: dict[tuple[object, str | None], bytes] = {}
 
 
 def invoke(
@@ -92,8 +93,10 @@ def _where(function: Function, config: RemoteConfig, url: str | None) -> Literal
     return "deployed" if url is not None else target_of(resource)
 
 
-def _live(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, timeout: float | None) -> Exchange:
-    """A live call, ready to be sent."""
+def _live(
+    function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, timeout: float | None, instance: Instance | None = None
+) -> Exchange:
+    """A live call, ready to be sent; of a method where there is an `instance`."""
     resource: Any = config["resource_config"]
     needs: Any = None
     own: Any = config["dependencies"] or ()  # strings: `remote` saw to it
@@ -103,18 +106,17 @@ def _live(function: Function, config: RemoteConfig, args: Args, kwargs: Kwargs, 
         needs = _dependencies.needs(function, resource.name, own)
     if config["system_dependencies"]:
         _look_for_system_packages(function, config)
-    key = function, _carry.main_file()
+    what: tuple[object, ...] = (args, kwargs) if instance is None else (args, kwargs, instance.packed(resource.name))
+    key = function if instance is None else (instance.cls, function.__name__), _carry.main_file()
     head = _heads.get(key)
-    if head is not None:
-        body = _pack(function, args, kwargs, (args, kwargs))
-    else:
-        module = _module.of(function)
-        head = _head(function, module)
+    if head is None:
+        module = _module.of(function) if instance is None else _module.of_class(instance.cls)
+        head = _head(function, module, instance, streams=resource._kind == "QB" and is_generator_function(function))
         if module is not None:
             _heads[key] = head
-            body = _pack(function, args, kwargs, (args, kwargs))
         else:
-            body = _pack(function, args, kwargs, (function, args, kwargs))
+            what = (function if instance is None else instance.cls, *what)
+    body = _pack(function, args, kwargs, what)
     exchange = Exchange(_session.current(), resource, function.__qualname__, head, body, timeout)
     if needs is not None:
         exchange.bring(needs, required=needs.are_missed_by(own))
@@ -133,15 +135,19 @@ def _look_for_system_packages(function: Function, config: RemoteConfig) -> None:
         warn(what, why=why, remedy=remedy)
 
 
-def _head(function: Function, module: dict[str, str | None] | None) -> bytes:
+def _head(function: Function, module: dict[str, str | None] | None, instance: Instance | None, *, streams: bool) -> bytes:
     import json
 
     head = {
-        "function": function.__qualname__,
+        "function": function.__qualname__ if instance is None else instance.cls.__qualname__,
         "module": module,
         "by_value": module is None,
         "is_async": is_coroutine_function(function),
     }
+    if streams:
+        head["streams"] = True
+    if instance is not None:
+        head["method"] = function.__name__
     return json.dumps(head).encode()
 
 

@@ -7,7 +7,7 @@ twice but what never was sent: where the connection was refused, the endpoint is
 from __future__ import annotations
 
 import json
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from . import _http, _lookup, _origin
@@ -100,7 +100,9 @@ def _request(caller: Caller, outgoing: Outgoing, endpoint: Endpoint, place: Plac
         headers["content-type"] = outgoing.content
     if outgoing.body or caller.plan.method != "GET":
         headers["content-length"] = str(len(outgoing.body))
-    if not origin.is_loopback:
+    if endpoint.token is not None:
+        headers["authorization"] = f"Bearer {endpoint.token}"
+    elif not origin.is_loopback:
         key = _lookup.api_key() if place is None else place.key
         if key:
             headers["authorization"] = f"Bearer {key}"
@@ -166,7 +168,7 @@ def _unreachable(endpoint: Endpoint, problem: Exception) -> EndpointUnreachable:
         why=_lookup.reason(problem) + ("" if refused or _origin.is_tls_problem(problem) else "; the function may have run in part"),
         remedy="does the server run (`flash status`), and is its address right (FLASH_SERVER)?"
         if not _origin.is_tls_problem(problem)
-        else "use a certificate of an authority that this system trusts, or name its file in SSL_CERT_FILE",
+        else _lookup.TRUST,
     )
 
 
@@ -193,10 +195,14 @@ _FAILURES = (OSError, _http.BadResponse, _http.Overdue)
 
 
 def run(steps: Generator[Request, Reply, Any]) -> Any:
-    """Does the I/O of `steps`, and waits."""
+    """Does the I/O of `steps`, and waits. A request to nowhere is a pause."""
     try:
         request = next(steps)
         while True:
+            if request.origin is None:
+                sleep(request.limit)
+                request = next(steps)
+                continue
             exchange = _Exchange(request)
             try:
                 response = _http.send(request.origin, request.parts, exchange.take, exchange.deadline)
@@ -213,6 +219,10 @@ async def run_async(steps: Generator[Request, Reply, Any]) -> Any:
     try:
         request = next(steps)
         while True:
+            if request.origin is None:
+                await sleep_async(request.limit)
+                request = next(steps)
+                continue
             exchange = _Exchange(request)
             try:
                 if request.origin.addresses is None:
@@ -226,6 +236,18 @@ async def run_async(steps: Generator[Request, Reply, Any]) -> Any:
         return end.value
     finally:
         steps.close()
+
+
+async def sleep_async(seconds: float) -> None:
+    """`sleep` for the running asyncio loop; where another kind of loop runs, it blocks."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        sleep(seconds)
+    else:
+        await asyncio.sleep(seconds)
 
 
 def find(resource: ServerlessResource, file: str | None) -> Generator[Request, Reply, Endpoint]:

@@ -8,7 +8,7 @@
     ├── EndpointUnreachable  (ConnectionError)      no connection to an endpoint or its server, or it broke
     ├── EndpointError        (RuntimeError)         a deployed endpoint answered with an error
     ├── DeploymentFailed     (RuntimeError)         `flash deploy` or `flash undeploy` did not succeed
-    ├── NotBuiltYet          (NotImplementedError)  Flash does not do this yet
+    ├── JobCancelled         (RuntimeError)         a job was taken back
     ├── DependencyMissing    (ImportError)          a function's `dependencies` are not installed here
     ├── ModuleNotLoaded      (ImportError)          the worker found no such module
     ├── FunctionNotFound     (LookupError)          the worker's module has no such function
@@ -18,6 +18,7 @@
     ├── WorkerLost           (RuntimeError)         the worker died; its state is gone
     ├── ExecutionTimeout     (TimeoutError)         the function ran past its time limit
     └── RemoteError          (RuntimeError)         the function raised what cannot be rebuilt here
+        └── JobFailed        (RemoteError)          a job of a deployed endpoint failed, after its last attempt
 
 What a user's function raises is raised at the caller as it is, and has no place here; `RemoteError` stands in
 for an exception that does not survive the journey. Every error can be pickled. `FlashWarning` is the one
@@ -100,8 +101,8 @@ class DeploymentFailed(FlashError, RuntimeError):
     output: str = ""
 
 
-class NotBuiltYet(FlashError, NotImplementedError):
-    """Flash knows what is asked for and does not do it yet. Nothing was run."""
+class JobCancelled(FlashError, RuntimeError):
+    """A job that was waited for was taken back."""
 
 
 class DependencyMissing(FlashError, ImportError):
@@ -154,6 +155,23 @@ class RemoteError(FlashError, RuntimeError):
         self.traceback = traceback
         # Pickle rebuilds an exception from its `args`: they have to be what this takes.
         self.args = (type_name, message, traceback)
+
+
+class JobFailed(RemoteError):
+    """A job of a deployed endpoint failed, after its last attempt.
+
+    `type_name`, `message` and `traceback` are of what the function raised; `type_name` is "" where nothing was: the input did not bind, the
+    result is no JSON, or the worker died. `job_id` is the job's.
+    """
+
+    job_id: str
+
+    def __init__(self, type_name: str, message: str, traceback: str = "", job_id: str = "") -> None:
+        super().__init__(type_name, message, traceback)
+        self.what = f"remote execution failed: {type_name}: {message}" if type_name else f"remote execution failed: {message}"
+        self.remedy = f"flash jobs get {job_id}" if job_id else None
+        self.job_id = job_id
+        self.args = (type_name, message, traceback, job_id)
 
 
 class FlashWarning(UserWarning):

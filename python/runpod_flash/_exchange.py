@@ -11,16 +11,16 @@ from ._errors import CannotCarry, ExecutionTimeout, FlashError, SessionError, Wo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ._dependencies import Needs
-    from ._resources import ServerlessResource
+    from ._resources import LoadBalancerSlsResource, ServerlessEndpoint
 
 _LENGTH = struct.Struct("<I")
 _RECORD = struct.Struct("<IB")
 
 # Kinds of records: docs/wire.md.
-_STDOUT, _STDERR, _RESULT, _EXCEPTION, _NOTE, _FAILURE = range(1, 7)
+_STDOUT, _STDERR, _RESULT, _EXCEPTION, _NOTE, _FAILURE, _PART = range(1, 8)
 
 #: The status of a call that is longer than the server takes.
 _TOO_LONG = 413
@@ -39,7 +39,7 @@ class Exchange:
     def __init__(
         self,
         session: _session.Session,
-        resource: ServerlessResource,
+        resource: LoadBalancerSlsResource | ServerlessEndpoint,
         function: str,
         head: bytes,
         body: bytes,
@@ -57,6 +57,7 @@ class Exchange:
         self._status = 0
         self._detail = bytearray()
         self._trouble: Exception | None = None
+        self._parts_come: list[bytes] = []
         self._replaced = False
         self._needs: Needs | None = None
         self._required = False
@@ -81,7 +82,9 @@ class Exchange:
         }
         if self._timeout_ms:
             headers["x-flash-timeout-ms"] = str(self._timeout_ms)
-        if getattr(self._resource, "cancel_on_disconnect", False):
+        if self._resource._kind == "QB":
+            headers["x-flash-slots"] = str(self._resource.max_concurrency or 1)
+        if self._resource._kind == "QB" or getattr(self._resource, "cancel_on_disconnect", False):
             headers["x-flash-cancel-on-disconnect"] = "1"
         first = _http.head("POST", f"/lb/{self._endpoint}/execute", headers)
         start = first + _LENGTH.pack(len(context)) + context + head
@@ -114,6 +117,8 @@ class Exchange:
             at = stop
             if kind in (_STDOUT, _STDERR, _NOTE):
                 self._show(kind, payload)
+            elif kind == _PART:
+                self._parts_come.append(payload)
             else:
                 self._end = kind, payload
         del received[:at]
@@ -162,6 +167,16 @@ class Exchange:
         if self._with_context:
             self.session.told[self._endpoint] = (self._needs.requirements, self._required) if self._needs is not None else None
         return True
+
+    def parts(self) -> Iterator[object]:
+        """What a generator has yielded since it was last asked."""
+        come, self._parts_come = self._parts_come, []
+        return map(self._loaded, come)
+
+    @property
+    def has_raised(self) -> bool:
+        """Whether the answer is an exception that the function raised, or that its result was no good."""
+        return self._end is not None and self._end[0] == _EXCEPTION
 
     def result(self) -> object:
         """What the function returned; raises what it raised, or why it did not run."""

@@ -11,7 +11,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
@@ -266,6 +266,28 @@ async def send_async(pool: Pool, parts: Sequence[bytes], take: Callable[[int, by
             descriptor, wanted = steps.send(await _ready(loop, descriptor, wanted, deadline))
     except StopIteration:
         return response
+    finally:
+        steps.close()
+
+
+async def stream_async(pool: Pool, parts: Sequence[bytes], take: Callable[[int, bytes], None], response: Response) -> AsyncIterator[None]:
+    """As `send_async`, and comes back each time that something of the body may have come, which `take` has. `response` gets its head.
+    Leaving it early closes the connection."""
+    import asyncio
+
+    steps = _exchange(pool, parts, response, take)
+    try:
+        loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    try:
+        descriptor, wanted = next(steps)
+        while True:
+            came = _wait(descriptor, wanted, None) if loop is None else await _ready(loop, descriptor, wanted, None)
+            descriptor, wanted = steps.send(came)
+            yield
+    except StopIteration:
+        return
     finally:
         steps.close()
 

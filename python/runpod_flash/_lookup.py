@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from ._resources import ServerlessResource
 
 _DEFAULT_SERVER = "http://127.0.0.1:8000"
+#: Seconds after which a worker stops waiting for its own host, which has a limit on each request: that is a day at most.
+_HOSTS_LIMIT = 24 * 3600.0
+#: How to mend a connection to a server whose certificate is not trusted.
+TRUST = (
+    "use a certificate of an authority that this system trusts, or name the file of that authority in SSL_CERT_FILE; see that the URL has the "
+    "name which the certificate is for (FLASH_SERVER)"
+)
 #: Seconds in which the control API answers.
 _LIMIT = 10.0
 
@@ -37,6 +44,16 @@ class Endpoint(NamedTuple):
     """Seconds a request may take there."""
     routes: tuple[tuple[str, str], ...] = ()
     """Methods and paths, in the order of their declaration; none where they are not known."""
+    token: str | None = None
+    """What a worker shows there."""
+    public: str | None = None
+    """Of an endpoint that a worker has found, where others reach it."""
+
+
+def jobs_url(endpoint: Endpoint) -> str:
+    """Where the job API of a queue-based endpoint is."""
+    server, _, _ = endpoint.url.rpartition("/lb/")
+    return f"{server}/v2/{endpoint.id}" if server else endpoint.url
 
 
 class Place(NamedTuple):
@@ -48,10 +65,10 @@ class Place(NamedTuple):
     name: str
     key: str | None
     """`FLASH_API_KEY`."""
-    takes_token: bool
-    """Whether the server is one that may be told the token of `FLASH_HOME`, if it is on this machine."""
     is_named: bool
     """Whether somebody said which server."""
+    is_queued: bool
+    """Whether it takes jobs, and has no routes."""
     is_live: bool
     """Whether its class would call it live, were it not for `FLASH_TARGET`."""
 
@@ -65,14 +82,11 @@ def place_of(resource: ServerlessResource, file: str | None) -> Place:
     project = _project.of(file)
     target = given("FLASH_TARGET")
     environment = (target if target != "live" else None) or given("FLASH_ENV") or None
-    server = given("FLASH_SERVER") or project.servers.get(environment or "") or project.server
-    # A server that nobody named gets no token: whoever listens at the usual port may be another user of this machine.
-    is_named = is_ours = bool(server)
-    if not server:
-        running = _running()
-        server, is_ours = running or _DEFAULT_SERVER, running is not None
+    named = given("FLASH_SERVER") or project.servers.get(environment or "") or project.server
+    running = None if named else _running()
+    server = named or (running.url if running else _DEFAULT_SERVER)
     app = given("FLASH_APP") or project.app
-    return Place(server.rstrip("/"), app, environment, resource.name, api_key(), is_ours, is_named, resource._is_live)
+    return Place(server.rstrip("/"), app, environment, resource.name, api_key(), bool(named), resource._kind == "QB", resource._is_live)
 
 
 def api_key() -> str | None:
@@ -80,33 +94,53 @@ def api_key() -> str | None:
     return os.environ.get("FLASH_API_KEY") or None
 
 
-def _beside(place: Place, deployment: Any) -> Endpoint:
-    """In a worker of a deployment: an endpoint that was deployed with it."""
-    found = deployment["endpoints"].get(place.name)
-    if found is None:
-        raise _not_deployed(place, "it was not deployed with the endpoint of this worker", "deploy it in the same project")
-    return Endpoint(place.name, f"{deployment['url']}/lb/{found['id']}", found["id"], timeout=found["timeout_ms"] / 1000)
+def _beside(place: Place, deployment: Any, *, anew: bool) -> Generator[Request, Reply, Endpoint]:
+    """In a worker of a deployment: an endpoint of the same app and environment. The host finds it by its name with each call, and keeps its
+    time limit; `anew` asks whether it is there."""
+    from urllib.parse import quote
+
+    root, probe = ("/v2/", "/health") if place.is_queued else ("/lb/", "/ping")
+    found = Endpoint(place.name, f"{deployment['url']}{root}{quote(place.name)}", timeout=_HOSTS_LIMIT, token=deployment["token"])
+    if anew:
+        origin, path = _origin.of(found.url)
+        headers = {"host": origin.authority, "authorization": f"Bearer {found.token}"}
+        try:
+            reply = yield Request(origin, (_http.head("GET", path + probe, headers),), _LIMIT)
+        except (OSError, _http.BadResponse, _http.Overdue) as problem:
+            raise _unreachable(place._replace(server=origin.url), problem) from problem
+        if reply.status == 404:
+            raise _not_deployed(place, "it is not deployed with the endpoint of this worker", "deploy it in the same project")
+        path = reply.headers.get("content-location", "").removesuffix(probe)
+        found = found._replace(id=path.rpartition("/")[2], public=deployment["public"] + path)
+    return found
+
+
+def is_in_deployment() -> bool:
+    """Whether this process is a worker of a deployment."""
+    state: Any = sys.modules.get("runpod_flash._worker.state")
+    return state is not None and state.deployment is not None
 
 
 def find(place: Place, *, anew: bool = False) -> Generator[Request, Reply, Endpoint]:
     """The endpoint, asked for at the server where it is not known yet. Raises EndpointNotDeployed, EndpointUnreachable or EndpointError."""
-    state: Any = sys.modules.get("runpod_flash._worker.state")
-    if state is not None and state.deployment is not None:
-        return _beside(place, state.deployment)
+    if is_in_deployment():
+        state: Any = sys.modules["runpod_flash._worker.state"]
+        return (yield from _beside(place, state.deployment, anew=anew))
     known = _found.get(place)
     if known is not None and not anew:
         return known
     _found.pop(place, None)
     from urllib.parse import quote
 
-    origin, path = _origin.of(place.server)
+    server, asked, token = _reached(place)
+    origin, path = _origin.of(asked)
     if place.environment is not None:
         parts = (place.app, "environments", place.environment, "endpoints", place.name)
         target = f"{path}/api/v1/apps/" + "/".join(quote(part, safe="") for part in parts)
     else:
         target = f"{path}/api/v1/endpoints?app={quote(place.app, safe='')}"
     headers = {"host": origin.authority, "accept": "application/json"}
-    credential = place.key or (_token() if place.takes_token and origin.is_loopback else None)
+    credential = place.key or token
     if credential:
         headers["authorization"] = f"Bearer {credential}"
     try:
@@ -117,7 +151,7 @@ def find(place: Place, *, anew: bool = False) -> Generator[Request, Reply, Endpo
         raise _unreachable(place, problem) from problem
     except (OSError, _http.BadResponse, _http.Overdue) as problem:
         raise _unreachable(place, problem) from problem
-    found = _found[place] = _read(place, reply)
+    found = _found[place] = _read(place, server, reply)
     return found
 
 
@@ -126,7 +160,17 @@ def forget(place: Place) -> None:
     _found.pop(place, None)
 
 
-def _read(place: Place, reply: Reply) -> Endpoint:
+def _reached(place: Place) -> tuple[str, str, str | None]:
+    """The server's URL, the one at which it is asked, and the token that it may be told: that of `FLASH_HOME`, where it is the one that runs
+    from there. Whoever listens elsewhere on this machine may be another user."""
+    running = _running(anew=True)
+    if running is None or not _is_at(running.url, place.server):
+        return place.server, place.server, None
+    # `localhost` may lead to another address of this machine first; where there is TLS, that tells who is there.
+    return running.url if running.url.startswith("http:") else place.server, running.plain, _token()
+
+
+def _read(place: Place, server: str, reply: Reply) -> Endpoint:
     if reply.status == 404:
         raise _not_deployed(place, f"{place.server} says: {words(reply)}")
     if reply.status != 200:
@@ -135,10 +179,9 @@ def _read(place: Place, reply: Reply) -> Endpoint:
         said = json.loads(reply.body)
         if place.environment is None:
             said = _only(place, said)
-        url = said["url"]
         return Endpoint(
             said["name"],
-            url if "://" in url else place.server + url,
+            f"{server}/lb/{said['id']}",  # as it is reached from here: the server knows but its own addresses
             said["id"],
             said["environment"],
             said["timeout_ms"] / 1000,
@@ -183,10 +226,11 @@ def _not_deployed(place: Place, why: str, remedy: str = "deploy it there first (
 
 
 def _unreachable(place: Place, problem: Exception) -> EndpointUnreachable:
+    remedy = "is the server's URL right (FLASH_SERVER, or `server` in flash.toml), and does it run?"
     return EndpointUnreachable(
         f"cannot reach {place.server}, which knows where '{place.name}' is",
         why=reason(problem),
-        remedy="is the server's URL right (FLASH_SERVER, or `server` in flash.toml), and does it run?",
+        remedy=TRUST if _origin.is_tls_problem(problem) else remedy,
     )
 
 
@@ -219,16 +263,62 @@ def _home() -> str:
     return os.environ.get("FLASH_HOME") or os.path.join(os.path.expanduser("~"), ".flash")
 
 
-def _running() -> str | None:
-    """The URL of the server that runs for this user on this machine."""
+class _Running(NamedTuple):
+    """A server that runs on this machine."""
+
+    url: str
+    plain: str
+    """Where it is asked without TLS; `url` where it has none."""
+
+
+#: What `server.json` said that was last read, and which file that was.
+_last_read: tuple[object, _Running | None] = (None, None)
+
+
+def _running(*, anew: bool = False) -> _Running | None:
+    """The server that runs from `FLASH_HOME`; read again when its file is another, or `anew`. One that was killed leaves its
+    file behind, and its number may be another's by now: the process must be one of the file's owner."""
+    global _last_read
+    path = os.path.join(_home(), "server.json")
     try:
-        with open(os.path.join(_home(), "server.json"), encoding="utf-8") as file:
-            said = json.load(file)
-        process, url = said["pid"], said["url"]
-        os.kill(process, 0)
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        found = os.stat(path)
+        version = (path, found.st_ino, found.st_mtime_ns)
+        if anew or version != _last_read[0]:
+            _last_read = (version, _announced(path, found.st_uid))
+        return _last_read[1]
+    except OSError:
         return None
-    return url if isinstance(url, str) else None
+
+
+def _announced(path: str, owner: int) -> _Running | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            said = json.load(file)
+        process, url = said["pid"], said["url"].rstrip("/")
+        plain = said.get("plain", url)
+        runs = isinstance(process, int) and isinstance(plain, str) and _runs(process, owner)
+    except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError):
+        return None
+    return _Running(url, plain) if runs else None
+
+
+def _runs(process: int, owner: int) -> bool:
+    """Whether a process of this user runs: one that has ended and that nobody has asked after does not."""
+    if not os.path.exists("/proc/self/status"):
+        os.kill(process, 0)
+        return process > 0
+    with open(f"/proc/{process}/status", encoding="utf-8", errors="replace") as file:
+        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    return int(fields["Uid"].split()[1]) == owner and fields["State"].strip()[0] not in "ZX"
+
+
+def _is_at(running: str, url: str) -> bool:
+    """Whether a URL is that server's, `localhost` standing for its address."""
+    own, _ = _origin.of(running)
+    named, path = _origin.of(url)
+    if path or own.scheme != named.scheme or own.address[1] != named.address[1]:
+        return False
+    return own.address == named.address or (named.address[0] == "localhost" and own.is_loopback)
 
 
 def _token() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from ._carry import MAIN_NAMES, is_named, main_file
 
@@ -22,6 +23,16 @@ def describe(namespace: dict[str, Any], file: str) -> dict[str, str | None]:
         "package": namespace.get("__package__"),
         "file": os.path.abspath(file),
     }
+
+
+def of_class(cls: type) -> dict[str, str | None] | None:
+    """As `of`, for a class."""
+    namespace = vars(sys.modules.get(cls.__module__, object))
+    name = namespace.get("__name__")
+    if "<locals>" in cls.__qualname__ or not isinstance(name, str) or (name in MAIN_NAMES and not is_named(cls)):
+        return None
+    file = main_file() if name in MAIN_NAMES else namespace.get("__file__")
+    return describe(namespace, file) if isinstance(file, str) else None
 
 
 def innermost(function: Any) -> Any:

@@ -29,6 +29,7 @@ class Origin(_http.Pool):
 
     def __init__(self, scheme: str, host: str, port: int) -> None:
         super().__init__(host, port)
+        self.scheme = scheme
         self._tls = scheme == "https"
         self._context: ssl.SSLContext | None = None
         #: IP addresses, in the order of trying; None until the name was looked up.

@@ -52,10 +52,10 @@ class Caller:
         try:
             self._route = Route(function, method, path)
             arguments = signatures.read(function)
-            self.returns = _returned(function)
+            self.returns = returned(function)
             self.restore: Callable[[bytes], object] = json.loads
             if self.returns not in (signatures.EMPTY, None, type(None), Any) and not signatures.is_whole_answer(self.returns):
-                self.restore = _restorer(self.returns)
+                self.restore = restorer(self.returns)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # as for the route
                 both = zip(self._route.plan.parameters, arguments, strict=True)
@@ -227,7 +227,7 @@ def _why_rejected(place: str, value: object, said: str) -> str:
     return f"read back from the request, it is refused: {said}"
 
 
-def _returned(function: Callable[..., object]) -> Any:
+def returned(function: Callable[..., object]) -> Any:
     """The annotation of the result; `signatures.EMPTY` where there is none, or none that can be found here."""
     annotation = inspect.signature(function).return_annotation
     if annotation is signatures.EMPTY:
@@ -238,7 +238,7 @@ def _returned(function: Callable[..., object]) -> Any:
         return signatures.EMPTY
 
 
-def _restorer(returns: Any) -> Callable[[bytes], object]:
+def restorer(returns: Any) -> Callable[[bytes], object]:
     try:
         return TypeAdapter(returns).validator.validate_json
     except Exception:  # no type of pydantic's: what comes is what JSON has

@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 
 from ._errors import ConfigurationError, OptionError, warn
-from ._resources import LoadBalancerSlsResource, ServerlessEndpoint, ServerlessResource, queues_not_built
+from ._resources import LoadBalancerSlsResource, ServerlessEndpoint, ServerlessResource
 from ._rules import normal_method, parse_path
-from ._sites import Site, claim_name, claim_route, code_of, note_dependencies
+from ._sites import Site, claim_job, claim_name, claim_route, code_of, note_dependencies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
     from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
     from ._rules import PathPattern
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., object])
 
     class _Queued(Protocol):
-        """Functions of queue-based endpoints are always awaited; classes keep their type."""
+        """Functions of queue-based endpoints are always awaited, and generators looped over with `async for`; classes keep their type."""
 
         @overload  # A class is a callable too, and goes first.
         def __call__(self, function: type[C], /) -> type[C]: ...  # type: ignore[overload-overlap]
+        @overload  # Generators go before what returns anything.
+        def __call__(self, function: Callable[P, AsyncIterator[R]], /) -> Callable[P, AsyncIterator[R]]: ...  # type: ignore[overload-overlap]
+        @overload
+        def __call__(self, function: Callable[P, Iterator[R]], /) -> Callable[P, AsyncIterator[R]]: ...  # type: ignore[overload-overlap]
         @overload
         def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
         @overload
@@ -41,7 +45,7 @@ else:
         return function
 
 
-#: The options, with their defaults, in the order in which older programs give them by position.
+#: The options, with their defaults, in the order in which older programs give them by position; `retries` has none.
 _OPTIONS = {
     "dependencies": None,
     "system_dependencies": None,
@@ -49,8 +53,13 @@ _OPTIONS = {
     "local": False,
     "method": None,
     "path": None,
+    "retries": None,
     "_internal": False,
 }
+_BY_POSITION = 6
+
+#: The most retries that a function may ask for.
+_MOST_RETRIES = 100
 
 #: The order in which the guide has them: `remote(api, "POST", "/api/process")`.
 _ROUTE_FIRST = ("method", "path", "dependencies", "system_dependencies", "accelerate_downloads")
@@ -68,11 +77,13 @@ _COPIED = (
 # From `inspect`, which costs too much to import.
 _CO_VARKEYWORDS = 0x08
 _CO_COROUTINE = 0x80
+#: A generator, or an asynchronous one.
+_CO_ANY_GENERATOR = 0x20 | 0x200
 
 
 class RemoteConfig(dict[str, object]):
     """What was declared of a function: `resource_config`, `method` (in capitals), `path`, `dependencies`,
-    `system_dependencies`, `is_lb_route_handler`."""
+    `system_dependencies`, `retries`, `is_lb_route_handler`."""
 
 
 @overload
@@ -105,6 +116,7 @@ def remote(
     accelerate_downloads: bool = True,
     *,
     local: Literal[True],
+    retries: int | None = None,
 ) -> Callable[[F], F]: ...
 @overload
 def remote(
@@ -113,6 +125,8 @@ def remote(
     system_dependencies: Sequence[str] | None = None,
     accelerate_downloads: bool = True,
     local: Literal[False] = False,
+    *,
+    retries: int | None = None,
 ) -> _Queued: ...
 def remote(resource_config: ServerlessResource, *positional: object, **options: object) -> Any:
     """Make a function one of an endpoint's.
@@ -120,10 +134,11 @@ def remote(resource_config: ServerlessResource, *positional: object, **options: 
     resource_config: the endpoint. method, path: its route, required on a load-balanced endpoint; the path's
     parameters, as in `/users/{user_id}`, are arguments of the function. dependencies, system_dependencies: the
     Python and system packages that it needs. accelerate_downloads: a label, kept for older programs. local: run
-    it in this process when it is called here.
+    it in this process when it is called here. retries: how often a call of a queue-based endpoint is tried again when the function
+    raises; without it, live calls are not, and jobs of a deployment are tried 3 times in all.
 
     A function of a load-balanced endpoint keeps its nature: `def` is called, `async def` is awaited. One of a
-    queue-based endpoint is always awaited. Raises `ConfigurationError` (a ValueError) for what cannot be, and
+    queue-based endpoint is always awaited; a generator is looped over with `async for`. Raises `ConfigurationError` (a ValueError) for what cannot be, and
     `OptionError` (a TypeError) for an option that does not exist.
     """
     given = _named(positional, options)
@@ -135,6 +150,7 @@ def remote(resource_config: ServerlessResource, *positional: object, **options: 
         path=None,
         dependencies=_packages("dependencies", given["dependencies"]),
         system_dependencies=_packages("system_dependencies", given["system_dependencies"]),
+        retries=_retries(given["retries"], resource_config),
         is_lb_route_handler=isinstance(resource_config, LoadBalancerSlsResource),
     )
     if isinstance(resource_config, ServerlessEndpoint):
@@ -181,15 +197,19 @@ def _queued(resource: ServerlessEndpoint, config: RemoteConfig, given: dict[str,
     def decorate(function: Any) -> Any:
         if given["local"]:
             return _mark(function, config, local=True)
+        if not isinstance(function, type):
+            _check_function(function, resource)
+        elif "__remote_config__" in vars(function):
+            raise _twice(function)
+        site = Site(function, sys._getframe(1).f_code)
+        claim_job(resource, site)
+        claim_name(site)
+        note_dependencies(resource.name, site, config["dependencies"])  # type: ignore[arg-type]  # `_packages` made it
         if isinstance(function, type):
-            return _mark(_queued_class(function, resource), config, local=False)
-        _check_function(function, resource)
-        claim_name(Site(function, sys._getframe(1).f_code))
+            from . import _instances
 
-        async def stub(*args: object, **kwargs: object) -> object:
-            raise queues_not_built(resource)
-
-        return _mark(_wrap(stub, function), config, local=False)
+            return _mark(_instances.stand_in(function, config), config, local=False)
+        return _mark(_queued_stub(function, config), config, local=False)
 
     return decorate
 
@@ -207,10 +227,24 @@ def _stub(function: F, config: RemoteConfig) -> F:
 
         return _call.invoke(function, config, args, kwargs)
 
-    return _wrap(awaited if is_coroutine_function(function) else called, function)
+    return wrap(awaited if is_coroutine_function(function) else called, function)
 
 
-def _wrap(stub: Callable[..., object], function: F) -> F:
+def _queued_stub(function: Callable[..., object], config: RemoteConfig) -> Callable[..., object]:
+    async def awaited(*args: object, **kwargs: object) -> object:
+        from . import _queue
+
+        return await _queue.call(function, config, args, kwargs)
+
+    def streamed(*args: object, **kwargs: object) -> object:
+        from . import _queue
+
+        return _queue.stream(function, config, args, kwargs)
+
+    return wrap(streamed if is_generator_function(function) else awaited, function)
+
+
+def wrap(stub: Callable[..., object], function: F) -> F:
     """As `functools.wraps`: for readers, editors and `inspect` the stub is the function."""
     for name in _COPIED:
         if hasattr(function, name):
@@ -231,21 +265,6 @@ def _mark(decorated: F, config: RemoteConfig, *, local: bool) -> F:
     return decorated
 
 
-def _queued_class(cls: type, resource: ServerlessEndpoint) -> type:
-    def refuse(self: object, *args: object, **kwargs: object) -> None:
-        raise queues_not_built(resource)
-
-    body = {
-        "__init__": refuse,
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-        "__wrapped__": cls,
-        "_wrapped_class": cls,
-    }
-    return type(cls.__name__, (cls,), body)
-
-
 def _check_function(function: object, resource: ServerlessResource) -> None:
     if isinstance(function, type):
         raise ConfigurationError(
@@ -260,11 +279,33 @@ def _check_function(function: object, resource: ServerlessResource) -> None:
             remedy="write @remote above a def or an async def",
         )
     if hasattr(function, "__remote_config__"):
+        raise _twice(function)
+
+
+def _twice(function: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"function '{function.__qualname__}' is decorated with @remote twice",
+        why="a function has one endpoint and one route",
+        remedy="write a second function for the second route, and let both call a third",
+    )
+
+
+def _retries(value: object, resource: ServerlessResource) -> int | None:
+    if value is None:
+        return None
+    if isinstance(resource, LoadBalancerSlsResource):
         raise ConfigurationError(
-            f"function '{function.__qualname__}' is decorated with @remote twice",
-            why="a function has one endpoint and one route",
-            remedy="write a second function for the second route, and let both call a third",
+            f"retries are not for functions of a {type(resource).__name__}",
+            why="a request to a route is answered once; jobs of queue-based endpoints are tried again",
+            remedy="take retries out, or use a ServerlessEndpoint",
         )
+    if type(value) is not int or not 0 <= value <= _MOST_RETRIES:
+        raise ConfigurationError(
+            f"retries must be a whole number between 0 and {_MOST_RETRIES}. Got: {value!r}",
+            why="a job whose function raises is tried again so often",
+            remedy="retries=2",
+        )
+    return value
 
 
 def _check_parameters(function: Callable[..., object], pattern: PathPattern) -> None:
@@ -286,9 +327,15 @@ def is_coroutine_function(function: Any) -> bool:
     return code is not None and bool(code.co_flags & _CO_COROUTINE)
 
 
+def is_generator_function(function: Any) -> bool:
+    """Whether it is a generator, asynchronous or not."""
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & _CO_ANY_GENERATOR)
+
+
 def _named(positional: tuple[object, ...], options: dict[str, object]) -> dict[str, object]:
     """The options by name. By position they come in the guide's order when the first is a method, else in `_OPTIONS`'."""
-    order = _ROUTE_FIRST if positional and isinstance(positional[0], str) else tuple(_OPTIONS)[:-1]
+    order = _ROUTE_FIRST if positional and isinstance(positional[0], str) else tuple(_OPTIONS)[:_BY_POSITION]
     if len(positional) > len(order):
         raise OptionError(
             f"remote() takes at most {len(order) + 1} positional arguments ({len(positional) + 1} given)",

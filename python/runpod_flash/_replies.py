@@ -18,9 +18,9 @@ NOT_FOUND = "Not Found"
 
 
 class Request(NamedTuple):
-    """A whole request, where it goes, and the seconds it may take."""
+    """A whole request, where it goes, and the seconds it may take. One that goes nowhere is a pause of so many seconds."""
 
-    origin: Origin
+    origin: Origin | None
     parts: Sequence[bytes]
     limit: float
 
@@ -34,12 +34,13 @@ class Reply(NamedTuple):
 
 
 def detail(reply: Reply) -> object:
-    """What a body of an error says: `detail` of its JSON, as FastAPI and RFC 9457 have it; None where there is none."""
+    """What a body of an error says: `detail` of its JSON, as FastAPI and RFC 9457 have it, or `error`, as the job API has; None where there is
+    neither."""
     try:
         said = json.loads(reply.body)
     except (ValueError, RecursionError):
         return None
-    return said.get("detail") if isinstance(said, dict) else None
+    return said.get("detail", said.get("error")) if isinstance(said, dict) else None
 
 
 def words(reply: Reply) -> str:
@@ -50,7 +51,7 @@ def words(reply: Reply) -> str:
     if said is not None:
         return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
     text = reply.body[:500].decode("utf-8", "replace").strip()
-    return (text + "... (truncated)" if len(reply.body) > 500 else text) or _named(reply.status)
+    return (text + "... (truncated)" if len(reply.body) > 500 else text) or named(reply.status)
 
 
 def refusal(function: str, method: str, path: str, endpoint: str, reply: Reply, timeout: float) -> FlashError:
@@ -91,7 +92,7 @@ def refusal(function: str, method: str, path: str, endpoint: str, reply: Reply, 
         why = f"{route} leads to {reply.headers.get('location', 'another place')}, and calls are not sent on"
         remedy = "deploy the code that is here (`flash deploy`), or give the server's final URL (FLASH_SERVER)"
     return EndpointError(
-        f"HTTP error from endpoint: {_named(reply.status)}",
+        f"HTTP error from endpoint: {named(reply.status)}",
         why=why + shown,
         remedy=remedy,
         status=reply.status,
@@ -100,7 +101,7 @@ def refusal(function: str, method: str, path: str, endpoint: str, reply: Reply, 
     )
 
 
-def _named(status: int) -> str:
+def named(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ._errors import ConfigurationError, FieldError, NotBuiltYet
+from ._errors import ConfigurationError, FieldError
 from ._fields import (
     Declared,
     field,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Literal
 
     from ._enums import CpuInstanceType, CudaVersion, DataCenter, GpuGroup, GpuType, ServerlessScalerType, ServerlessType
+    from ._jobs import Job
     from ._models import NetworkVolume, PodTemplate
 
 DEFAULT_WORKERS_MIN = 0
@@ -117,6 +118,7 @@ _GPUS = optional(listed(member("GpuGroup", "GpuType")))
 _INSTANCES = optional(listed(member("CpuInstanceType")))
 _SCALER = optional(member("ServerlessScalerType"))
 _TYPE = optional(member("ServerlessType"))
+_CONCURRENCY = optional(whole(1, 128, refusal="max_concurrency must be between 1 and 128"))
 
 
 class ServerlessResource(Declared):
@@ -174,24 +176,22 @@ class ServerlessResource(Declared):
 
         return _deploying.url_of(self)
 
-    async def deploy(self) -> ServerlessResource:
-        """Build and deploy the file that defines the endpoint's functions; `endpoint_url` and `id` are known then.
+    async def deploy(self, *, remove: bool = False) -> ServerlessResource:
+        """Build and deploy the project that the endpoint belongs to; `endpoint_url` and `id` are known then.
 
-        The whole of that file is deployed, as `flash deploy FILE` does it. Raises `DeploymentFailed`.
+        The project is what `flash deploy` finds in the folder at or above the file that has a `flash.toml`, a `pyproject.toml` or a `.git`;
+        a file that no such folder is above is deployed by itself. Endpoints of the app that are not in it are taken down with `remove`
+        alone. Raises `DeploymentFailed`, with all that `flash` said in its `output`.
         """
         from . import _deploying
 
-        if self._kind == "QB":
-            raise queues_not_built(self)
-        await _deploying.deploy(self)
+        await _deploying.deploy(self, remove)
         return self
 
     async def undeploy(self) -> dict[str, object]:
         """Take the endpoint down, and say which that was. Raises `EndpointNotDeployed` when it is not there, `DeploymentFailed`."""
         from . import _deploying
 
-        if self._kind == "QB":
-            raise queues_not_built(self)
         return await _deploying.undeploy(self)
 
     async def is_deployed(self) -> bool:
@@ -278,7 +278,7 @@ class LoadBalancerSlsResource(ServerlessResource):
     #: Whether an `async def` is cancelled when the caller of a request leaves; else what has begun runs to its end.
     cancel_on_disconnect: bool | None = field(optional(flag), default=False)
     #: How many requests may be in flight on one worker; as many as it has slots (128) where nothing is said.
-    max_concurrency: int | None = field(optional(whole(1, 128, refusal="max_concurrency must be between 1 and 128")), default=None)
+    max_concurrency: int | None = field(_CONCURRENCY, default=None)
 
     def _contradictions(self) -> Iterator[ConfigurationError]:
         yield from super()._contradictions()
@@ -299,17 +299,30 @@ class LoadBalancerSlsResource(ServerlessResource):
 
 
 class ServerlessEndpoint(ServerlessResource):
-    """A queue-based endpoint: requests wait in a queue, and are tried again when they fail."""
+    """A queue-based endpoint: jobs wait in a queue, run one at a time a worker, and are tried again when they fail."""
 
     _kind = "QB"
 
-    async def run(self, payload: Mapping[str, object]) -> object:
-        """Queue a job and wait for it. Raises `NotBuiltYet`."""
-        raise queues_not_built(self)
+    #: How many jobs may run at once on one worker; one where nothing is said.
+    max_concurrency: int | None = field(_CONCURRENCY, default=None)
 
-    async def runsync(self, payload: Mapping[str, object]) -> object:
-        """Run a job and wait for it. Raises `NotBuiltYet`."""
-        raise queues_not_built(self)
+    async def run(self, payload: Mapping[str, object]) -> Job:
+        """Queue a job at the deployment; `await job.wait()` waits for its end.
+
+        `payload` is a request, `{"input": {...}}`, with `webhook`, `policy` or `function` beside it where wanted; or the input alone.
+        """
+        from . import _jobs
+
+        return await _jobs.submit(self, payload)
+
+    async def runsync(self, payload: Mapping[str, object], timeout: float | None = None) -> Job:
+        """Run a job at the deployment, and wait until it is over: `job.output` has what came of it, `job.error` why nothing did.
+
+        Raises `TimeoutError` where that takes longer than `timeout` seconds; the job goes on.
+        """
+        from . import _jobs
+
+        return await (await _jobs.submit(self, payload)).wait(timeout)
 
 
 class _OnCpu(ServerlessResource):
@@ -388,12 +401,3 @@ class CpuLiveServerless(CpuServerlessEndpoint):
 
     _is_live = True
     imageName: str | None = locked(_OPTIONAL_TEXT, default="runpod/flash-cpu")
-
-
-def queues_not_built(resource: ServerlessResource) -> NotBuiltYet:
-    """The error for every call of a queue-based endpoint."""
-    return NotBuiltYet(
-        "queue-based calls are not built yet",
-        why=f"'{resource.name}' is a {type(resource).__name__}, which is called through a queue",
-        remedy="call the function of a LiveLoadBalancer, or decorate with local=True to run it in this process",
-    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
-    from ._resources import LoadBalancerSlsResource
+    from ._resources import LoadBalancerSlsResource, ServerlessEndpoint
     from ._rules import PathPattern
 
 
@@ -27,7 +27,7 @@ class Site:
     __slots__ = ("around", "file", "line", "module", "qualname")
 
     def __init__(self, function: Callable[..., object], around: CodeType) -> None:
-        code = code_of(function)
+        code = code_of(function) or _code_of_a_method(function)
         self.module = function.__module__
         self.qualname = function.__qualname__
         self.file: str = code.co_filename if code else ""
@@ -73,6 +73,19 @@ def claim_route(resource: LoadBalancerSlsResource, method: str, pattern: PathPat
     routes[method, pattern.normal] = site
 
 
+def claim_job(resource: ServerlessEndpoint, site: Site) -> None:
+    """Give the name to the function on its endpoint, where jobs call it so; raise when a function of another module has it."""
+    jobs: dict[str, Site] = vars(resource).setdefault("_jobs", {})
+    first = jobs.get(site.qualname)
+    if first is not None and first.module != site.module and first.file != site.file:
+        raise ConfigurationError(
+            f"endpoint '{resource.name}' has two functions of the name '{site.qualname}'",
+            why=f"a job says by its name which function it is for, and {first.file}:{first.line} has it already",
+            remedy="give one of them another name, or an endpoint of its own",
+        )
+    jobs[site.qualname] = site
+
+
 #: What the functions of endpoints depend on, by the endpoint's name, and the function's module and qualified name.
 dependencies: dict[str, dict[tuple[str, str], list[str]]] = {}
 
@@ -82,6 +95,11 @@ def note_dependencies(endpoint: str, site: Site, needed: list[str] | None) -> No
     if needed or endpoint in dependencies:
         # Another dict, by which what was made of the one before is known to be outdated.
         dependencies[endpoint] = {**dependencies.get(endpoint, {}), (site.module, site.qualname): needed or []}
+
+
+def _code_of_a_method(cls: Any) -> Any:
+    """Of a class, that of the first method that it defines itself: it is in the same file, and near."""
+    return next((value.__code__ for value in vars(cls).values() if hasattr(value, "__code__")), None) if isinstance(cls, type) else None
 
 
 def code_of(function: Any) -> Any:

@@ -35,6 +35,7 @@ class Place(NamedTuple):
             "UV_FIND_LINKS": str(self.root / "wheels"),
             "UV_DEFAULT_INDEX": f"file://{self.root}/index",
             "PATH": path,
+            "TMPDIR": str(self.root / "temporary"),
         }
 
     def uv(self, script: str) -> None:
@@ -82,6 +83,7 @@ def place(tmp_path: Path) -> Place:
     wheel(wheels, "flash_made_base", "1.0")
     wheel(wheels, "flash_made_one", "1.1", ["flash-made-base"])
     wheel(wheels, "flash_made_two", "2.2")
+    (tmp_path / "temporary").mkdir()
     return Place(tmp_path)
 
 
@@ -142,6 +144,7 @@ def test_uv_ends_with_a_host_that_is_killed(place: Place) -> None:
         os.kill(host, signal.SIGKILL)
         _, errors = script.communicate(timeout=LIMIT)
     assert "SessionError: the live session ended during the call of `one`" in errors
+    assert list((place.root / "temporary").iterdir()) == [], "what it had begun is where the next one finds it"
 
 
 def test_what_takes_long_is_told_while_it_does(place: Place) -> None:

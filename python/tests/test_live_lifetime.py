@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,9 +32,9 @@ def mark() -> Iterator[str]:
 
 
 @contextmanager
-def running(mark: str, *arguments: str, program: str = "lifetime.py") -> Iterator[subprocess.Popen[str]]:
+def running(mark: str, *arguments: str, program: str = "lifetime.py", **further: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, program, *arguments], cwd=LIVE, env=environment(LIVE_MARK=mark),
+        [sys.executable, program, *arguments], cwd=LIVE, env=environment(LIVE_MARK=mark, **further),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
     try:
@@ -87,7 +88,11 @@ def test_processes_of_multiprocessing_have_sessions_of_their_own(mark: str, meth
 @pytest.mark.parametrize("method", METHODS)
 def test_processes_that_functions_started_end_with_the_session(mark: str, method: str) -> None:
     """They do not look for their parent's end: they sleep."""
-    with running(mark, "leave", method, program="children.py") as script:
+    with (
+        # In a directory of their own: multiprocessing's sockets stay where a process is killed. Pytest's paths are too long for them.
+        tempfile.TemporaryDirectory() as temporary,
+        running(mark, "leave", method, program="children.py", TMPDIR=temporary) as script,
+    ):
         assert script.stdout is not None
         assert sorted(script.stdout.readline() for _ in range(2)) == ["started 0\n", "started 1\n"]
         script.kill()

@@ -135,6 +135,7 @@ async def calls():
     except UserNotFound as error:
         return type(error) is UserNotFound, error.args
 
+await check_queue()
 await calls()
 """,
     "say()",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pickle
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runpod_flash import (
+    CannotCarry,
     ConfigurationError,
     CpuLiveServerless,
     CpuServerlessEndpoint,
@@ -20,7 +23,6 @@ from runpod_flash import (
     LiveLoadBalancer,
     LiveServerless,
     LoadBalancerSlsResource,
-    NotBuiltYet,
     ServerlessEndpoint,
     remote,
 )
@@ -232,24 +234,74 @@ def test_a_function_that_is_not_deployed_says_so(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("make", QUEUED)
-async def test_calling_a_queued_function_says_that_it_is_not_built_yet(make: Callable[[], Any]) -> None:
+async def test_a_queued_function_is_awaited_and_called_at_its_deployment_or_live(make: Callable[[], Any], tmp_path: Path) -> None:
     @remote(make())
     def work() -> int:
         return 1
 
     assert inspect.iscoroutinefunction(work)
-    with pytest.raises(NotBuiltYet, match="queue-based calls are not built yet\n  why: .+\n  try: "):
-        await work()
+    if isinstance(make(), (LiveServerless, CpuLiveServerless)):
+        assert await work() == 1
+    else:
+        with pytest.raises(EndpointNotDeployed, match="Endpoint URL not available - endpoint may not be deployed\n  why: .+\n  try: "):
+            await work()
 
 
 @pytest.mark.parametrize("make", QUEUED)
-def test_making_an_object_of_a_queued_class_says_that_it_is_not_built_yet(make: Callable[[], Any]) -> None:
+def test_a_queued_class_stays_what_it_was_for_readers_and_editors(make: Callable[[], Any]) -> None:
     @remote(make())
     class Model:
         """Predicts."""
 
-    assert (Model.__name__, Model.__doc__) == ("Model", "Predicts.")
-    refused(NotBuiltYet, "queue-based calls are not built yet", Model)
+        def __init__(self, size: int) -> None:
+            raise AssertionError("it is made in the worker")
+
+        def predict(self, x: int) -> int:
+            """One thing."""
+            return x
+
+        def parts(self) -> Iterator[int]:
+            yield 1
+
+        def _own(self) -> int:
+            return 1
+
+        @staticmethod
+        def helper() -> int:
+            return 2
+
+    assert (Model.__name__, Model.__doc__, Model.helper()) == ("Model", "Predicts.", 2)
+    model = Model(3)
+    assert isinstance(model, Model) and model._own() == 1
+    assert inspect.iscoroutinefunction(model.predict) and model.predict.__doc__ == "One thing."
+    assert not inspect.iscoroutinefunction(model.parts) and hasattr(model.parts(), "__aiter__")
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'size'"):
+        Model()  # type: ignore[call-arg]
+    refused(AttributeError, "'size' here", lambda: model.size)  # type: ignore[attr-defined]
+    refused(CannotCarry, "cannot be carried elsewhere", lambda: pickle.dumps(model))
+    refused(ConfigurationError, "decorated with @remote twice", lambda: remote(make())(Model))
+
+
+def test_two_functions_of_one_name_on_a_queue_based_endpoint_are_refused(tmp_path: Path) -> None:
+    queue = LiveServerless(name="q")
+    functions = []
+    for name in ("a", "b"):
+        source = tmp_path / f"{name}.py"
+        source.write_text("def work(): ...\n")
+        module = {"__name__": name}
+        exec(compile(source.read_text(), source, "exec"), module)
+        functions.append(module["work"])
+    decorate: Any = remote(queue)
+    decorate(functions[0])
+    refused(ConfigurationError, "endpoint 'q' has two functions of the name 'work'", lambda: decorate(functions[1]))
+
+
+@pytest.mark.parametrize("retries", [-1, 101, 1.5, True, "2"])
+def test_retries_are_a_number_and_of_queues_alone(api: LiveLoadBalancer, retries: Any) -> None:
+    words = f"retries must be a whole number between 0 and 100. Got: {retries!r}"
+    refused(ConfigurationError, words, lambda: remote(LiveServerless(name="q"), retries=retries))
+    anything: Any = remote
+    refused(ConfigurationError, "retries are not for", lambda: anything(api, method="GET", path="/", retries=1))
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/a"), ("POST", None), (None, "/a")])
@@ -304,6 +356,7 @@ def test_a_worker_finds_marks_on_what_was_decorated(api: LiveLoadBalancer) -> No
         "path": "/x",
         "dependencies": None,
         "system_dependencies": None,
+        "retries": None,
         "is_lb_route_handler": True,
     }
     assert routed.__is_lb_route_handler__ is True and local.__flash_local__ is True

@@ -31,7 +31,6 @@ from runpod_flash import (
     LiveServerless,
     LoadBalancerSlsResource,
     NetworkVolume,
-    NotBuiltYet,
     OptionError,
     PodTemplate,
     ServerlessEndpoint,
@@ -54,6 +53,7 @@ IMAGES = {
 
 #: What every class has unless it says otherwise.
 DEFAULTS: dict[str, object] = {
+    "max_concurrency": None,
     "id": None,
     "env": None,
     "templateId": None,
@@ -94,7 +94,6 @@ ON_LOAD_BALANCED = {
     "scalerType": ServerlessScalerType.REQUEST_COUNT,
     "type": ServerlessType.LB,
     "cancel_on_disconnect": False,
-    "max_concurrency": None,
 }
 ON_CPU_INSTANCES = {"gpus": None, "gpuCount": 0, "minCudaVersion": None, "instanceIds": [CpuInstanceType.CPU3G_2_8]}
 
@@ -282,11 +281,16 @@ def test_the_class_decides_where_a_call_goes_unless_the_target_is_set(
 
 
 @pytest.mark.asyncio
-async def test_queue_based_endpoints_are_not_built_yet() -> None:
+async def test_jobs_of_an_endpoint_that_is_not_deployed_are_refused() -> None:
     resource = make(ServerlessEndpoint)
-    for act in (resource.deploy, resource.undeploy, resource.run, resource.runsync):
-        with pytest.raises(NotBuiltYet, match="not built yet\n  why: .+\n  try: "):
-            await (act({}) if act.__name__.startswith("run") else act())
+    for act in (resource.run, resource.runsync):
+        with pytest.raises(EndpointNotDeployed, match="endpoint may not be deployed\n  why: .+\n  try: "):
+            await act({"x": 1})
+    with pytest.raises(ConfigurationError, match="'api' is called live, and has no jobs to ask for\n  why: .+\n  try: "):
+        await make(LiveServerless).run({"x": 1})
+    for wrong in ([1], {"x": object()}, {"x": float("nan")}):
+        with pytest.raises(ConfigurationError, match="the payload of a job is .+\n  why: .+\n  try: "):
+            await resource.run(wrong)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import runpod_flash
 
 #: Each line that a checker has to say something of ends in what that is: a type, or `error`.
 PROGRAM = """
+from collections.abc import AsyncIterator, Iterator
 from typing import Optional
 
 from runpod_flash import (
@@ -47,6 +48,16 @@ async def queued_async(x: int) -> str:
     return str(x)
 
 
+@remote(queue, retries=3)
+def parts(to: int) -> Iterator[int]:
+    yield from range(to)
+
+
+@remote(queue)
+async def parts_async(to: int) -> AsyncIterator[str]:
+    yield "a"
+
+
 @remote(queue)
 class Model:
     def predict(self) -> int:
@@ -63,6 +74,10 @@ async def main() -> None:
     reveal_type(await waiting(5))  # str
     reveal_type(await queued(5))  # str
     reveal_type(await queued_async(5))  # str
+    async for part in parts(3):
+        reveal_type(part)  # int
+    reveal_type([part async for part in parts_async(3)])  # list[str]
+    reveal_type((await queue.run({"x": 1})).error)  # str | None
     reveal_type(Model().predict())  # int
     reveal_type(local(5))  # str
     reveal_type(deployed.endpoint_url)  # str
@@ -77,6 +92,7 @@ LiveLoadBalancer("api")  # error
 LiveLoadBalancer(name="api", workerMax=3)  # error
 LiveServerless(name="api", workersMax="three")  # error
 remote(api, method="POST")  # error
+remote(api, method="POST", path="/x", retries=1)  # error
 remote(api, method="POST", path="/x", methd="GET")  # error
 """
 

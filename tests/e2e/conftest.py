@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deploying import Project
 from flash_process import Flash, Result, run_to_end
 from serve_process import Server
 
@@ -54,6 +55,14 @@ def server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     finally:
         for server in started:
             server.destroy()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project; its server is stopped at the end, and must leave no process."""
+    project = Project(tmp_path)
+    yield project
+    project.end()
 
 
 @pytest.fixture

@@ -154,6 +154,10 @@ class Running:
         self.process.send_signal(number)
         return self.wait()
 
+    def titles(self) -> list[str]:
+        """What those processes that run functions call themselves."""
+        return sorted(line.strip() for line in self.processes().values() if line.startswith("flash: "))
+
     def terminate(self) -> int:
         """Ends it as a supervisor does."""
         return self.end(signal.SIGTERM)

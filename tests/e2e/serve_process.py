@@ -92,11 +92,11 @@ def processes_below(directory: Path) -> dict[int, str]:
 _building = threading.Lock()
 
 
-def build(project: Path) -> bytes:
-    """What `flash build` makes of a project."""
+def build(project: Path, file: str = "") -> bytes:
+    """What `flash build` makes of a project, or of one of its files."""
     with _building:
         artifact = project / "built.tar.gz"
-        done = run_to_end("build", "--output", str(artifact), str(project))
+        done = run_to_end("build", "--output", str(artifact), str(project / file))
         assert done.code == 0, done
         content = artifact.read_bytes()
         artifact.unlink()

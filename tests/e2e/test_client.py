@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
-import threading
+import sys
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from flash_process import Result, find_flash, run_to_end
+from flash_process import Result, environment_of, find_flash, run_to_end
+from stand_in import stand_in
 
 #: A command of each kind, with what it must be given.
 COMMANDS = [
@@ -47,30 +49,8 @@ def refused(tmp_path: Path) -> Callable[..., Result]:
 @pytest.fixture
 def other() -> Iterator[tuple[str, list[str]]]:
     """A server that is none of ours, and the credentials that it was sent."""
-    credentials: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            credentials.append(self.headers.get("authorization", ""))
-            body = b"<html>hello</html>"
-            self.send_response(200 if self.path == "/api/v1/server" else 404)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PUT = do_DELETE = answer
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", credentials
-        finally:
-            server.shutdown()
-            thread.join()
+    with stand_in(lambda method, path, headers, body: (200 if path == "/api/v1/server" else 404, b"<html>hello</html>")) as server:
+        yield server.url, server.credentials
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
@@ -103,9 +83,113 @@ def test_a_key_that_is_none_is_not_sent(refused: Callable[..., Result], other: t
 def test_a_key_goes_before_the_local_token(refused: Callable[..., Result], other: tuple[str, list[str]], tmp_path: Path) -> None:
     url, credentials = other
     (tmp_path / "token").write_text("local\n")
-    refused("status", "--server", url)
-    refused("status", "--server", url, FLASH_API_KEY="key")
-    assert credentials == ["Bearer local", "Bearer key"]
+    (tmp_path / "server.json").write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    localhost = url.replace("127.0.0.1", "localhost")
+    for named in ([], ["--server", url], ["--server", f"{url}/"], ["--server", localhost]):
+        refused("status", *named)
+        refused("status", *named, FLASH_API_KEY="key")
+    assert credentials == ["Bearer local", "Bearer key"] * 4
+
+
+CALLER = """
+from runpod_flash import LoadBalancerSlsResource, remote
+
+api = LoadBalancerSlsResource(name="api", imageName="image")
+
+@remote(api, method="GET", path="/x")
+def x():
+    pass
+
+if __name__ == "__main__":
+    x()
+"""
+
+
+def program(command: tuple[str, ...], folder: Path) -> list[str]:
+    """A command of `flash`, or `python`: a Python program that calls a deployed function."""
+    (folder / "app.py").write_text(CALLER)
+    return [sys.executable, "app.py"] if command == ("python",) else [str(find_flash()), *command]
+
+
+FILES = ["none", "another server's", "of a process that has ended", "of no process", "of another user's process"]
+
+
+@pytest.mark.parametrize("command", [("status",), ("python",)], ids=lambda command: command[0])
+@pytest.mark.parametrize("file", FILES)
+def test_the_local_token_is_for_the_server_that_runs_alone(
+    other: tuple[str, list[str]], tmp_path: Path, command: tuple[str, ...], file: str
+) -> None:
+    url, credentials = other
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    says = {
+        "another server's": {"url": url.replace("127.0.0.1", "127.0.0.2"), "pid": os.getpid()},
+        "of a process that has ended": {"url": url, "pid": ended.pid},
+        "of no process": {"url": url, "pid": 0},
+        "of another user's process": {"url": url, "pid": os.getpid()},
+        "right": {"url": url, "pid": os.getpid()},
+    }
+
+    def run() -> None:
+        environment = environment_of("local-token", FLASH_HOME=str(tmp_path), FLASH_SERVER=url, FLASH_ENV="e")
+        done = subprocess.run(program(command, tmp_path), env=environment, cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == 1, done
+
+    (tmp_path / "token").write_text("local\n")
+    if file in says:
+        (tmp_path / "server.json").write_text(json.dumps(says[file]))
+    if file == "of another user's process":
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a file to another user")
+        os.chown(tmp_path / "server.json", 12345, -1)
+    run()
+    ended.wait()
+    assert credentials and not any(credentials)
+    credentials.clear()
+    (tmp_path / "server.json").unlink(missing_ok=True)
+    (tmp_path / "server.json").write_text(json.dumps(says["right"]))
+    run()
+    assert set(credentials) == {"Bearer local"}
+
+
+NETWORK = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--net"]
+
+AT_THE_USUAL_PORT = """
+import fcntl, os, socket, struct, subprocess, sys, threading
+with socket.socket() as any:
+    fcntl.ioctl(any, 0x8914, struct.pack("16sh22x", b"lo", 0x1))  # SIOCSIFFLAGS: up
+heads = []
+listener = socket.create_server(("127.0.0.1", 8000))
+def serve():
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            head = connection.recv(65536).decode()
+            heads.append(head)
+            connection.sendall(b"HTTP/1.1 401 Unauthorized\\r\\ncontent-length: 0\\r\\nconnection: close\\r\\n\\r\\n")
+threading.Thread(target=serve, daemon=True).start()
+done = subprocess.run(sys.argv[1:], stdout=sys.stderr, stdin=subprocess.DEVNULL)
+print(done.returncode)
+print("\\n".join(heads))
+"""
+
+
+@pytest.mark.skipif(subprocess.run([*NETWORK, "true"], check=False).returncode != 0, reason="no network namespace can be made here")
+@pytest.mark.parametrize("command", [*COMMANDS, ("deploy",), ("python",)], ids=lambda command: command[0])
+def test_whoever_listens_at_the_usual_port_never_sees_the_token(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "token").write_text("the-local-token\n")
+    done = subprocess.run(
+        [*NETWORK, sys.executable, "-c", AT_THE_USUAL_PORT, *program(command, tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment_of("usual-port", FLASH_HOME=str(tmp_path)),
+        check=False,
+    )
+    code, _, heads = done.stdout.partition("\n")
+    assert code == "1", done.stderr
+    assert "GET /api/v1/" in heads, done.stderr
+    assert "the-local-token" not in heads and "authorization" not in heads.lower()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

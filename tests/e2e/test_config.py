@@ -6,16 +6,15 @@ import json
 import os
 import re
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flash_process import Flash, Result, find_flash, run_to_end
+from stand_in import stand_in
 
 APP = """
 import asyncio
@@ -178,6 +177,7 @@ def test_every_value_is_shown_with_its_origin(show: Callable[..., str], tmp_path
         "env.MODE          ***               flash.toml:6\n"
         "env.OWN           ***               app.py:9\n"
         "public            false             default\n"
+        "rollout           beside            default\n"
         "\n"
         "other (LiveLoadBalancer, app.py:12)\n"
     ), text
@@ -211,6 +211,7 @@ def test_every_value_is_there_as_json(show: Callable[..., str], tmp_path: Path) 
             "OWN": {"value": "***", "from": "code", "at": "app.py:9"},
         },
         "public": {"value": False, "from": "default"},
+        "rollout": {"value": "beside", "from": "default"},
     }
     assert other["settings"]["workers"] == {"value": [0, 1], "from": "default"}
 
@@ -254,29 +255,16 @@ def environments() -> Iterator[tuple[str, list[str]]]:
     """A server that has an app `shop` in these environments."""
     names: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = self.path == "/api/v1/apps/shop" and names
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        if path == "/api/v1/apps/shop" and names:
             made = {"app": "shop", "created": "2026-01-01T00:00:00Z", "deployment": None, "build": None, "endpoints": []}
             app = {"name": "shop", "created": made["created"], "environments": [{"name": name, **made} for name in names]}
-            problem = {"type": "/problems/unknown", "title": "no app", "status": 404, "detail": "there is none", "remedy": "deploy it"}
-            body = json.dumps(app if found else problem).encode()
-            self.send_response(200 if found else 404)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            return 200, json.dumps(app).encode()
+        problem = {"type": "/problems/unknown", "title": "no app", "status": 404, "detail": "there is none", "remedy": "deploy it"}
+        return 404, json.dumps(problem).encode()
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", names
-        finally:
-            server.shutdown()
-            thread.join()
+    with stand_in(answer) as server:
+        yield server.url, names
 
 
 def test_the_environment_is_the_apps_only_one_or_production(

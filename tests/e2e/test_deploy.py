@@ -2,93 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
+import concurrent.futures
 import json
 import os
+import pty
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.error
 import urllib.request
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from flash_process import PATIENCE, ROOT, Result, environment_of, find_flash, marked_processes, wait_for
+from deploying import Project
+from flash_process import PATIENCE, ROOT, find_flash, wait_for
 
 USER_SERVICE = ROOT / "examples/guide/user_service.py"
-
-
-class Project:
-    """A project in a directory of its own, and the server that its deployments start."""
-
-    def __init__(self, directory: Path, home: Path | None = None) -> None:
-        self.mark = uuid.uuid4().hex
-        self.home = home or directory / "home"
-        self.root = directory / "shop"
-        self.root.mkdir()
-        (self.root / "pyproject.toml").write_text('[project]\nname = "shop"\n')
-
-    def environment(self, **more: str) -> dict[str, str]:
-        return environment_of(self.mark, **{"FLASH_HOME": str(self.home), "FLASH_PORT": "0", **more})
-
-    def flash(self, *arguments: str, code: int = 0, **environment: str) -> Result:
-        """Runs `flash` in the project; a background server does not hold its streams."""
-        done = subprocess.run(
-            [find_flash(), *arguments],
-            capture_output=True,
-            text=True,
-            cwd=self.root,
-            env=self.environment(**environment),
-            timeout=PATIENCE * 3,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        result = Result(done.returncode, done.stdout, done.stderr)
-        assert result.code == code, result
-        assert "panicked" not in result.stderr
-        return result
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.flash(*arguments, "--json").stdout)
-
-    def write(self, functions: str, name: str = "api", file: str = "app.py") -> None:
-        head = f'from runpod_flash import LiveLoadBalancer, remote\n\napi = LiveLoadBalancer(name="{name}")\n\n'
-        (self.root / file).write_text(head + functions)
-
-    def get(self, path: str, endpoint: str = "api") -> tuple[int, Any]:
-        """Asks a deployed endpoint."""
-        url = self.json("status", endpoint)["url"]
-        try:
-            with urllib.request.urlopen(url + path, timeout=PATIENCE) as response:
-                return response.status, json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read() or b"null")
-
-    def end(self) -> None:
-        """Ends the server as a user does, or a failed test's by force."""
-        try:
-            if (self.home / "server.json").exists():
-                self.flash("stop")
-            wait_for(lambda: not marked_processes(self.mark), f"the end of {marked_processes(self.mark)}")
-        finally:
-            for pid in marked_processes(self.mark):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    """A project; its server is stopped at the end, and must leave no process."""
-    project = Project(tmp_path)
-    yield project
-    project.end()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give workers users of their own")
@@ -131,6 +66,40 @@ def test_the_guides_service_from_build_to_call(project: Project) -> None:
     assert project.flash("call", "user-service", "get_user", "3").stdout == '{"id":3,"name":"Eve","email":"e@x.io"}\n'
 
 
+def test_a_server_that_was_stopped_has_ended_and_the_next_one_starts(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        project.write(
+            "import socket, time\n\n"
+            '@remote(api, method="GET", path="/slow")\n'
+            "def slow():\n"
+            f'    with socket.create_connection(("127.0.0.1", {listener.getsockname()[1]})) as test:\n'
+            "        said = test.recv(1).decode()\n"
+            "    time.sleep(0.5)\n"  # while a command that did not wait for it would be long done
+            "    return said\n"
+        )
+        project.flash("deploy")
+        answers: list[Any] = []
+        caller = threading.Thread(target=lambda: answers.append(project.get("/slow")))
+        caller.start()
+        begun, _ = listener.accept()
+        with begun, concurrent.futures.ThreadPoolExecutor() as threads:
+            # It stops listening at once, and goes on with the request.
+            port = urlsplit(json.loads((project.home / "server.json").read_text())["url"]).port
+            stopping = threads.submit(project.flash, "stop")
+            wait_for(lambda: not listens(port), "the end of its listening")
+            begun.sendall(b"1")
+            stopping.result()
+        caller.join()
+    assert answers == [(200, "1")]
+    project.flash("deploy")
+
+
+def listens(port: int | None) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_broken_build_leaves_the_old_one_serving(project: Project) -> None:
     project.write(ONE)
     project.flash("deploy")
@@ -157,16 +126,72 @@ def test_rollback_goes_to_the_build_before_or_a_named_one(project: Project) -> N
     assert "error: " in project.flash("rollback", "--to", "0000", code=1).stderr
 
 
-def test_what_left_the_project_is_removed(project: Project) -> None:
+def test_what_left_the_project_is_taken_down_when_that_is_agreed_to(project: Project) -> None:
     project.write(ONE)
     project.write(TWO.replace("version()", "other()"), name="second", file="second.py")
     project.flash("deploy")
-    assert {endpoint["name"] for endpoint in project.json("status")} == {"api", "second"}
+    both = {"api", "second"}
+    assert names(project) == both
     (project.root / "second.py").unlink()
-    assert "second" in project.flash("deploy", "--dry-run").stdout
-    assert {endpoint["name"] for endpoint in project.json("status")} == {"api", "second"}
+    assert "  remove  second\n" in project.flash("deploy", "--dry-run").stdout
+    refused = project.flash("deploy", code=2)
+    assert refused.stdout == ""
+    assert "  removes: second\n" in refused.stderr
+    assert "error: this would take down second\n" in refused.stderr and "say so with --yes" in refused.stderr
+    assert names(project) == both
+    assert "  second  taken down\n" in project.flash("deploy", "--yes").stdout
+    assert names(project) == {"api"}
+    assert project.json("rollback")["removed"] == []
+    assert names(project) == both
+
+
+def test_a_file_of_a_project_takes_nothing_down_unless_told(project: Project) -> None:
+    project.write(ONE)
+    project.write(TWO.replace("version()", "other()"), name="second", file="second.py")
+    assert set(endpoints(project.json("deploy", "app.py"))) == {"api"}, "nothing else is there"
+    assert set(endpoints(project.json("deploy", "app.py", "--project"))) == {"api", "second"}
+    project.write(TWO)
+    refused = project.flash("deploy", "app.py", "--json", code=2)
+    assert {"change": "remove", "endpoint": "second"} in json.loads(refused.stdout)["changes"]
+    assert "why: production of shop has what `app.py` does not have" in refused.stderr and "--project" in refused.stderr
+    assert project.get("/version") == (200, 1)
+    inner = project.root / "inner"
+    inner.mkdir()
+    assert set(endpoints(project.json("deploy", "inner", "--project"))) == {"api", "second"}
+    assert project.get("/version") == (200, 2)
+    done = project.json("deploy", "app.py", "--yes")
+    assert (endpoints(done), done["removed"]) == (["api"], ["second"])
+    (project.root / "pyproject.toml").unlink()
+    lone = project.json("deploy", "second.py", "--project", "--yes")
+    assert endpoints(lone) == ["second"], "it belongs to no project"
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, {"api"}), ("", 1, {"api", "second"})])
+def test_who_sits_at_a_terminal_is_asked_what_to_take_down(project: Project, answer: str, code: int, left: set[str]) -> None:
+    project.write(ONE)
+    project.write(TWO.replace("version()", "other()"), name="second", file="second.py")
     project.flash("deploy")
-    assert {endpoint["name"] for endpoint in project.json("status")} == {"api"}
+    (project.root / "second.py").unlink()
+    ours, theirs = pty.openpty()
+    with open(ours, "w") as terminal, open(theirs) as stdin:
+        terminal.write(f"{answer}\n")
+        terminal.flush()
+        done = subprocess.run(
+            [find_flash(), "deploy"], stdin=stdin, capture_output=True, text=True, cwd=project.root, env=project.environment(), check=False
+        )
+    assert done.returncode == code, done
+    assert "  removes: second\nDeploy to production of shop, and take down second? [y/N] " in done.stderr
+    assert names(project) == left
+
+
+def names(project: Project) -> set[str]:
+    """The endpoints that are deployed."""
+    return {endpoint["name"] for endpoint in project.json("status")}
+
+
+def endpoints(done: Any) -> list[str]:
+    """The endpoints that serve after a deployment."""
+    return [endpoint["name"] for endpoint in done["endpoints"]]
 
 
 def test_environments_are_apart_and_several_must_be_named(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Calls from Python to deployed endpoints: the routes are served by `flash run`, and found at a control API."""
+"""Calls from Python to deployed endpoints: a real `flash serve`, whose address and token are in its home."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import datetime
 import importlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +17,7 @@ from typing import Any
 
 import pytest
 
-from deployment import KEY, Control, control
-from flash_process import PATIENCE, ROOT, Flash, environment_of, wait_for
+from flash_process import PATIENCE, ROOT, environment_of, wait_for
 from runpod_flash import (
     CannotCarry,
     ConfigurationError,
@@ -26,7 +26,10 @@ from runpod_flash import (
     EndpointUnreachable,
     ExecutionTimeout,
     LoadBalancerSlsStub,
+    _lookup,
 )
+from serve_process import Server, build
+from stand_in import relay, stand_in
 
 SERVICE = """
 from __future__ import annotations
@@ -142,6 +145,10 @@ async def slow_here(seconds: float = 60):
 def stars(x: int, *more: int, **named: int):
     return x
 
+@remote(api, method="GET", path="/place")
+def place() -> str:
+    return os.environ.get("PLACE", "nowhere")
+
 @remote(live, method="GET", path="/pid")
 def pid() -> int:
     return os.getpid()
@@ -163,49 +170,61 @@ def later_method():
 """
 
 
+class Deployed:
+    """A folder with `service.py`, whose endpoints a `flash serve` has, but for `elsewhere`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "shop"
+        self.folder.mkdir()
+        (self.folder / "service.py").write_text(SERVICE)
+        self.artifact = build(self.folder)
+        self.flash = Server(folder / "home")
+
+    def deploy(self) -> None:
+        """As it is for each test."""
+        assert self.flash.deploy(self.artifact)["state"] == "current"
+        self.take_down("elsewhere")
+
+    def take_down(self, endpoint: str) -> None:
+        """Until the next deployment."""
+        assert self.flash.api("DELETE", f"/apps/shop/environments/production/endpoints/{endpoint}").status == 204
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Flash]]:
-    """A folder with `service.py`, and the `flash run` that serves it."""
-    folder = tmp_path_factory.mktemp("deployed")
-    (folder / "service.py").write_text(SERVICE)
-    flash = Flash(folder / "service.py", "--no-reload")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """What the caller's module calls; the module has more by then."""
+    deployed = Deployed(tmp_path_factory.mktemp("deployed"))
     try:
-        flash.wait_until_listed()
-        (folder / "service.py").write_text(SERVICE + LATER)
-        yield folder, flash
-        assert flash.terminate() == 0, flash.told()
+        deployed.flash.wait_until_serving()
+        deployed.deploy()
+        (deployed.folder / "service.py").write_text(SERVICE + LATER)
+        yield deployed
+        if deployed.flash.process.poll() is None:
+            assert deployed.flash.terminate() == 0, deployed.flash.told()
+        deployed.flash.wait_until_alone()
     finally:
-        flash.destroy()
+        deployed.flash.destroy()
 
 
 @pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Control]:
-    """A control API, which this process's calls ask as the app `shop`."""
-    with control() as found:
-        for name in [name for name in os.environ if name.startswith("FLASH_")]:
-            monkeypatch.delenv(name)
-        for name, value in {"SERVER": found.url, "API_KEY": KEY, "APP": "shop", "HOME": str(tmp_path / "home")}.items():
-            monkeypatch.setenv(f"FLASH_{name}", value)
-        yield found
-
-
-def functions_of(flash: Flash, endpoint: str) -> list[dict[str, Any]]:
-    document = flash.request("GET", f"/lb/{endpoint}/openapi.json").json()
-    paths = [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
-    return [{"name": "f", "module": "service", "method": method, "path": path} for method, path in paths]
-
-
-@pytest.fixture
-def service(served: tuple[Path, Flash], known: Control, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The caller's module, whose endpoints are deployed."""
-    folder, flash = served
-    for name, url in flash.endpoints.items():
-        if name == "elsewhere":
-            continue
-        timeout = 200 if name == "brief" else 30_000
-        known.deploy(name, f"http://127.0.0.1:{flash.port}{url}", timeout_ms=timeout, functions=functions_of(flash, name))
-    monkeypatch.syspath_prepend(str(folder))
+def service(served: Deployed, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The caller's module, as of the app `shop`; the server is the one that runs, and nothing is known of it yet."""
+    _lookup._found.clear()
+    for name in [name for name in os.environ if name.startswith("FLASH_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"APP": "shop", "HOME": str(served.flash.home)}.items():
+        monkeypatch.setenv(f"FLASH_{name}", value)
+    monkeypatch.syspath_prepend(str(served.folder))
     return importlib.import_module("service")
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever sends something finds no server."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setenv("FLASH_SERVER", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        yield
 
 
 def refused(act: Callable[[], object], kind: type[Exception], what: str) -> Any:
@@ -279,7 +298,7 @@ def test_a_value_that_would_reach_another_route_is_refused(service: ModuleType) 
     ],
 )
 def test_what_cannot_be_carried_is_named_before_any_request(
-    service: ModuleType, known: Control, name: str, arguments: tuple[object, ...], argument: str, kind: str
+    service: ModuleType, nobody: None, name: str, arguments: tuple[object, ...], argument: str, kind: str
 ) -> None:
     def act() -> object:
         made = getattr(service, name)(*arguments)
@@ -289,7 +308,6 @@ def test_what_cannot_be_carried_is_named_before_any_request(
         act()
     assert f"argument '{argument}' of `{name}` cannot be carried to a deployed endpoint" in caught.value.what
     assert kind == "*" or caught.value.what.endswith(f"it is of type `{kind}`")
-    assert known.asked == []
 
 
 @pytest.mark.parametrize(
@@ -302,14 +320,13 @@ def test_what_cannot_be_carried_is_named_before_any_request(
     ],
 )
 def test_arguments_that_do_not_fit_are_told_as_by_python(
-    service: ModuleType, known: Control, arguments: tuple[object, ...], named: dict[str, object], said: str
+    service: ModuleType, nobody: None, arguments: tuple[object, ...], named: dict[str, object], said: str
 ) -> None:
     with pytest.raises(TypeError) as caught:
         service.point(*arguments, **named)
     with pytest.raises(TypeError) as plainly:
         service.point.__wrapped__(*arguments, **named)
     assert str(caught.value) == str(plainly.value) == said
-    assert known.asked == []
 
 
 # The rows of the guide's table that tell of deployed endpoints.
@@ -326,12 +343,13 @@ def test_an_endpoint_that_is_not_deployed(service: ModuleType, monkeypatch: pyte
         _ = service.elsewhere.endpoint_url
 
 
-def test_a_function_that_raises(service: ModuleType, served: tuple[Path, Flash]) -> None:
+def test_a_function_that_raises(service: ModuleType, served: Deployed) -> None:
     error = refused(service.boom, EndpointError, "HTTP error from endpoint: 500 Internal Server Error")
     assert (error.status, error.detail) == (500, "Internal Server Error")
     assert error.request_id in str(error)
     assert "secret" not in str(error)
-    wait_for(lambda: "ValueError: secret" in served[1].told(), "the exception in the log")
+    log = f"/logs?endpoint=service&request={error.request_id}"
+    wait_for(lambda: b"ValueError: secret" in served.flash.api("GET", log).body, "the exception in the log")
 
 
 def test_a_function_that_takes_longer_than_its_endpoint_allows(service: ModuleType) -> None:
@@ -377,14 +395,44 @@ def test_a_key_that_the_server_does_not_know(service: ModuleType, monkeypatch: p
     assert "FLASH_API_KEY" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, b"<html>", "no control API of this release: JSONDecodeError"),
+        (200, b'{"name": "service"}', "no control API of this release: KeyError: 'id'"),
+        (200, b"[]", "no control API of this release: TypeError"),
+        (500, b"<html>", "does not tell where 'service' is: 500"),
+        (302, b"", "does not tell where 'service' is: 302"),
+    ],
+)
+def test_a_server_that_is_none_of_ours_is_told(
+    service: ModuleType, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, words: str
+) -> None:
+    monkeypatch.setenv("FLASH_TARGET", "production")
+    with stand_in(lambda *_: (status, body)) as other:
+        monkeypatch.setenv("FLASH_SERVER", other.url)
+        with pytest.raises(EndpointError) as caught:
+            service.plain()
+    assert words in str(caught.value) and other.url in str(caught.value)
+    assert other.credentials == [""], "the token is for another"
+
+
+def test_a_server_that_does_not_answer_is_told(service: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runpod_flash._lookup._LIMIT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("FLASH_SERVER", url)
+        error = refused(service.plain, EndpointUnreachable, f"cannot reach {url}, which knows where 'service' is")
+    assert "there was no answer in time" in str(error)
+
+
 # Where calls go.
 
 
-def test_the_target_decides_for_every_class(service: ModuleType, served: tuple[Path, Flash], monkeypatch: pytest.MonkeyPatch) -> None:
-    _, flash = served
+def test_the_target_decides_for_every_class(service: ModuleType, served: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASH_TARGET", "production")
     at_its_deployment = service.pid()
-    assert at_its_deployment in flash.children()
+    assert at_its_deployment in served.flash.children()
     monkeypatch.delenv("FLASH_TARGET")
     assert service.pid() not in (at_its_deployment, os.getpid())  # its class: live
     monkeypatch.setenv("FLASH_TARGET", "live")
@@ -393,47 +441,93 @@ def test_the_target_decides_for_every_class(service: ModuleType, served: tuple[P
 
 
 def test_the_environment_is_the_one_that_is_named_or_the_only_one(
-    service: ModuleType, known: Control, monkeypatch: pytest.MonkeyPatch
+    service: ModuleType, served: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known.deploy("service", "http://127.0.0.1:9", environment="staging")
-    with pytest.raises(ConfigurationError, match="'shop' is deployed to several environments: production, staging"):
-        service.plain()
-    monkeypatch.setenv("FLASH_ENV", "production")
-    service.plain()
-    monkeypatch.setenv("FLASH_TARGET", "staging")
-    refused(service.plain, EndpointUnreachable, "cannot reach 'service' at http://127.0.0.1:9")
+    served.flash.deploy(served.artifact, environment="staging", service={"env": {"PLACE": "staging"}})
+    try:
+        with pytest.raises(ConfigurationError, match="'shop' is deployed to several environments: production, staging"):
+            service.place()
+        monkeypatch.setenv("FLASH_ENV", "production")
+        assert service.place() == "nowhere"
+        monkeypatch.setenv("FLASH_TARGET", "staging")
+        assert service.place() == "staging"
+    finally:
+        assert served.flash.api("DELETE", "/apps/shop/environments/staging").status == 204
 
 
-def test_an_endpoint_is_looked_up_once_and_again_when_it_has_moved(
-    service: ModuleType, served: tuple[Path, Flash], known: Control, monkeypatch: pytest.MonkeyPatch
+def test_an_endpoint_is_looked_up_once_and_again_when_it_is_gone(
+    service: ModuleType, served: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLASH_TARGET", "production")
-    path = "/api/v1/apps/shop/environments/production/endpoints/service"
-    right = known.endpoints["production", "service"]
-    known.endpoints["production", "service"] = right | {"url": "http://127.0.0.1:9/lb/service"}
-    refused(service.plain, EndpointUnreachable, "cannot reach 'service' at http://127.0.0.1:9/lb/service")
-    known.endpoints["production", "service"] = right
-    known.asked.clear()
-    for _ in range(3):
-        service.plain()
-    assert known.asked == [path]
-    del known.endpoints["production", "service"]
-    refused(service.later, EndpointNotDeployed, "Endpoint URL not available - endpoint may not be deployed")
-    refused(service.plain, EndpointNotDeployed, "Endpoint URL not available - endpoint may not be deployed")
+    monkeypatch.setenv("FLASH_API_KEY", served.flash.token)
+    with stand_in(relay(served.flash.port)) as between:
+        monkeypatch.setenv("FLASH_SERVER", between.url)
+        lookup = "/api/v1/apps/shop/environments/production/endpoints/service"
+        for _ in range(3):
+            service.plain()
+        assert between.paths == [lookup] + ["/lb/service/plain"] * 3
+        served.take_down("service")
+        try:
+            between.paths.clear()
+            for _ in range(2):
+                refused(service.plain, EndpointNotDeployed, "Endpoint URL not available - endpoint may not be deployed")
+            assert between.paths == ["/lb/service/plain", lookup, lookup]
+        finally:
+            served.deploy()
+        assert service.plain() == {"values": None, "moment": "2024-01-02"}
 
 
-def test_a_resource_knows_its_deployment(service: ModuleType, served: tuple[Path, Flash], known: Control) -> None:
+def test_a_server_that_runs_elsewhere_by_now_is_found(service: ModuleType, served: Deployed) -> None:
+    assert service.thing("one") == "thing one"
+    before = served.flash
+    assert before.terminate() == 0
+    refused(service.thing, EndpointNotDeployed, "Endpoint URL not available - endpoint may not be deployed")
+    served.flash = Server(before.home)
+    served.flash.wait_until_serving()
+    assert served.flash.port != before.port
+    assert service.thing("two") == "thing two"
+
+
+def test_a_resource_knows_its_deployment(service: ModuleType, served: Deployed) -> None:
     assert asyncio.run(service.api.is_deployed()) is True
-    assert service.api.endpoint_url == f"http://127.0.0.1:{served[1].port}/lb/service"
+    assert service.api.endpoint_url == f"http://127.0.0.1:{served.flash.port}/lb/service"
     assert service.api.id == "service"
-    del known.endpoints["production", "service"]
-    assert asyncio.run(service.api.is_deployed()) is False
+    served.take_down("service")
+    try:
+        assert asyncio.run(service.api.is_deployed()) is False
+    finally:
+        served.deploy()
     assert asyncio.run(service.elsewhere.is_deployed()) is False
 
 
 GUIDE = ROOT / "examples/guide"
 
-DRIVER = """
+#: What is run of each program: itself, where it does something by itself.
+DRIVERS = {
+    "greet": None,
+    "process": """
+import asyncio, process
+
+asyncio.run(process.test())
+print(asyncio.run(process.process_data(x=-1, y=2)))
+""",
+    "four_routes": """
+import asyncio, four_routes as service
+
+print(service.list_users(), service.get_user(5))
+print(asyncio.run(service.create_user("Eve", email="eve@example.com")), asyncio.run(service.delete_user(7)))
+""",
+    "test_calculate": """
+import asyncio, test_calculate
+
+asyncio.run(test_calculate.test_calculate_add())
+asyncio.run(test_calculate.test_calculate_multiply())
+try:
+    asyncio.run(test_calculate.calculate("unknown", 5, 3))
+except Exception:
+    print("an error")
+""",
+    "user_service": """
 import asyncio
 import user_service as service
 
@@ -447,33 +541,35 @@ async def main():
 asyncio.run(main())
 try:
     service.get_user(99)
-except Exception as error:
+except Exception:
     print("an error")
-"""
+""",
+}
 
 
-@pytest.mark.parametrize("program", ["greet.py", "user_service.py"])
-def test_programs_of_the_guide_do_the_same_live_and_deployed(tmp_path: Path, known: Control, program: str) -> None:
-    shutil.copy(GUIDE / program, tmp_path)
-    (tmp_path / "driver.py").write_text(DRIVER)
-    script = program if program == "greet.py" else "driver.py"
-    flash = Flash(tmp_path / program, "--no-reload")
-    try:
-        flash.wait_until_listed()
-        for name, url in flash.endpoints.items():
-            known.deploy(name, f"http://127.0.0.1:{flash.port}{url}")
-        said = {target: output(tmp_path / script, known, FLASH_TARGET=target) for target in ("live", "production")}
-        assert flash.terminate() == 0
-    finally:
-        flash.destroy()
-    assert said["live"] == said["production"]
-    assert ("Hello, Alice!" if program == "greet.py" else "eve@example.com") in said["live"]
-    assert any(name in path for path in known.asked for name in ("example-api", "user-service"))
+@pytest.mark.parametrize("program", DRIVERS)
+def test_programs_of_the_guide_do_the_same_live_and_deployed(served: Deployed, tmp_path: Path, program: str) -> None:
+    flash, folder = served.flash, tmp_path / "program"
+    folder.mkdir()
+    shutil.copy(GUIDE / f"{program}.py", folder)
+    # By its name: a test is no part of a project that is searched.
+    artifact = build(folder, f"{program}.py")
+    name = program.replace("_", "-")
+    assert flash.deploy(artifact, app=name)["state"] == "current"
+    script = folder / f"{program}.py"
+    if (driver := DRIVERS[program]) is not None:
+        script = folder / "driver.py"
+        script.write_text(driver)
+    said = {}
+    for target in ("live", "production"):
+        variables = environment_of(flash.mark, FLASH_HOME=str(flash.home), FLASH_APP=name, FLASH_TARGET=target)
+        done = subprocess.run([sys.executable, script], env=variables, capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
+        assert done.returncode == 0, done.stderr
+        said[target] = done.stdout
+    assert said["live"] == said["production"] != ""
 
+    def answered() -> bool:
+        (endpoint,) = (found["id"] for found in flash.endpoints().values() if found["app"] == name)
+        return b" 200 " in flash.api("GET", f"/logs?endpoint={endpoint}").body
 
-def output(script: Path, known: Control, **environment: str) -> str:
-    """What a script prints that must succeed."""
-    variables = environment_of("deployed-calls", FLASH_SERVER=known.url, FLASH_API_KEY=KEY, FLASH_APP="shop", **environment)
-    done = subprocess.run([sys.executable, script], env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    wait_for(answered, "a request in the log of the deployment")

@@ -115,6 +115,13 @@ def test_a_server_that_is_root_gives_each_endpoint_a_user_of_its_own(server: Cal
     assert flash.stderr == []
 
 
+def test_processes_that_are_kept_apart_say_what_they_are(server: Callable[..., Server], home: Path, tmp_path: Path) -> None:
+    flash = server(home=home)
+    flash.deploy(build(write(tmp_path / "one", FUNCTIONS)))
+    titles = ["flash: base zygote of shop+production+api", "flash: worker of api", "flash: zygote of api"]
+    wait_for(lambda: flash.titles() == titles, f"the titles {titles}")
+
+
 @AS_ROOT
 def test_a_home_that_others_cannot_reach_is_told_and_stays_closed(server: Callable[..., Server], home: Path, tmp_path: Path) -> None:
     home.parent.chmod(0o700)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from flash_process import Flash, marked_processes, wait_for
 
@@ -44,6 +47,68 @@ async def leave(path: str):
     os.kill(worker, signal.SIGKILL)
 """
 
+ENDS = """
+import asyncio
+import atexit
+import multiprocessing
+import os
+import sys
+import time
+
+atexit.register(lambda: print(f"atexit of {os.getpid()}"))
+
+def end(how: str):
+    print(f"ends by {how}")
+    if how == "exit":
+        sys.exit()
+    if how == "exit 0":
+        sys.exit(0)
+    if how == "exit 3":
+        sys.exit(3)
+    if how == "exit text":
+        sys.exit("it is over")
+    if how == "raise":
+        raise RuntimeError("raised in a child")
+    if how == "_exit 5":
+        os._exit(5)
+
+def by_fork(how: str):
+    child = os.fork()
+    if child == 0:
+        end(how)
+        return None
+    return {"pid": child, "code": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
+
+def by_multiprocessing(how: str):
+    child = multiprocessing.get_context("fork").Process(target=end, args=(how,))
+    child.start()
+    child.join()
+    return {"pid": child.pid, "code": child.exitcode}
+
+@remote(api, method="POST", path="/def")
+def fork_in_def(how: str):
+    return by_fork(how)
+
+@remote(api, method="POST", path="/async")
+async def fork_in_async(how: str):
+    return by_fork(how)
+
+@remote(api, method="POST", path="/later")
+async def fork_later(how: str):
+    await asyncio.sleep(0)
+    return by_fork(how)
+
+@remote(api, method="POST", path="/task")
+async def fork_in_task(how: str):
+    async def fork():
+        return by_fork(how)
+    return await asyncio.create_task(fork())
+
+@remote(api, method="POST", path="/process")
+def process(how: str):
+    return by_multiprocessing(how)
+"""
+
 
 def test_where_no_thread_can_be_started_a_def_runs_on_the_main_thread(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
     flash = serve(program(NO_THREADS))
@@ -59,3 +124,20 @@ def test_a_forked_child_ends_with_a_worker_that_was_gone_before_it_ran(
     assert flash.request("POST", "/lb/app/leave", {"path": str(noted)}).status == 502
     child = int(noted.read_text())
     wait_for(lambda: child not in marked_processes(flash.mark), "the end of a child of a worker that has ended")
+
+
+@pytest.mark.parametrize("route", ["def", "async", "later", "task", "process"])
+def test_a_process_that_a_function_forks_ends_as_python_does(serve: Callable[..., Flash], program: Callable[..., Path], route: str) -> None:
+    flash = serve(program(ENDS))
+    codes = {"exit": 0, "exit 0": 0, "exit 3": 3, "exit text": 1, "raise": 1, "_exit 5": 5, "return": 0}
+    for how, code in codes.items():
+        answer = flash.request("POST", f"/lb/app/{route}", {"how": how})
+        assert answer.status == 200, flash.told()
+        ended = answer.json()
+        assert ended["code"] == code, (how, flash.told())
+        if route != "process" and how != "_exit 5":
+            flash.wait_for_line(f"^atexit of {ended['pid']}$")
+    flash.wait_for_line("^it is over$")
+    flash.wait_for_line("^RuntimeError: raised in a child$")
+    every_one_once = Counter(f"ends by {how}" for how in codes)
+    wait_for(lambda: Counter(line for line in list(flash.stdout) if line.startswith("ends by")) == every_one_once, "each child's line")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import random
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -188,6 +191,75 @@ def test_what_a_killed_server_has_left_of_uploads_goes(server: Callable[..., Ser
     again = server()
     assert [path.name for path in builds.iterdir()] == [digest]
     assert [build["digest"] for build in again.api("GET", "/builds").json()] == [digest]
+
+
+def test_environments_that_nobody_has_used_for_a_week_go(server: Callable[..., Server]) -> None:
+    flash = server()
+    digest = "0" * 64
+    assert flash.terminate() == 0
+    environments = flash.home / "environments"
+    for name, days in (("old", 8), ("young", 6), ("of-a-build", 8)):
+        (environments / name / "venv" / "bin").mkdir(parents=True)
+        marker = environments / name / "complete.json"
+        marker.write_text('{"base": "/usr"}')
+        used = time.time() - days * 24 * 60 * 60
+        os.utime(marker, (used, used))
+    # The store knows of a build with an environment.
+    with contextlib.closing(sqlite3.connect(flash.home / "state.db")) as store, store:
+        store.execute("INSERT INTO builds VALUES (?, 1, 'shop', 'api', ?)", (digest, int(time.time() * 1000)))
+    (flash.home / "builds" / digest).mkdir()
+    (flash.home / "builds" / digest / "interpreter").write_text(str(environments / "of-a-build" / "venv" / "bin" / "python"))
+    server()
+    wait_for(lambda: not (environments / "old").exists(), "the end of what nobody uses")
+    assert {path.name for path in environments.iterdir() if path.is_dir()} == {"young", "of-a-build"}
+
+
+def test_the_home_of_an_endpoint_that_is_removed_goes_when_its_workers_have_ended(server: Callable[..., Server], tmp_path: Path) -> None:
+    keeps = """
+import pathlib, socket
+
+@remote(api, method="GET", path="/keep")
+def keep() -> bool:
+    here = pathlib.Path.home() / "kept"
+    before = here.exists()
+    here.touch()
+    return before
+
+@remote(api, method="GET", path="/wait")
+def wait(port: int) -> int:
+    with socket.create_connection(("127.0.0.1", port)) as test:
+        return int(test.recv(1))
+"""
+    flash = server()
+    homes = flash.home / "workers" / "homes"
+    artifact = build(write(tmp_path / "project", keeps))
+
+    def remove(path: str) -> None:
+        assert flash.api("DELETE", f"/apps/shop{path}").status == 204
+
+    for path in ("", "/environments/production", "/environments/production/endpoints/api"):
+        flash.deploy(artifact)
+        assert flash.request("GET", "/lb/api/keep").json() is False, "it has a HOME of its own"
+        assert [home.name for home in homes.iterdir()] == ["shop+production+api"]
+        remove(path)
+        wait_for(lambda: not list(homes.iterdir()), "the end of the HOME of an endpoint that was removed")
+    flash.deploy(artifact)
+    answers: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        url = f"/lb/api/wait?port={listener.getsockname()[1]}"
+        caller = threading.Thread(target=lambda: answers.append(flash.request("GET", url).json()))
+        caller.start()
+        begun, _ = listener.accept()
+        with begun:
+            remove("")
+            flash.deploy(artifact)
+            flash.request("GET", "/lb/api/keep")
+            begun.sendall(b"1")
+        caller.join()
+    assert answers == [1], "it was answered by the workers of the endpoint that was removed"
+    wait_for(lambda: len(list((flash.home / "workers" / "runs").iterdir())) == 1, "their end")
+    assert flash.request("GET", "/lb/api/keep").json() is True, "the HOME is the new endpoint's"
 
 
 @pytest.mark.parametrize("part", range(5))

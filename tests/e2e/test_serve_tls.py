@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import http.client
+import json
 import shutil
 import signal
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flash_process import run_to_end, wait_for
-from serve_process import Server, version
+from flash_process import PATIENCE, environment_of, find_flash, run_to_end, wait_for
+from serve_process import Server, version, write
 
 PLACE = Path(__file__).parent / "tls"
 
@@ -106,3 +109,98 @@ def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
         assert "why: " in done.stderr and "try: " in done.stderr
     alone = run_to_end("serve", "--port", "0", "--tls-cert", str(PLACE / "one.pem"))
     assert alone.code == 2
+
+
+FUNCTION = """
+@remote(api, method="GET", path="/greet")
+def greet(name: str) -> str:
+    return f"hello {name}"
+
+if __name__ == "__main__":
+    print(greet("Eve"))
+"""
+
+
+def run(flash: Server, project: Path, *command: str, code: int = 0, **environment: str) -> str:
+    """What a command in the project's directory says: its output, or where it fails, its error."""
+    program = [sys.executable] if command[0].endswith(".py") else [str(find_flash())]
+    variables = environment_of(flash.mark, **{"FLASH_HOME": str(flash.home), "FLASH_TARGET": "production", **environment})
+    done = subprocess.run(
+        [*program, *command], env=variables, cwd=project, capture_output=True, text=True, timeout=PATIENCE * 3, check=False
+    )
+    assert done.returncode == code, done
+    return done.stderr if code else done.stdout
+
+
+@pytest.fixture
+def named(server: Callable[..., Server]) -> Server:
+    """A server whose certificate is for `localhost` alone, and no authority's."""
+    return server("--tls-cert", str(PLACE / "named.pem"), "--tls-key", str(PLACE / "named.key"))
+
+
+def test_who_runs_the_server_needs_no_certificate_on_its_machine(named: Server, tmp_path: Path) -> None:
+    project = write(tmp_path / "shop", FUNCTION)
+    url = f"https://127.0.0.1:{named.port}"
+    deployed = run(named, project, "deploy")
+    assert f"  api  {url}/lb/api  1 route" in deployed
+    assert f"{url}/lb/api" in run(named, project, "status")
+    assert run(named, project, "call", "api", "greet", "Eve") == '"hello Eve"\n'
+    assert run(named, project, "status", "--server", f"https://localhost:{named.port}").startswith("ENDPOINT")
+    key = run(named, project, "key", "create", "elsewhere").strip()
+    # Python calls endpoints where all callers do, and holds the certificate against the name that it calls.
+    by_name = {"FLASH_SERVER": f"https://localhost:{named.port}", "SSL_CERT_FILE": str(PLACE / "named.pem")}
+    assert run(named, project, "app.py", **by_name) == "hello Eve\n"
+    assert "its TLS certificate is not trusted: " in run(named, project, "app.py", code=1)
+    elsewhere = {**by_name, "FLASH_HOME": str(tmp_path / "nowhere"), "FLASH_API_KEY": key}
+    assert run(named, project, "app.py", **elsewhere) == "hello Eve\n"
+    assert run(named, project, "call", "api", "greet", "Eve", **elsewhere) == '"hello Eve"\n'
+    assert run(named, project, "stop") == f"Stopped the server at {url}\n"
+    assert named.wait() == 0
+
+
+def test_without_a_certificate_everything_takes_a_credential(named: Server, tmp_path: Path) -> None:
+    run(named, write(tmp_path / "shop", FUNCTION), "deploy")
+    plain = json.loads((named.home / "server.json").read_text())["plain"]
+    port = int(plain.rsplit(":", 1)[1])
+    assert plain == f"http://127.0.0.1:{port}" and port != named.port
+
+    def ask(path: str, **headers: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        try:
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    for path in ("/lb/api/greet?name=Eve", "/lb/api/ping", "/lb/unknown/x", "/api/v1/server"):
+        assert ask(path) == 401, path
+        assert ask(path, Authorization="Bearer wrong") == 401, path
+    assert ask("/lb/api/greet?name=Eve", Authorization=f"Bearer {named.token}") == 200
+    assert ask("/lb/api/greet?name=Eve", Authorization=f"Bearer {named.token}", Host="attacker.example") == 421
+
+
+def test_what_is_wrong_with_a_certificate_is_told(named: Server, server: Callable[..., Server], tmp_path: Path) -> None:
+    project = write(tmp_path / "shop", FUNCTION)
+    elsewhere = {"FLASH_HOME": str(tmp_path / "nowhere"), "FLASH_API_KEY": "flash_" + "0" * 64}
+
+    def told(url: str, certificate: str | None = None) -> set[str]:
+        trusted = {} if certificate is None else {"SSL_CERT_FILE": str(PLACE / certificate)}
+        found = set()
+        for command in (("status",), ("app.py",)):
+            said = run(named, project, *command, code=1, FLASH_SERVER=url, **trusted, **elsewhere)
+            assert "SSL_CERT_FILE" in said
+            found.add(
+                next(line.removeprefix("  why: its TLS certificate is not trusted: ") for line in said.splitlines() if "why: " in line)
+            )
+        return found
+
+    localhost = f"https://localhost:{named.port}"
+    assert told(localhost) == {"no authority that is known here has signed it", "self-signed certificate"}
+    assert any("name" in why for why in told(f"https://127.0.0.1:{named.port}", "named.pem"))
+    other = server("--tls-cert", str(PLACE / "one.pem"), "--tls-key", str(PLACE / "one.key"), home=tmp_path / "other")
+    said = run(
+        other, project, "status", code=1, FLASH_SERVER=f"https://localhost:{other.port}", SSL_CERT_FILE=str(PLACE / "one.pem"), **elsewhere
+    )
+    assert "why: its TLS certificate is not trusted: it is an authority's own (CA:TRUE), as `openssl req -x509` makes them" in said
+    said = run(named, project, "status", code=1, FLASH_SERVER=f"http://localhost:{named.port}", **elsewhere)
+    assert "why: what answers does not speak HTTP" in said and "https://" in said

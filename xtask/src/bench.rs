@@ -34,6 +34,9 @@ pub struct Arguments {
     /// How long a turn takes
     #[arg(long, default_value = "3")]
     seconds: NonZeroU32,
+    /// How often each server takes its turn in the grid; an even number is fairer, for the order is turned round each time
+    #[arg(long, default_value = "6")]
+    grid_rounds: NonZeroU32,
     /// How long a turn takes in the grid, which has many
     #[arg(long, default_value = "1")]
     grid_seconds: NonZeroU32,
@@ -43,6 +46,9 @@ pub struct Arguments {
     /// Measure these kinds of functions of the grid alone, and keep nothing
     #[arg(long, value_delimiter = ',')]
     cells: Vec<Cell>,
+    /// Measure the grid with so many connections instead of its own numbers, and keep nothing
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    connections: Vec<u32>,
     /// Make the environments with this Python rather than the first one found
     #[arg(long)]
     python: Option<String>,
@@ -51,11 +57,16 @@ pub struct Arguments {
 impl Arguments {
     /// What was asked for; everything, if nothing was.
     fn parts(&self) -> Vec<Part> {
-        match (&self.cells[..], &self.only[..]) {
-            ([], []) => Part::ALL.to_vec(),
-            ([], only) => only.to_vec(),
-            (_, _) => vec![Part::Grid],
+        match &self.only[..] {
+            _ if self.is_of_some_cells() => vec![Part::Grid],
+            [] => Part::ALL.to_vec(),
+            only => only.to_vec(),
         }
+    }
+
+    /// Whether it is of a few cells of the grid: a look at them, and no table to keep.
+    fn is_of_some_cells(&self) -> bool {
+        !(self.cells.is_empty() && self.connections.is_empty())
     }
 }
 
@@ -64,7 +75,7 @@ impl Arguments {
 pub enum Part {
     /// The smallest request, beside bare hyper's and FastAPI's; floors and targets
     Rates,
-    /// What happens once: a script's first call, a worker's replacement, memory
+    /// What happens once: commands, a script's first call, a worker's replacement, deployments, memory
     Once,
     /// Seven kinds of functions at three numbers of connections
     Grid,
@@ -124,7 +135,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let flash = rates::flash(&bench)?;
     let idle_bytes = machine::resident_bytes(flash.id())?;
     bench.cores = rates::busy_cores(&flash)?.max(HOST_AND_WORKER).min(machine::cores()?.len() as u32);
-    let Arguments { rounds, seconds, grid_seconds, .. } = arguments;
+    let Arguments { rounds, seconds, grid_rounds, grid_seconds, .. } = arguments;
     let machine = machine::describe()?;
     for part in arguments.parts() {
         let text = match part {
@@ -134,13 +145,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 header + &Rates::measure(&bench, &flash)?.to_string()
             }
             Part::Once => Once::measure(&bench.ours, &flash, idle_bytes)?.to_string(),
-            Part::Grid => format!("{rounds} rounds of {grid_seconds} s. ") + &Grid::measure(&bench)?.to_string(),
+            Part::Grid => format!("{grid_rounds} rounds of {grid_seconds} s. ") + &Grid::measure(&bench)?.to_string(),
             Part::Uneven => format!("{rounds} rounds of {seconds} s. ") + &Uneven::measure(&bench)?.to_string(),
         };
         let where_on = "shared by the load, the servers and their workers";
         let text = format!("Machine: {machine}, {where_on}; load average before the bench: {load_average:.2}.\n{text}");
         println!("{text}");
-        if arguments.cells.is_empty() {
+        if !arguments.is_of_some_cells() {
             report::keep(part, &text)?;
         }
     }

@@ -16,9 +16,9 @@ pub fn run(arguments: &test::Arguments) -> Result<(), Failure> {
     let environment = test::environment(arguments)?;
     process::run(environment.program("ruff").args(["format", "--check"]))?;
     process::run(environment.program("ruff").arg("check"))?;
-    // What is known against a version changes by the day, with a database that a clean checkout may not reach: `cargo deny check
+    // What is known against a version changes by the day, with a database that a clean checkout may not reach: `cargo-deny check
     // advisories` is for people to run.
-    process::run(&mut cargo("deny check --hide-inclusion-graph licenses bans sources"))?;
+    process::run(environment.program("cargo-deny").args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]))?;
     process::run(&mut cargo("clippy --workspace --all-targets --locked -- -D warnings"))?;
     process::run(cargo("doc --workspace --no-deps --document-private-items --locked").env("RUSTDOCFLAGS", "-D warnings"))?;
     test::run_in(&environment)?;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use flash_control::service::{self, Started, Wanted};
 use flash_gateway::{Access, Gateway, Settings};
-use flash_manifest::Endpoint;
+use flash_manifest::{Endpoint, Kind};
+use flash_queue::Policy;
 use flash_workers::{Base, Limits, MAX_SLOTS, Workers};
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
@@ -21,6 +22,8 @@ use crate::run::plan::Running;
 const WAITING: usize = 4096;
 /// How long after its deadline a function may go on before its worker is replaced.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a job may run, unless its endpoint says so.
+const QUEUED_TIMEOUT: Duration = Duration::from_secs(600);
 /// Modules may take their time to be imported: the user can see it, and press Ctrl-C.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -54,7 +57,7 @@ pub struct Service {
 impl Service {
     /// Serves nothing yet.
     pub fn new(setting: Setting) -> Self {
-        let service = service::Service::new(setting.gateway.clone(), Arc::new(|_, error| warn(&Trouble::from(error))));
+        let service = service::Service::new(setting.gateway.clone(), None, Arc::new(|_, error| warn(&Trouble::from(error))));
         Self { setting, overlays: Overlays::new(), endpoints: Vec::new(), service }
     }
 
@@ -88,6 +91,7 @@ impl Service {
                 base: self.setting.base.clone(),
                 access: if self.setting.host.is_some() { Access::Live } else { Access::Routes },
                 public: true,
+                policy: Policy::default(),
             })
         };
         endpoints.into_iter().map(start).collect()
@@ -112,8 +116,11 @@ impl Service {
         let line = |endpoint: &Endpoint| {
             let (name, address) = (endpoint.name.as_str(), self.setting.address);
             let count = endpoint.functions.len();
-            let routes = if count == 1 { "route" } else { "routes" };
-            format!("  {name:width$}   {}   {count} {routes}\n", format!("http://{address}/lb/{name}").cyan())
+            let (place, what) = match endpoint.class.kind() {
+                Kind::LoadBalanced => (format!("http://{address}/lb/{name}").cyan().to_string(), "route"),
+                Kind::QueueBased => ("queue-based: live calls alone".to_owned(), "function"),
+            };
+            format!("  {name:width$}   {place}   {count} {what}{}\n", if count == 1 { "" } else { "s" })
         };
         let docs = format!("  {:width$}   {}\n", "docs", format!("http://{}/docs", self.setting.address).cyan());
         self.endpoints().map(line).chain([docs]).collect()
@@ -125,8 +132,12 @@ impl Service {
     }
 
     fn pool_settings(&self, endpoint: &Endpoint) -> flash_workers::Settings {
-        let slots = endpoint.max_concurrency.map_or(MAX_SLOTS, usize::from);
-        let timeout = endpoint.timeout.unwrap_or(self.setting.limits.timeout);
+        let (slots, timeout) = match endpoint.class.kind() {
+            Kind::LoadBalanced => (MAX_SLOTS, self.setting.limits.timeout),
+            Kind::QueueBased => (1, QUEUED_TIMEOUT),
+        };
+        let slots = endpoint.max_concurrency.map_or(slots, usize::from);
+        let timeout = endpoint.timeout.unwrap_or(timeout);
         flash_workers::Settings {
             limits: Limits { slots, waiting: WAITING, grace: GRACE },
             workers: Workers::fixed(self.setting.workers.into()),

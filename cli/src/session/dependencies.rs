@@ -138,17 +138,18 @@ impl Dependencies {
             remedy: "call before the script's end".into(),
         };
         let gateway = self.gateway.upgrade().ok_or_else(ending)?;
-        let mut endpoint = gateway.live_endpoint(name).ok_or_else(ending)?;
+        let mut endpoint = gateway.live_endpoint(name, None).ok_or_else(ending)?;
         if anew && endpoint.pool().has_context() {
+            let slots = endpoint.pool().slots();
             drop(endpoint);
-            for retired in gateway.switch(vec![(self.open)(name)], &[]) {
+            for retired in gateway.switch(vec![(self.open)(name, Some(slots))], &[]) {
                 tokio::spawn(retire(retired));
             }
             let text = format!(
                 "flash: `{name}` has a new worker, in which its functions' dependencies are installed; what they kept in module globals is lost\n"
             );
             let _ = notes.send(text); // its caller may have left
-            endpoint = gateway.live_endpoint(name).ok_or_else(ending)?;
+            endpoint = gateway.live_endpoint(name, Some(slots)).ok_or_else(ending)?;
         }
         endpoint.pool().set_context(context);
         Ok(endpoint)

@@ -61,11 +61,12 @@ pub struct Setup {
     pub app: &'static str,
     pub environment: &'static [(&'static str, &'static str)],
     pub limits: ResourceLimits,
+    pub workers: usize,
 }
 
 impl Setup {
     pub fn of(level: Level) -> Self {
-        Self { level, app: APP, environment: &[("MODEL", "small")], limits: ResourceLimits::of(2) }
+        Self { level, app: APP, environment: &[("MODEL", "small")], limits: ResourceLimits::of(2), workers: 1 }
     }
 
     pub fn start(self) -> Trial {
@@ -118,7 +119,7 @@ impl Setup {
         let config = json!({ "endpoint": "probe", "functions": [function], "inline": true, "reload": false, "host": null });
         let settings = Settings {
             limits: Limits { slots: 8, waiting: 8, grace: PATIENCE },
-            workers: flash_workers::Workers::fixed(1),
+            workers: flash_workers::Workers::fixed(self.workers),
             timeout: PATIENCE,
             start_timeout: PATIENCE,
             replace_stuck: true,
@@ -132,6 +133,13 @@ impl Setup {
 impl Trial {
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    /// Waits until so many workers are ready.
+    pub async fn until_ready(&self, workers: usize) {
+        while self.pool.snapshot().ready < workers {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// What became of a request that runs this code.

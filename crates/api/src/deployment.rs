@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use flash_manifest::Overrides;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A build that the server has: `GET /builds/{digest}`, and the answer to `PUT /builds/{digest}`, whose body is the artifact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Build {
     /// SHA-256 of the artifact, in hexadecimal digits.
     pub digest: String,
@@ -21,7 +22,7 @@ pub struct Build {
 }
 
 /// `POST /apps/{app}/environments/{environment}/deployments`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeployRequest {
     /// The build's digest; the server must have it.
@@ -35,7 +36,7 @@ pub struct DeployRequest {
 }
 
 /// `POST /apps/{app}/environments/{environment}/rollback`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     /// The digest, or its beginning, of a build that was deployed there; without one, that of the deployment before the current one.
@@ -44,7 +45,7 @@ pub struct RollbackRequest {
 }
 
 /// What a deployment would change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changes {
     /// Each endpoint of the build and of the deployment now.
     pub changes: Vec<Change>,
@@ -53,7 +54,7 @@ pub struct Changes {
 }
 
 /// What happens to one endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "change", rename_all = "lowercase")]
 pub enum Change {
     /// It is new.
@@ -81,7 +82,7 @@ pub enum Change {
 }
 
 /// How far a deployment has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeploymentState {
     /// Its workers are being started and verified beside those that serve.
@@ -95,7 +96,7 @@ pub enum DeploymentState {
 }
 
 /// A deployment: the answer to deploying (202), and `GET /deployments/{id}?wait=SECONDS`, which answers when it has settled or the time is over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deployment {
     /// Its number, counted over the whole server.
     pub id: u64,
@@ -120,7 +121,7 @@ pub struct Deployment {
 }
 
 /// A step of a rollout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// When: RFC 3339 with milliseconds, UTC.
     pub time: String,
@@ -129,7 +130,7 @@ pub struct Event {
 }
 
 /// `GET /apps/{app}`; `GET /apps` gives a list of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct App {
     /// Its name.
     pub name: String,
@@ -140,7 +141,7 @@ pub struct App {
 }
 
 /// `GET /apps/{app}/environments/{environment}`, and the answer to `PUT`, which makes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     /// Its name.
     pub name: String,

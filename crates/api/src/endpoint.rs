@@ -1,9 +1,12 @@
 //! An endpoint as it is served.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::JobCounts;
+
 /// How an endpoint does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndpointState {
     /// A rollout verifies its first build.
@@ -17,7 +20,7 @@ pub enum EndpointState {
 }
 
 /// How many workers there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerCounts {
     /// Kept even when nothing is asked of them.
     pub min: u32,
@@ -34,7 +37,7 @@ pub struct WorkerCounts {
 }
 
 /// A function, and how it is called.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Function {
     /// Its name within its module.
     pub name: String,
@@ -50,7 +53,7 @@ pub struct Function {
 }
 
 /// Which part of a request fills which parameter: the binding plan, which a worker makes of the function's signature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// How the body is made of the parameters that are in it: `fields` and `keyed` are one JSON object with a key for each, `whole` is the one
     /// parameter itself, `form` a form; `None` where the body is not read.
@@ -60,7 +63,7 @@ pub struct Plan {
 }
 
 /// One of a function's parameters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Parameter {
     /// Its name in the function.
     pub name: String,
@@ -77,7 +80,7 @@ pub struct Parameter {
 }
 
 /// `GET /apps/{app}/environments/{environment}/endpoints/{name}`; `GET /endpoints` gives a list of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Endpoint {
     /// What its URL is made of; alone of its kind on the server, and never changed.
     pub id: String,
@@ -87,7 +90,7 @@ pub struct Endpoint {
     pub app: String,
     /// The environment it is deployed to.
     pub environment: String,
-    /// Where its routes are, without a slash at the end.
+    /// Where its routes are, or where it takes jobs, without a slash at the end.
     pub url: String,
     /// The digest of the build that serves.
     pub build: String,
@@ -98,7 +101,10 @@ pub struct Endpoint {
     pub error: Option<String>,
     /// Its workers.
     pub workers: WorkerCounts,
-    /// How long a request may take, in milliseconds.
+    /// Its jobs, where it is queue-based.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobCounts>,
+    /// How long a request, or one attempt at a job, may take, in milliseconds.
     pub timeout_ms: u64,
     /// Whether anybody may call it, from anywhere.
     pub public: bool,

@@ -5,6 +5,7 @@
 
 mod deployment;
 mod endpoint;
+mod job;
 mod key;
 mod log;
 mod problem;
@@ -12,6 +13,7 @@ mod server;
 
 pub use deployment::{App, Build, Change, Changes, DeployRequest, Deployment, DeploymentState, Environment, Event, RollbackRequest};
 pub use endpoint::{Endpoint, EndpointState, Function, Parameter, Plan, WorkerCounts};
+pub use job::{Job, JobAttempt, JobCounts, JobDetail, JobPage, Purged};
 pub use key::{Key, KeyRequest, NewKey, Scope};
 pub use log::{LogLine, LogStream};
 pub use problem::Problem;

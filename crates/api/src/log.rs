@@ -1,9 +1,10 @@
 //! What endpoints print, and the requests they answer.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where a line comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogStream {
     /// A function's standard output.
@@ -17,7 +18,7 @@ pub enum LogStream {
 }
 
 /// One line of `GET /logs`, which gives them as JSON, a line each (`application/x-ndjson`), the oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     /// When: RFC 3339 with milliseconds, UTC.
     pub time: String,

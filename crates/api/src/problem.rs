@@ -1,9 +1,10 @@
 //! Why a request was refused: RFC 9457.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The body of every answer that is an error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// What kind of problem it is, for programs: a path such as `/problems/unknown-environment`.
     #[serde(rename = "type")]

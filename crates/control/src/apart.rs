@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flash_manifest::Settings;
-use flash_workers::{Isolation, Level, ResourceLimits, closed_to_others, remove_leftovers};
+use flash_workers::{Isolation, Level, ResourceLimits, closed_to_others, forget_home, remove_leftovers};
 use rustix::fs::Mode;
 
 use crate::control::Place;
@@ -72,6 +72,11 @@ impl Apart {
             environment: settings.env.clone(),
             limits,
         }
+    }
+
+    /// Removes the HOME of an endpoint that was removed, once its workers have ended.
+    pub(crate) fn forget(&self, place: &Place, name: &str) {
+        forget_home(&self.directory, &key(&place.app, &place.environment, name));
     }
 
     /// Removes what is left of a server that was killed, and of endpoints that are no more.

@@ -7,14 +7,18 @@ mod apps;
 mod body;
 mod builds;
 mod deployments;
+mod document;
 mod endpoints;
+mod jobs;
 mod keys;
 mod logs;
 mod server;
 
 pub use keys::scope;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,13 +26,14 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use flash_api::{PROBLEM, ROOT, Scope};
 use flash_gateway::{MountedBody, RequestId};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
 use http_body_util::BodyExt as _;
 use tower_service::Service as _;
 
+use crate::api::document::{Operation, Parameter};
 use crate::control::{Control, Place};
 use crate::keyring::allows;
 use crate::refusal::Refusal;
@@ -42,28 +47,129 @@ pub fn service(control: &Arc<Control>) -> flash_gateway::Service {
     })
 }
 
+/// A route: what answers it, who may ask for it, and what the document says of it.
+struct Route {
+    path: &'static str,
+    method: Method,
+    scope: Scope,
+    handlers: MethodRouter<Arc<Control>>,
+    operation: Operation,
+}
+
+/// All of them.
+fn routes() -> Vec<Route> {
+    use flash_api::{
+        App, Build, Changes, DeployRequest, Deployment, Endpoint, Environment, JobDetail, JobPage, Key, KeyRequest, LogLine, NewKey,
+        Purged, RollbackRequest, Server,
+    };
+
+    let mut routes = Vec::new();
+    let mut route = |method, path, scope, handlers, operation| routes.push(Route { path, method, scope, handlers, operation });
+    let (invoke, deploy, admin) = (Scope::Invoke, Scope::Deploy, Scope::Admin);
+    let says = Operation::new;
+    let (found, none) = ("As it is now.", "It is gone.");
+
+    let operation = says("read_server", "The server: its release, addresses, Python and isolation").gives::<Server>(200, found);
+    route(Method::GET, "/server", invoke, get(server::about), operation);
+    let operation = says("stop_server", "End the server in order").ends(202, "It ends.");
+    route(Method::POST, "/server/stop", admin, post(server::stop), operation);
+    let operation = says("read_document", "This document").gives::<serde_json::Map<String, serde_json::Value>>(200, "OpenAPI 3.1.");
+    route(Method::GET, "/openapi.json", invoke, get(server::document), operation);
+
+    let operation = says("list_builds", "Builds that the server has, the newest first").gives::<Vec<Build>>(200, found);
+    route(Method::GET, "/builds", deploy, get(builds::list), operation);
+    let operation = says("find_build", "A build, by its artifact's SHA-256").gives::<Build>(200, found);
+    route(Method::GET, "/builds/{digest}", deploy, get(builds::find), operation);
+    let operation = says("upload_build", "Send an artifact, as `flash build` makes it; `digest` is its SHA-256")
+        .takes_bytes("application/gzip")
+        .gives::<Build>(200, "The server had it already.")
+        .gives::<Build>(201, "The server has it now.");
+    route(Method::PUT, "/builds/{digest}", deploy, put(builds::upload), operation);
+
+    let operation = says("list_apps", "Apps, with their environments").gives::<Vec<App>>(200, found);
+    route(Method::GET, "/apps", deploy, get(apps::list), operation);
+    let operation = says("find_app", "An app, with its environments").gives::<App>(200, found);
+    route(Method::GET, "/apps/{app}", deploy, get(apps::find), operation);
+    let operation = says("remove_app", "Remove an app, with all that is deployed of it").ends(204, none);
+    route(Method::DELETE, "/apps/{app}", deploy, delete(apps::remove), operation);
+    let operation = says("list_environments", "An app's environments").gives::<Vec<Environment>>(200, found);
+    route(Method::GET, "/apps/{app}/environments", deploy, get(apps::environments), operation);
+
+    let path = "/apps/{app}/environments/{environment}";
+    let operation = says("find_environment", "An environment").gives::<Environment>(200, found);
+    route(Method::GET, path, deploy, get(apps::environment), operation);
+    let operation = says("make_environment", "Make an environment, and its app, unless they are there")
+        .gives::<Environment>(200, "It was there.")
+        .gives::<Environment>(201, "It is there now.");
+    route(Method::PUT, path, deploy, put(apps::make_environment), operation);
+    let operation = says("remove_environment", "Remove an environment, with all that is deployed to it").ends(204, none);
+    route(Method::DELETE, path, deploy, delete(apps::remove_environment), operation);
+
+    let path = "/apps/{app}/environments/{environment}/deployments";
+    let operation = says("list_deployments", "The last 100 deployments, the newest first").gives::<Vec<Deployment>>(200, found);
+    route(Method::GET, path, deploy, get(deployments::list), operation);
+    let operation = says("deploy", "Deploy a build; or say what that would change, for `dry_run`")
+        .takes::<DeployRequest>()
+        .gives::<Changes>(200, "What would change.")
+        .gives::<Deployment>(202, "It rolls.");
+    route(Method::POST, path, deploy, post(deployments::deploy), operation);
+    let path = "/apps/{app}/environments/{environment}/rollback";
+    let operation = says("roll_back", "Deploy the build before again, with its settings; or the last one that begins with `to`")
+        .takes::<RollbackRequest>()
+        .gives::<Deployment>(202, "It rolls.");
+    route(Method::POST, path, deploy, post(deployments::roll_back), operation);
+    let operation = says("find_deployment", "A deployment, once it has settled or the time is over")
+        .asks(deployments::QUERY)
+        .gives::<Deployment>(200, found);
+    route(Method::GET, "/deployments/{deployment}", deploy, get(deployments::find), operation);
+
+    let operation = says("list_endpoints", "What is deployed").asks(endpoints::QUERY).gives::<Vec<Endpoint>>(200, found);
+    route(Method::GET, "/endpoints", invoke, get(endpoints::list), operation);
+    let path = "/apps/{app}/environments/{environment}/endpoints/{name}";
+    let operation = says("find_endpoint", "An endpoint").gives::<Endpoint>(200, found);
+    route(Method::GET, path, invoke, get(endpoints::find), operation);
+    let operation = says("remove_endpoint", "Take an endpoint down, until it is deployed again").ends(204, none);
+    route(Method::DELETE, path, deploy, delete(endpoints::remove), operation);
+
+    let operation = says("list_jobs", "Jobs of queue-based endpoints, the newest first").asks(jobs::LIST).gives::<JobPage>(200, found);
+    route(Method::GET, "/jobs", invoke, get(jobs::list), operation);
+    let operation = says("find_job", "A job, with its input, output and failed attempts").gives::<JobDetail>(200, found);
+    route(Method::GET, "/jobs/{job}", invoke, get(jobs::find), operation);
+    let operation = says("cancel_job", "Take a job back, or stop it").gives::<JobDetail>(200, found);
+    route(Method::POST, "/jobs/{job}/cancel", invoke, post(jobs::cancel), operation);
+    let operation = says("resend_job", "Send a job again that has failed").gives::<JobDetail>(200, found);
+    route(Method::POST, "/jobs/{job}/retry", invoke, post(jobs::retry), operation);
+    let operation = says("purge_jobs", "Take back all jobs of an endpoint that wait").asks(jobs::PURGE).gives::<Purged>(200, "So many.");
+    route(Method::POST, "/jobs/purge", invoke, post(jobs::purge), operation);
+
+    let operation = says("read_logs", "What endpoints printed and answered, the oldest first")
+        .asks(logs::QUERY)
+        .gives_lines::<LogLine>(200, "A line of JSON each.");
+    route(Method::GET, "/logs", deploy, get(logs::read), operation);
+
+    let operation = says("list_keys", "API keys, without their secrets").gives::<Vec<Key>>(200, found);
+    route(Method::GET, "/keys", admin, get(keys::list), operation);
+    let operation =
+        says("make_key", "Make an API key").takes::<KeyRequest>().gives::<NewKey>(201, "The only time that the secret is told.");
+    route(Method::POST, "/keys", admin, post(keys::make), operation);
+    let operation = says("revoke_key", "Revoke an API key").ends(204, none);
+    route(Method::DELETE, "/keys/{key}", admin, delete(keys::revoke), operation);
+    routes
+}
+
+/// What [`routes`] says, as an OpenAPI document.
+pub(crate) fn document(version: &str) -> Vec<u8> {
+    let routes = routes();
+    document::document(version, routes.iter().map(|route| (route.path, &route.method, route.scope, &route.operation)))
+}
+
 fn router(control: Arc<Control>) -> Router {
-    let environment = "/apps/{app}/environments/{environment}";
-    let within = |rest: &str| format!("{environment}{rest}");
-    let routes = [
-        ("/server".to_owned(), invoke(get(server::about))),
-        ("/server/stop".into(), admin(post(server::stop))),
-        ("/builds".into(), deploy(get(builds::list))),
-        ("/builds/{digest}".into(), deploy(get(builds::find).put(builds::upload))),
-        ("/apps".into(), deploy(get(apps::list))),
-        ("/apps/{app}".into(), deploy(get(apps::find).delete(apps::remove))),
-        ("/apps/{app}/environments".into(), deploy(get(apps::environments))),
-        (within(""), deploy(get(apps::environment).put(apps::make_environment).delete(apps::remove_environment))),
-        (within("/deployments"), deploy(get(deployments::list).post(deployments::deploy))),
-        (within("/rollback"), deploy(post(deployments::roll_back))),
-        ("/deployments/{id}".into(), deploy(get(deployments::find))),
-        (within("/endpoints/{name}"), invoke(get(endpoints::find)).merge(deploy(delete(endpoints::remove)))),
-        ("/endpoints".into(), invoke(get(endpoints::list))),
-        ("/logs".into(), deploy(get(logs::read))),
-        ("/keys".into(), admin(get(keys::list).post(keys::make))),
-        ("/keys/{id}".into(), admin(delete(keys::revoke))),
-    ];
-    let router = routes.into_iter().fold(Router::new(), |router, (path, handlers)| router.route(&format!("{ROOT}{path}"), handlers));
+    let mut paths: BTreeMap<&str, MethodRouter<Arc<Control>>> = BTreeMap::new();
+    for Route { path, scope, handlers, .. } in routes() {
+        let others = paths.remove(path).unwrap_or_default();
+        paths.insert(path, others.merge(takes(scope, handlers)));
+    }
+    let router = paths.into_iter().fold(Router::new(), |router, (path, handlers)| router.route(&format!("{ROOT}{path}"), handlers));
     router.fallback(no_route).method_not_allowed_fallback(no_method).with_state(control)
 }
 
@@ -93,18 +199,6 @@ fn admit(control: &Control, request: &mut Request<Body>) -> Result<(), Refusal> 
     *request = Request::from_parts(head, body);
     request.extensions_mut().insert(Caller(scope.ok_or(Refusal::Unauthorized)?));
     Ok(())
-}
-
-fn admin(routes: MethodRouter<Arc<Control>>) -> MethodRouter<Arc<Control>> {
-    takes(Scope::Admin, routes)
-}
-
-fn deploy(routes: MethodRouter<Arc<Control>>) -> MethodRouter<Arc<Control>> {
-    takes(Scope::Deploy, routes)
-}
-
-fn invoke(routes: MethodRouter<Arc<Control>>) -> MethodRouter<Arc<Control>> {
-    takes(Scope::Invoke, routes)
 }
 
 fn takes(needed: Scope, routes: MethodRouter<Arc<Control>>) -> MethodRouter<Arc<Control>> {
@@ -169,7 +263,7 @@ impl FromRequestParts<Arc<Control>> for Names<Place> {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Control>) -> Result<Self, Refusal> {
         let Names(named) = Names::<Named>::from_request_parts(parts, state).await?;
-        Ok(Self(Place { app: named.get("app")?, environment: named.get("environment")? }))
+        named.place().map(Self)
     }
 }
 
@@ -177,11 +271,18 @@ impl FromRequestParts<Arc<Control>> for Names<Place> {
 struct Named(Vec<(String, String)>);
 
 impl Named {
-    /// A name of an app, environment or endpoint.
+    /// A name of an app or endpoint: one rule holds for both.
     fn get(&self, part: &'static str) -> Result<String, Refusal> {
+        self.parsed::<flash_manifest::AppName>(part)
+    }
+
+    fn place(&self) -> Result<Place, Refusal> {
+        Ok(Place { app: self.get("app")?, environment: self.parsed::<flash_manifest::EnvironmentName>("environment")? })
+    }
+
+    fn parsed<T: FromStr<Err = flash_manifest::Diagnostic>>(&self, part: &'static str) -> Result<String, Refusal> {
         let value = self.text(part);
-        // One rule holds for all three.
-        match value.parse::<flash_manifest::AppName>() {
+        match value.parse::<T>() {
             Ok(_) => Ok(value.to_owned()),
             Err(problem) => Err(Refusal::BadName { what: part, name: value.chars().take(100).collect(), why: problem.why }),
         }
@@ -215,14 +316,15 @@ impl Query {
     }
 }
 
-/// Reads a query that may have these names.
-fn query(uri: &http::Uri, known: &[&str]) -> Result<Query, Refusal> {
+/// Reads a query that may have these parameters.
+fn query(uri: &http::Uri, known: &[Parameter]) -> Result<Query, Refusal> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decode = |text: &str| percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
         let (name, value) = (decode(name), decode(value));
-        if !known.contains(&name.as_str()) {
+        if !known.iter().any(|known| known.name == name) {
+            let known: Vec<&str> = known.iter().map(|known| known.name).collect();
             let why = format!("the query may have {}", known.join(", "));
             return Err(Refusal::BadName { what: "query", name, why });
         }

@@ -86,6 +86,13 @@ impl Builds {
         Ok(Tree { endpoints: manifest.endpoints_in(&tree.join("src")), python: manifest.python_version, lock, interpreter })
     }
 
+    /// The interpreters of the environments that were made for builds which are there.
+    pub fn interpreters(&self) -> io::Result<Vec<PathBuf>> {
+        let folders = fs::read_dir(&self.folder)?.flatten();
+        let noted = folders.filter_map(|folder| fs::read(folder.path().join(INTERPRETER)).ok());
+        Ok(noted.map(|path| PathBuf::from(OsString::from_vec(path))).collect())
+    }
+
     /// Notes the interpreter of the environment that was made for a build.
     pub fn note_interpreter(&self, digest: &str, interpreter: &Path) -> io::Result<()> {
         fs::write(self.folder.join(digest).join(INTERPRETER), interpreter.as_os_str().as_bytes())

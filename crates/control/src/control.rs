@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use flash_environments::Environments;
-use flash_gateway::Gateway;
+use flash_gateway::{Gateway, Means, Meant};
+use flash_jobs::Engines;
 use flash_manifest::{Endpoint, Overrides};
 use flash_store::{Begun, NewDeployment, Store, Timestamp};
-use flash_workers::Interpreter;
+use flash_workers::{Devices, Interpreter};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -15,12 +18,16 @@ use crate::apart::Apart;
 use crate::builds::{Builds, Incoming};
 use crate::keyring::Keyring;
 use crate::logs::Logs;
+use crate::passes::Passes;
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::{clock, secret};
 
 /// So many deployments of an environment keep their builds, to go back to.
 const KEPT: u32 = 10;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// An environment that no build needs, and that nobody has used for so long, is removed: it would be made again.
+const UNUSED: Duration = DAY.saturating_mul(7);
 /// A build that came within this time may be about to be deployed.
 const FRESH_MS: i64 = 60 * 60 * 1000;
 
@@ -55,6 +62,10 @@ pub struct Parts {
     pub apart: Apart,
     /// What endpoints print.
     pub logs: Logs,
+    /// Where workers call other endpoints, as a URL ([`Control::means`]).
+    pub workers_url: String,
+    /// What runs jobs.
+    pub engines: Engines,
 }
 
 /// The server's state.
@@ -65,8 +76,15 @@ pub struct Control {
     pub(crate) environments: Environments,
     pub(crate) builds: Builds,
     pub(crate) apart: Apart,
+    /// The GPUs, of which each worker that asks for some has its own.
+    pub(crate) devices: Arc<Devices>,
     pub(crate) logs: Logs,
+    pub(crate) workers_url: String,
+    pub(crate) passes: Arc<Passes>,
+    pub(crate) engines: Engines,
     pub(crate) about: About,
+    /// The OpenAPI document of the control API.
+    pub(crate) document: Bytes,
     serving: Mutex<Serving>,
     /// Environments that are being changed, and by which deployment.
     changing: Mutex<HashMap<Place, Option<u64>>>,
@@ -115,10 +133,12 @@ pub(crate) struct Changing {
 impl Control {
     /// Serves nothing yet.
     pub fn new(parts: Parts, about: About) -> Arc<Self> {
-        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs } = parts;
-        let failing = logs.clone();
+        let Parts { store, keyring, gateway, interpreter, environments, builds, apart, logs, workers_url, engines } = parts;
+        let (failing, jobs) = (logs.clone(), engines.clone());
+        logs.know_jobs(Arc::new(move |tag| jobs.tagged(tag)));
         let service = Service::new(
             gateway,
+            Some(engines.clone()),
             Arc::new(move |id, error| failing.note(id, &format!("no worker can be started: {error}: {}", error.why()))),
         );
         Arc::new(Self {
@@ -128,7 +148,12 @@ impl Control {
             environments,
             builds,
             apart,
+            devices: Devices::new(crate::machine::gpus()),
             logs,
+            document: crate::api::document(&about.version).into(),
+            workers_url,
+            passes: Arc::default(),
+            engines,
             about,
             serving: Mutex::new(Serving { service, deployed: BTreeMap::new() }),
             changing: Mutex::default(),
@@ -136,6 +161,22 @@ impl Control {
             progress: watch::Sender::new(()),
             placing: Mutex::default(),
             stop: watch::Sender::new(false),
+        })
+    }
+
+    /// What workers mean by endpoints' names, for [`flash_gateway::serve_workers`]: those of the environment that their pass is for.
+    pub fn means(self: &Arc<Self>) -> Means {
+        let control = self.clone();
+        Arc::new(move |head, name| {
+            let Some(place) = control.passes.place(head) else { return Meant::Unknown };
+            let serving = control.serving();
+            let is = |deployed: &Deployed| deployed.place == place && deployed.name == name;
+            // Most have their names as ids.
+            if serving.deployed.get(name).is_some_and(is) {
+                return Meant::Endpoint(name.to_owned());
+            }
+            let found = serving.deployed.iter().find(|(_, deployed)| is(deployed));
+            found.map_or(Meant::Nothing, |(id, _)| Meant::Endpoint(id.clone()))
         })
     }
 
@@ -152,6 +193,11 @@ impl Control {
 
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stop.borrow()
+    }
+
+    /// Lets jobs that run come to their end for at most `grace`, and begins no others. What has not ended is tried again by the next server.
+    pub async fn drain(&self, grace: Duration) {
+        self.engines.close(grace).await;
     }
 
     /// Gives rollouts up and ends all workers: it comes after the server's end.
@@ -231,6 +277,28 @@ impl Control {
             if let Err(error) = self.builds.remove(&digest) {
                 tracing::warn!(digest, %error, "a build that nobody needs could not be removed");
             }
+        }
+        Ok(())
+    }
+
+    /// Removes what nobody needs any more, now and once a day, until it is dropped.
+    pub async fn tidy(self: &Arc<Self>) {
+        loop {
+            let done = self.work(|control| control.collect_builds().and_then(|()| control.prune_environments())).await;
+            if let Err(refusal) = done {
+                tracing::warn!(%refusal, "what nobody needs could not be removed");
+            }
+            tokio::time::sleep(DAY).await;
+        }
+    }
+
+    /// Removes environments that no build needs and nobody has used for long.
+    fn prune_environments(&self) -> Result<(), Refusal> {
+        let cannot = |why: String| Refusal::System { what: "an environment that nobody needs cannot be removed".into(), why };
+        let needed = self.builds.interpreters().map_err(|cause| cannot(cause.to_string()))?;
+        let before = SystemTime::now() - UNUSED;
+        for removed in self.environments.prune(&needed, before).map_err(|error| cannot(format!("{error}: {}", error.why())))? {
+            tracing::info!(path = %removed.display(), "an environment that nobody has used for a week was removed");
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use flash_jobs::Secret;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,9 @@ pub struct Running {
     pub pid: u32,
     /// Where it is reached from this machine.
     pub url: String,
+    /// Where it takes requests with a credential without TLS, from this machine alone; where it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain: Option<String>,
 }
 
 /// Why a directory cannot be a server's home.
@@ -52,7 +56,7 @@ impl Error {
     /// Why it happened.
     pub fn why(&self) -> String {
         match self {
-            Self::Taken { by: Some(Running { pid, url }), .. } => format!("process {pid} serves {url}"),
+            Self::Taken { by: Some(Running { pid, url, .. }), .. } => format!("process {pid} serves {url}"),
             Self::Taken { by: None, .. } => "another process holds its lock".into(),
             Self::Unusable { cause, .. } => cause.to_string(),
         }
@@ -120,6 +124,28 @@ impl Home {
         self.path.join("logs")
     }
 
+    /// What webhooks are signed with.
+    pub fn webhook_secret(&self) -> PathBuf {
+        self.path.join("webhook-secret")
+    }
+
+    /// The secret that webhooks are signed with: the one that is there, else a new one.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written, or is no secret.
+    pub fn secret(&self) -> Result<Secret, Error> {
+        let path = self.webhook_secret();
+        let unusable = |cause| Error::Unusable { path: path.clone(), cause };
+        match Secret::of_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let text = Secret::draw().map_err(unusable)?;
+                replace(&path, format!("{text}\n").as_bytes()).map_err(unusable)?;
+                Secret::of_file(&path).map_err(unusable)
+            }
+            found => found.map_err(unusable),
+        }
+    }
+
     /// The credential of this machine's users who may read this user's files: the one that is there, else a new one.
     ///
     /// # Errors
@@ -156,6 +182,12 @@ impl Home {
 /// The server that runs from this directory, or ran last.
 pub fn running(home: &Path) -> Option<Running> {
     serde_json::from_slice(&fs::read(home.join("server.json")).ok()?).ok()
+}
+
+/// Whether a server has this directory: one that ends does so until its last process has ended.
+pub fn is_taken(home: &Path) -> bool {
+    let lock = File::open(home.join("lock"));
+    lock.is_ok_and(|lock| flock(lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
 }
 
 fn private_directory(path: &Path) -> io::Result<()> {

@@ -43,7 +43,19 @@ impl Keyring {
     ///
     /// All keys are compared with, whichever it is and wherever they differ: the time tells nothing of them.
     pub fn scope(&self, head: &Parts) -> Option<Scope> {
-        let given = secret::hash(bearer(head)?);
+        self.scope_of(bearer(head)?)
+    }
+
+    /// As [`Self::scope`], where a key may stand alone in `Authorization` too: clients of the job API send it so.
+    pub fn scope_of_client(&self, head: &Parts) -> Option<Scope> {
+        let mut values = head.headers.get_all(header::AUTHORIZATION).iter();
+        let (value, others) = (values.next()?.as_bytes(), values.next());
+        let bare = || (others.is_none() && !value.contains(&b' ')).then_some(value);
+        self.scope_of(bearer(head).or_else(bare)?)
+    }
+
+    fn scope_of(&self, secret: &[u8]) -> Option<Scope> {
+        let given = secret::hash(secret);
         let admin = secret::same(&given, &self.token).then_some(Scope::Admin);
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         keys.iter().fold(admin, |found, key| if secret::same(&given, &key.hash) { Some(key.scope) } else { found })
@@ -51,7 +63,7 @@ impl Keyring {
 }
 
 /// What stands behind `Bearer`, in the only `Authorization`.
-fn bearer(head: &Parts) -> Option<&[u8]> {
+pub(crate) fn bearer(head: &Parts) -> Option<&[u8]> {
     let mut values = head.headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next()?.as_bytes();
     if values.next().is_some() {
@@ -100,6 +112,27 @@ mod tests {
         keyring.remove("a");
         assert_eq!(scope(&keyring, &["Bearer flash_a"]), None);
         assert_eq!(scope(&keyring, &["Bearer flash_b"]), Some(Scope::Invoke));
+    }
+
+    #[test]
+    fn a_client_s_key_may_stand_alone() {
+        let keyring = Keyring::new("the-token");
+        keyring.add("b".into(), secret::hash(b"flash_b"), Scope::Invoke);
+        for (values, expected) in [
+            (&["flash_b"][..], Some(Scope::Invoke)),
+            (&["Bearer flash_b"], Some(Scope::Invoke)),
+            (&["the-token"], Some(Scope::Admin)),
+            (&["flash_c"], None),
+            (&["Basic flash_b"], None),
+            (&["flash_b", "flash_b"], None),
+            (&[], None),
+        ] {
+            let mut request = http::Request::new(());
+            for value in values {
+                request.headers_mut().append(header::AUTHORIZATION, value.parse().unwrap());
+            }
+            assert_eq!(keyring.scope_of_client(&request.into_parts().0), expected, "{values:?}");
+        }
     }
 
     #[test]

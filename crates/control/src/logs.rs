@@ -8,7 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use flash_api::{LogLine, LogStream};
@@ -49,7 +49,12 @@ struct Inner {
     filled: Condvar,
     files: Mutex<Files>,
     live: broadcast::Sender<Arc<LogLine>>,
+    /// Tells which job a tag is of.
+    jobs: OnceLock<Tagged>,
 }
+
+/// Tells which job a tag is of, if it is one's.
+pub type Tagged = Arc<dyn Fn(u64) -> Option<String> + Send + Sync>;
 
 #[derive(Default)]
 struct Queue {
@@ -87,16 +92,22 @@ impl Logs {
     pub fn start(folder: PathBuf, epoch: u32) -> (Self, Writer) {
         let files = Mutex::new(Files { folder, open: HashMap::new(), failing: false });
         let (queue, filled) = (Mutex::default(), Condvar::new());
-        let logs = Self(Arc::new(Inner { epoch, queue, filled, files, live: broadcast::Sender::new(BEHIND) }));
+        let logs = Self(Arc::new(Inner { epoch, queue, filled, files, live: broadcast::Sender::new(BEHIND), jobs: OnceLock::new() }));
         let writing = logs.clone();
         let thread = std::thread::Builder::new().name("logs".into()).spawn(move || writing.write());
         let thread = thread.inspect_err(|error| tracing::error!(%error, "logs are not written")).ok();
         (logs.clone(), Writer { logs, thread })
     }
 
+    /// Names lines of jobs by their jobs. Only the first call does anything.
+    pub fn know_jobs(&self, tagged: Tagged) {
+        let _ = self.0.jobs.set(tagged); // as documented
+    }
+
     /// A request was answered.
     pub fn request(&self, finished: &Finished<'_>) {
-        let Some(path) = finished.path.strip_prefix("/lb/") else { return };
+        let below = |root: &str| finished.path.strip_prefix(root).and_then(|rest| rest.strip_prefix('/'));
+        let Some(path) = below("/lb").or_else(|| below(flash_jobs::ROOT)) else { return };
         let (endpoint, path) = path.split_at(path.find('/').unwrap_or(path.len()));
         // Whoever asks for endpoints that are not there must not fill the disk with their logs.
         if !is_id(endpoint) || finished.status == http::StatusCode::NOT_FOUND && !self.knows(endpoint) {
@@ -196,6 +207,12 @@ impl Logs {
         }
     }
 
+    /// The id of a request, or of a job.
+    fn named(&self, tag: u64) -> String {
+        let job = self.0.jobs.get().and_then(|jobs| jobs(tag));
+        job.unwrap_or_else(|| request_id(self.0.epoch, tag))
+    }
+
     fn write_batch(&self, lines: impl Iterator<Item = Line>) {
         let mut texts: HashMap<String, Vec<u8>> = HashMap::new();
         let lines: Vec<_> = lines
@@ -203,7 +220,7 @@ impl Logs {
                 time: clock::text(line.time),
                 endpoint: line.endpoint,
                 stream: line.stream,
-                request: line.tag.map(|tag| request_id(self.0.epoch, tag)),
+                request: line.tag.map(|tag| self.named(tag)),
                 text: line.text,
             })
             .collect();

@@ -9,15 +9,28 @@ use flash_manifest::Machine;
 pub fn machine() -> Machine {
     // Counts the processors that affinity and the control group's quota leave.
     let processors = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
-    Machine { processors, gpus: gpus(Path::new("/dev")), memory_mib: memory(Path::new("/")) }
+    Machine { processors, gpus: u32::try_from(gpus().len()).unwrap_or(u32::MAX), memory_mib: memory(Path::new("/")) }
+}
+
+/// The GPUs that this process may use, as CUDA names them.
+pub fn gpus() -> Vec<String> {
+    visible(devices(Path::new("/dev")), std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())
+}
+
+/// Which of so many GPUs are visible, where `CUDA_VISIBLE_DEVICES` says this.
+fn visible(count: usize, said: Option<&str>) -> Vec<String> {
+    let Some(said) = said else { return (0..count).map(|number| number.to_string()).collect() };
+    // As CUDA does: what comes behind a name that is none does not count.
+    let is_one =
+        |name: &&str| name.parse().map_or_else(|_| name.starts_with("GPU-") || name.starts_with("MIG-"), |number: usize| number < count);
+    said.split(',').map(str::trim).take_while(is_one).take(count).map(str::to_owned).collect()
 }
 
 /// NVIDIA's devices: `nvidia0`, `nvidia1`, ... beside `nvidiactl` and others, which are none.
-fn gpus(devices: &Path) -> u32 {
+fn devices(directory: &Path) -> usize {
     let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|number| number.parse::<u16>().is_ok());
-    let entries = fs::read_dir(devices).into_iter().flatten().flatten();
-    let gpus = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count();
-    u32::try_from(gpus).unwrap_or(u32::MAX)
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count()
 }
 
 /// All memory there is, or what the control group allows of it, in MiB.
@@ -56,9 +69,22 @@ mod tests {
 
     #[test]
     fn gpus_are_counted_by_their_devices() {
-        assert_eq!(gpus(folder(&[("null", ""), ("nvidiactl", ""), ("nvidia-uvm", ""), ("nvidia-caps/x", "")]).path()), 0);
-        assert_eq!(gpus(folder(&[("nvidia0", ""), ("nvidia1", ""), ("nvidia10", ""), ("nvidiactl", "")]).path()), 3);
-        assert_eq!(gpus(Path::new("/nowhere")), 0);
+        assert_eq!(devices(folder(&[("null", ""), ("nvidiactl", ""), ("nvidia-uvm", ""), ("nvidia-caps/x", "")]).path()), 0);
+        assert_eq!(devices(folder(&[("nvidia0", ""), ("nvidia1", ""), ("nvidia10", ""), ("nvidiactl", "")]).path()), 3);
+        assert_eq!(devices(Path::new("/nowhere")), 0);
+    }
+
+    #[test]
+    fn gpus_that_the_server_was_not_given_are_none_of_its_workers() {
+        let check = |count, said, expected: &[&str]| assert_eq!(visible(count, said), expected, "{said:?}");
+        check(0, None, &[]);
+        check(3, None, &["0", "1", "2"]);
+        check(3, Some("2, 0"), &["2", "0"]);
+        check(3, Some(""), &[]);
+        check(3, Some("1,-1,2"), &["1"]);
+        check(3, Some("1,9"), &["1"]);
+        check(2, Some("GPU-8f,MIG-1,0"), &["GPU-8f", "MIG-1"]);
+        check(0, Some("0"), &[]);
     }
 
     #[test]

@@ -50,6 +50,10 @@ pub enum Refusal {
     NoRoom { why: String },
     /// The store does not do what it should.
     Store(flash_store::Error),
+    /// The queue does not do what it should.
+    Jobs(flash_store::jobs::Error),
+    /// A job is not to be sent again.
+    NotFailed { job: String, status: &'static str },
     /// Something that should not happen on a healthy machine.
     System { what: String, why: String },
 }
@@ -78,8 +82,11 @@ impl Refusal {
             Self::NothingBefore { .. } => ("nothing-before", StatusCode::CONFLICT),
             Self::TooMany { .. } => ("too-many", StatusCode::CONFLICT),
             Self::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
-            Self::NoRoom { .. } | Self::Store(flash_store::Error::Full) => ("no-room", StatusCode::INSUFFICIENT_STORAGE),
-            Self::Store(_) => ("store", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::NotFailed { .. } => ("not-failed", StatusCode::CONFLICT),
+            Self::NoRoom { .. } | Self::Store(flash_store::Error::Full) | Self::Jobs(flash_store::jobs::Error::Full) => {
+                ("no-room", StatusCode::INSUFFICIENT_STORAGE)
+            }
+            Self::Store(_) | Self::Jobs(_) => ("store", StatusCode::INTERNAL_SERVER_ERROR),
             Self::System { .. } => ("system", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
@@ -172,10 +179,22 @@ impl Refusal {
                 ("there is no room on the server's disk".into(), why.clone(), "make room on the disk of FLASH_HOME, and try again".into())
             }
             Self::Store(error) => (error.to_string(), error.why(), error.remedy()),
+            Self::Jobs(error) => (error.to_string(), error.why(), error.remedy()),
+            Self::NotFailed { job, status } => (
+                format!("job `{job}` is not sent again"),
+                format!("it is {status}: only what is FAILED or TIMED_OUT can be"),
+                "send a new one; or see how it is with `flash jobs get`".into(),
+            ),
             Self::System { what, why } => {
                 (what.clone(), why.clone(), "see the server's log, and its limits on memory, open files and their size".into())
             }
         }
+    }
+}
+
+impl From<flash_store::jobs::Error> for Refusal {
+    fn from(error: flash_store::jobs::Error) -> Self {
+        Self::Jobs(error)
     }
 }
 
@@ -211,6 +230,8 @@ mod tests {
         let (what, why, remedy) = (text(), text(), text());
         vec![
             Refusal::Unauthorized,
+            Refusal::Jobs(flash_store::jobs::Error::Closed),
+            Refusal::NotFailed { job: text(), status: "COMPLETED" },
             Refusal::Forbidden { scope: Scope::Invoke, needed: Scope::Deploy },
             Refusal::CrossOrigin,
             Refusal::NoRoute { path: text() },

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use flash_manifest::Settings;
+use flash_queue::Policy;
 use flash_workers::{Limits, Workers};
 
 // What may be set is what a worker can have.
 const _: () = assert!(flash_manifest::MOST_CONCURRENCY as usize == flash_workers::MAX_SLOTS);
 
 /// Requests that may wait for a slot, an endpoint: about what a full worker gets through within the time that a request has.
-const WAITING: usize = 4096;
+pub(crate) const WAITING: usize = 4096;
 /// How long after its deadline a function may go on before its worker is replaced.
 const GRACE: Duration = Duration::from_secs(5);
 /// Modules may take their time to be imported: models are loaded, caches filled.
@@ -25,4 +26,9 @@ pub(crate) fn pool(settings: &Settings) -> flash_workers::Settings {
         replace_stuck: true,
         unheard: 0,
     }
+}
+
+/// How an endpoint's jobs are run, where nothing else is asked for.
+pub(crate) fn policy(settings: &Settings) -> Policy {
+    Policy { execution_timeout: settings.timeout, ..Policy::default() }
 }

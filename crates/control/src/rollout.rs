@@ -5,6 +5,9 @@
 //!                                         └──────────────▶ store: failed; the new ones end, the old serve on
 //! ```
 //!
+//! An endpoint with `rollout = "replace"` has its workers end before the new ones start; requests wait meanwhile. Where the new ones do not come
+//! up, the old build's are started again.
+//!
 //! Until the store says `current`, a server that is killed comes back with the old deployment, and from then on with the new one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,12 +17,13 @@ use std::time::Duration;
 
 use flash_environments::Cancel;
 use flash_gateway::Access;
-use flash_manifest::{Diagnostic, Endpoint, Kind, Overrides, Settings};
+use flash_manifest::{Diagnostic, Endpoint, Overrides, Settings};
 use flash_store::{Event, NewDeployment};
 use flash_workers::{Base, Interpreter, Isolation, Printed, Status};
 
 use crate::builds::Tree;
 use crate::control::{Changing, Control, Deployed, Place, blocking};
+use crate::passes::Pass;
 use crate::refusal::Refusal;
 use crate::service::{self, Started, Wanted, give_up};
 use crate::tail::Tail;
@@ -158,15 +162,16 @@ impl Control {
     }
 
     /// What an endpoint's workers are forked from.
-    fn base(&self, build: &Build<'_>, isolation: Isolation) -> Arc<Base> {
+    fn base(&self, build: &Build<'_>, isolation: Isolation, pass: Option<Pass>, gpus: u32) -> Arc<Base> {
         let Interpreter { package, routes, .. } = &self.interpreter;
         let interpreter = Interpreter { python: build.python.to_owned(), package: package.clone(), routes: *routes };
         let (tail, logs) = (build.tail.clone(), self.logs.clone());
         let sink = move |printed: Printed<'_>| {
+            let _ = &pass; // taken back with the last process that was forked from it
             tail.add(&printed);
             logs.printed(&printed);
         };
-        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation))
+        Arc::new(Base::new(interpreter, Arc::new(sink)).isolated(isolation).with_devices(self.devices.clone(), gpus as usize))
     }
 
     /// The interpreter that a build's functions run in: where they have requirements, that of an environment with these, which is made if
@@ -208,14 +213,25 @@ impl Control {
         let settings = Settings::of(endpoint, overrides);
         let isolation = self.apart.isolation(place, endpoint.name.as_str(), self.builds.sources(build.digest), &settings);
         let endpoint = endpoint.with(overrides);
+        let mut config = service::config(&endpoint, false, None);
+        let pass = self.passes.issue(place);
+        match &pass {
+            Ok(pass) => {
+                let public = self.about.addresses.first();
+                config["deployment"] = serde_json::json!({ "url": self.workers_url, "token": pass.secret(), "public": public });
+            }
+            // It serves all the same.
+            Err(error) => tracing::error!(%error, endpoint = id, "its workers cannot call other endpoints: no secret could be drawn"),
+        }
         Wanted {
             id: id.to_owned(),
-            config: service::config(&endpoint, false, None),
+            config,
             settings: resolve::pool(&settings),
-            base: self.base(build, isolation),
+            base: self.base(build, isolation, pass.ok(), settings.gpu),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,
             public: settings.public,
+            policy: resolve::policy(&settings),
             endpoint,
         }
     }
@@ -240,58 +256,114 @@ impl Rollout {
 
     async fn roll(self: &Arc<Self>) -> Result<(), Failed> {
         let tail = Arc::new(Tail::default());
-        let names: Vec<String> = self.ids.keys().cloned().collect();
         let python = self.interpreter().await?;
-        let started = self.start(&python, &tail);
-        self.note(&match started.len() {
+        let build = Build { digest: &self.order.build, python: &python, tail: &tail };
+        let differing = self.differing();
+        self.note(&match differing.len() {
             0 => "no endpoint differs from what serves".to_owned(),
-            _ => format!("starting {}", list(started.iter().map(|started| started.wanted().endpoint.name.as_str()))),
+            _ => format!("starting {}", list(differing.iter().map(|endpoint| endpoint.name.as_str()))),
         })
         .await?;
-        let settled = tokio::select! {
-            settled = service::ready(&started) => settled.map_err(|errors| self.not_ready(&errors)),
-            () = self.control.stopped() => Err(problem("the server was stopped while it was rolled out", "somebody asked for its end")),
-        };
-        if let Err(problem) = settled {
+        let (mut started, mut replaced) = (Vec::new(), Vec::new());
+        if let Err(problem) = self.bring_up(differing, &build, &mut started, &mut replaced).await {
             give_up(started).await;
-            return Err(Failed { problem, output: tail.last().await });
-        }
-        let (id, serves) = (self.id, event("serves"));
-        match self.control.ask(move |store| store.make_current(id, &names, &serves)).await {
-            Ok(true) => {}
-            Ok(false) => {
-                give_up(started).await;
-                return Err(Failed { problem: problem("it does not roll any more", "its environment was removed"), output: String::new() });
-            }
-            Err(refusal) => {
-                give_up(started).await;
-                return Err(refusal.into());
-            }
+            let output = tail.last().await;
+            self.bring_back(replaced).await;
+            return Err(Failed { problem, output });
         }
         tail.close();
         for started in &started {
-            self.control.logs.note(started.id(), &format!("deployment {id} serves, build {}", &self.order.build[..12]));
+            self.control.logs.note(started.id(), &format!("deployment {} serves, build {}", self.id, &self.order.build[..12]));
         }
         self.switch(started);
         Ok(())
     }
 
-    /// Starts the workers of all endpoints that differ from what serves, or do not serve as they should.
-    fn start(&self, python: &Path, tail: &Arc<Tail>) -> Vec<Started> {
-        let build = Build { digest: &self.order.build, python, tail };
+    /// Starts what differs, waits until it is ready, and has the store say that it serves. Errs with the problem; what was started by then, and
+    /// what has ended for it, is to be seen to.
+    async fn bring_up(
+        &self,
+        differing: Vec<&Endpoint>,
+        build: &Build<'_>,
+        started: &mut Vec<Started>,
+        replaced: &mut Vec<Wanted>,
+    ) -> Result<(), String> {
+        let (instead, beside): (Vec<_>, Vec<_>) = differing.into_iter().partition(|endpoint| self.replaces(endpoint));
+        started.extend(self.start(&beside, build));
+        self.ready(started).await?;
+        if !instead.is_empty() {
+            // Last, so that they are away for as short as can be, and not at all where another endpoint does not come up.
+            *replaced = self.hold(&instead).await?;
+            started.extend(self.start(&instead, build));
+            self.ready(started).await?;
+        }
+        let (id, names, serves) = (self.id, self.ids.keys().cloned().collect::<Vec<_>>(), event("serves"));
+        match self.control.ask(move |store| store.make_current(id, &names, &serves)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(problem("it does not roll any more", "its environment was removed")),
+            Err(refusal) => Err(json(&refusal)),
+        }
+    }
+
+    async fn ready(&self, started: &[Started]) -> Result<(), String> {
+        tokio::select! {
+            settled = service::ready(started) => settled.map_err(|errors| self.not_ready(&errors)),
+            () = self.control.stopped() => Err(problem("the server was stopped while it was rolled out", "somebody asked for its end")),
+        }
+    }
+
+    /// The endpoints that differ from what serves, or do not serve as they should.
+    fn differing(&self) -> Vec<&Endpoint> {
         let serving = self.control.serving();
-        let mut started = Vec::new();
-        for endpoint in served(&self.tree) {
+        let differs = |endpoint: &&Endpoint| {
             let (known, overrides) = self.identity(endpoint);
             let id = &known.id;
-            let stays =
-                serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides)
-                    && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready));
-            if !stays {
-                started.push(Started::new(self.control.wanted(id, &self.order.place, endpoint, &overrides, &build)));
-            }
+            let same =
+                serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides);
+            !(same && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready)))
+        };
+        served(&self.tree).filter(differs).collect()
+    }
+
+    /// Whether an endpoint's workers must have ended before new ones start.
+    fn replaces(&self, endpoint: &Endpoint) -> bool {
+        let (known, overrides) = self.identity(endpoint);
+        Settings::of(endpoint, &overrides).rollout == flash_manifest::Rollout::Replace
+            && self.control.serving().service.find(&known.id).is_some()
+    }
+
+    fn start(&self, endpoints: &[&Endpoint], build: &Build<'_>) -> Vec<Started> {
+        let start = |endpoint: &&Endpoint| {
+            let (known, overrides) = self.identity(endpoint);
+            Started::new(self.control.wanted(&known.id, &self.order.place, endpoint, &overrides, build))
+        };
+        endpoints.iter().map(start).collect()
+    }
+
+    /// Has requests for these endpoints wait, and their workers end once they have answered what they have. Gives what started those.
+    async fn hold(&self, endpoints: &[&Endpoint]) -> Result<Vec<Wanted>, String> {
+        let text = format!("ending what serves of {}", list(endpoints.iter().map(|endpoint| endpoint.name.as_str())));
+        self.note(&text).await.map_err(|failed| failed.problem)?;
+        let ids = endpoints.iter().map(|endpoint| self.identity(endpoint).0.id.clone()).collect();
+        // Each request has a deadline, so this ends; a server that stops waits no longer for them either.
+        let ended = self.control.serving().service.hold(&ids, resolve::WAITING);
+        Ok(ended.await)
+    }
+
+    /// Starts again what has ended for workers that did not come up. Requests that wait go to it; they need not wait until it is ready.
+    async fn bring_back(&self, replaced: Vec<Wanted>) {
+        if replaced.is_empty() {
+            return;
         }
-        started
+        for wanted in &replaced {
+            self.control.logs.note(&wanted.id, &format!("deployment {} did not come up: what served before is started again", self.id));
+        }
+        self.control.serving().service.switch(replaced.into_iter().map(Started::new).collect(), &BTreeSet::new());
+        let again = event("starting what served before again");
+        let id = self.id;
+        if let Err(refusal) = self.control.ask(move |store| store.note(id, &again)).await {
+            tracing::warn!(%refusal, "a step of a deployment could not be noted");
+        }
     }
 
     /// All at one moment: what was started serves, and what left the project does no longer.
@@ -390,7 +462,7 @@ impl From<Refusal> for Failed {
 
 /// The endpoints that are served: those with routes.
 pub(crate) fn served(tree: &Tree) -> impl Iterator<Item = &Endpoint> {
-    tree.endpoints.iter().filter(|endpoint| endpoint.class.kind() == Kind::LoadBalanced)
+    tree.endpoints.iter()
 }
 
 /// Settings for what the build does not have are a slip.

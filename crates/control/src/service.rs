@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flash_gateway::{Access, Gateway, Retired};
-use flash_manifest::{Endpoint, Route};
+use flash_jobs::{Engines, Leaving, Queue};
+use flash_manifest::{Endpoint, Kind, Route};
 use flash_workers::{Base, Cancel, Error, Pool, Settings, Status};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How long retired workers may take. Each request has a deadline of its own, and a worker that goes on past that is killed.
@@ -19,12 +21,15 @@ pub type Tell = Arc<dyn Fn(&str, &Error) + Send + Sync>;
 /// All endpoints that are served.
 pub struct Service {
     gateway: Arc<Gateway>,
+    /// What runs jobs; without it queue-based endpoints take none.
+    engines: Option<Engines>,
     tell: Tell,
     served: Vec<Started>,
     retiring: Vec<Retiring>,
 }
 
 /// An endpoint that is to be served, and how.
+#[derive(Clone)]
 pub struct Wanted {
     /// What its URL is made of.
     pub id: String,
@@ -40,6 +45,8 @@ pub struct Wanted {
     pub access: Access,
     /// Whether anybody may call it, from anywhere.
     pub public: bool,
+    /// How its jobs are run, where nothing else is asked for.
+    pub policy: flash_queue::Policy,
 }
 
 /// An endpoint whose workers were started.
@@ -52,15 +59,19 @@ pub struct Started {
 
 /// Workers that finish what they have.
 struct Retiring {
+    /// The endpoint that they were of.
+    id: String,
     /// `None` once they have ended: their base zygote goes with the last of their pools.
     pool: Arc<Mutex<Option<Pool>>>,
+    /// Closes when they have.
+    ended: watch::Receiver<()>,
     end: JoinHandle<()>,
 }
 
 impl Service {
     /// Serves nothing yet.
-    pub fn new(gateway: Arc<Gateway>, tell: Tell) -> Self {
-        Self { gateway, tell, served: Vec::new(), retiring: Vec::new() }
+    pub fn new(gateway: Arc<Gateway>, engines: Option<Engines>, tell: Tell) -> Self {
+        Self { gateway, engines, tell, served: Vec::new(), retiring: Vec::new() }
     }
 
     /// What is served.
@@ -76,15 +87,41 @@ impl Service {
     /// Serves what was started, in the place of the endpoints of its ids, and those in `stop` no longer: all at one moment. Requests
     /// that came before go on with the workers that they were for.
     pub fn switch(&mut self, started: Vec<Started>, stop: &BTreeSet<String>) {
-        let endpoints = started.iter().map(gateway_endpoint).collect();
         let gone: Vec<String> = stop.iter().cloned().collect();
-        let retired = self.gateway.switch(endpoints, &gone);
+        let (queued, routed): (Vec<_>, Vec<_>) = started.iter().partition(|started| self.engines.is_some() && started.is_queue_based());
+        // One whose kind has changed is gone as what it was.
+        let ids = |started: &[&Started]| started.iter().map(|started| started.id().to_owned()).collect::<Vec<_>>();
+        let (unrouted, unqueued) = ([&*gone, &ids(&queued)].concat(), ids(&routed));
+        let retired = self.gateway.switch(routed.into_iter().map(gateway_endpoint).collect(), &unrouted);
+        let leaving = match &self.engines {
+            Some(engines) => engines.switch(queued.into_iter().map(queue).collect(), &unqueued, &gone),
+            None => Vec::new(),
+        };
         let new: BTreeSet<_> = started.iter().map(|started| started.id().to_owned()).collect();
         self.served.retain(|served| !new.contains(served.id()) && !stop.contains(served.id()));
         let tell = &self.tell;
         self.served.extend(started.into_iter().map(|started| started.told_to(tell)));
         self.retiring.retain(|retiring| !retiring.end.is_finished());
         self.retiring.extend(retired.into_iter().map(retire));
+        self.retiring.extend(leaving.into_iter().map(leave));
+    }
+
+    /// Has requests for these endpoints wait from now on, at most so many for each, until a switch puts others in their place. What is
+    /// returned ends once the last of their workers has, those of former builds among them; it gives what started them, to do so again.
+    /// Polling it needs no access to the service.
+    pub fn hold(&mut self, ids: &BTreeSet<String>, most: usize) -> impl Future<Output = Vec<Wanted>> + Send + use<> {
+        let names: Vec<String> = ids.iter().cloned().collect();
+        let held = self.gateway.hold(&names, most);
+        self.retiring.extend(held.into_iter().map(retire));
+        let ends: Vec<_> =
+            self.retiring.iter().filter(|retiring| ids.contains(&retiring.id)).map(|retiring| retiring.ended.clone()).collect();
+        let wanted = self.served.iter().filter(|served| ids.contains(served.id())).map(|served| served.wanted.clone()).collect();
+        async move {
+            for mut end in ends {
+                while end.changed().await.is_ok() {}
+            }
+            wanted
+        }
     }
 
     /// Ends all workers; nothing is served any more. What they have begun is given up, so it comes after the server's end. Polling it needs
@@ -124,6 +161,10 @@ impl Started {
         &self.pool
     }
 
+    fn is_queue_based(&self) -> bool {
+        self.wanted.endpoint.class.kind() == Kind::QueueBased
+    }
+
     /// From now on its failures are told as they come.
     fn told_to(mut self, tell: &Tell) -> Self {
         let (mut status, tell, id) = (self.pool.status(), tell.clone(), self.wanted.id.clone());
@@ -160,15 +201,15 @@ pub async fn give_up(started: Vec<Started>) {
 
 /// What a worker must know of its endpoint. `reload`: it tells what it imports; `host`: where it calls functions of other live endpoints.
 pub fn config(endpoint: &Endpoint, reload: bool, host: Option<&Value>) -> Value {
-    let functions = endpoint.functions.iter().filter_map(|function| {
-        let route = function.route.as_ref()?;
+    let functions = endpoint.functions.iter().map(|function| {
         let module = &function.module;
-        Some(serde_json::json!({
-            "module": { "name": module.name, "file": module.file, "import_base": module.import_base },
-            "qualname": function.qualname,
-            "method": route.method.as_str(),
-            "path": route.path.as_str(),
-        }))
+        let module = serde_json::json!({ "name": module.name, "file": module.file, "import_base": module.import_base });
+        match &function.route {
+            Some(Route { method, path }) => {
+                serde_json::json!({ "module": module, "qualname": function.qualname, "method": method.as_str(), "path": path.as_str() })
+            }
+            None => serde_json::json!({ "module": module, "qualname": function.qualname, "job": true }),
+        }
     });
     let functions: Vec<_> = functions.collect();
     serde_json::json!({
@@ -185,16 +226,40 @@ fn gateway_endpoint(started: &Started) -> flash_gateway::Endpoint {
     if started.wanted.public { made.open_to_all() } else { made }
 }
 
+fn queue(started: &Started) -> Queue {
+    let Wanted { id, endpoint, public, policy, .. } = &started.wanted;
+    let function = |function: &flash_manifest::Function| flash_jobs::Function {
+        name: function.qualname.clone(),
+        attempts: function.retries.map(|retries| u32::from(retries) + 1),
+    };
+    let functions = endpoint.functions.iter().map(function).collect();
+    Queue { id: id.clone(), pool: started.pool.clone(), functions, policy: policy.clone(), public: *public }
+}
+
 /// Lets the workers finish what they have.
 fn retire(mut retired: Retired) -> Retiring {
-    let pool = Arc::new(Mutex::new(Some(retired.pool().clone())));
-    let held = pool.clone();
+    let pool = retired.pool().clone();
+    retiring(pool, async move { retired.unused().await })
+}
+
+/// Lets the workers finish the jobs that they have.
+fn leave(leaving: Leaving) -> Retiring {
+    let pool = leaving.pool().clone();
+    retiring(pool, async move { leaving.unused().await })
+}
+
+fn retiring(pool: Pool, unused: impl Future<Output = ()> + Send + 'static) -> Retiring {
+    let id = pool.name().to_owned();
+    let held = Arc::new(Mutex::new(Some(pool.clone())));
+    let holding = held.clone();
+    let (ending, ended) = watch::channel(());
     let end = tokio::spawn(async move {
-        retired.unused().await;
-        retired.pool().close(RETIRED).await;
-        held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        unused.await;
+        pool.close(RETIRED).await;
+        holding.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(ending);
     });
-    Retiring { pool, end }
+    Retiring { id, pool: held, ended, end }
 }
 
 async fn close(pools: impl Iterator<Item = Pool>) {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flash_api::{Change, Changes, EndpointState, Function, Parameter, Plan, WorkerCounts};
-use flash_manifest::{Diagnostic, Endpoint, SettingKey, Settings};
+use flash_api::{Change, Changes, EndpointState, Function, JobCounts, Parameter, Plan, WorkerCounts};
+use flash_manifest::{Diagnostic, Endpoint, Kind, SettingKey, Settings};
 use flash_workers::{Error, Pool, Ready, State};
 
-use crate::control::{Control, Deployed, Serving};
+use crate::control::{Control, Deployed, Place, Serving};
 use crate::refusal::Refusal;
 use crate::rollout::{Order, served};
 use crate::service::Started;
@@ -40,16 +40,18 @@ impl Control {
         let workers = settings.as_ref().map(|settings| settings.workers).unwrap_or_default();
         let workers = WorkerCounts { min: workers.least(), max: workers.most(), ..pool.map(counts).unwrap_or_default() };
         let ready = pool.and_then(Pool::last_ready);
+        let queued = deployed.endpoint.as_ref().is_ok_and(|endpoint| endpoint.class.kind() == Kind::QueueBased);
         flash_api::Endpoint {
             id: id.to_owned(),
             name: deployed.name.clone(),
             app: deployed.place.app.clone(),
             environment: deployed.place.environment.clone(),
-            url: format!("{base}/lb/{id}"),
+            url: if queued { format!("{base}/v2/{id}") } else { format!("{base}/lb/{id}") },
             build: deployed.build.clone(),
             state,
             error,
             workers,
+            jobs: queued.then(|| jobs(self.engines.counts(id))),
             timeout_ms: settings.as_ref().map_or(0, |settings| settings.timeout.as_millis() as u64),
             public: settings.as_ref().is_some_and(|settings| settings.public),
             functions: deployed.endpoint.iter().flat_map(|endpoint| functions(endpoint, ready.as_deref())).collect(),
@@ -91,16 +93,21 @@ impl Control {
         Ok(Changes { changes, problems })
     }
 
-    /// Serves endpoints no longer that the store has forgotten.
-    pub(crate) fn take_down(&self, which: impl Fn(&Deployed) -> bool) {
-        let ids = self.serving().deployed.iter().filter(|(_, deployed)| which(deployed)).map(|(id, _)| id.clone()).collect();
-        self.take_down_ids(&ids);
-    }
-
-    pub(crate) fn take_down_ids(&self, ids: &BTreeSet<String>) {
-        let mut serving = self.serving();
-        serving.deployed.retain(|id, _| !ids.contains(id));
-        serving.service.switch(Vec::new(), ids);
+    /// Serves endpoints no longer that the store has forgotten, served or not.
+    pub(crate) async fn take_down(self: &Arc<Self>, forgotten: Vec<flash_store::Endpoint>) -> Result<(), Refusal> {
+        let ids: BTreeSet<String> = forgotten.iter().map(|endpoint| endpoint.id.clone()).collect();
+        {
+            let mut serving = self.serving();
+            serving.deployed.retain(|id, _| !ids.contains(id));
+            serving.service.switch(Vec::new(), &ids);
+        }
+        self.work(move |control| {
+            for flash_store::Endpoint { app, environment, name, .. } in forgotten {
+                control.apart.forget(&Place { app, environment }, &name);
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -133,6 +140,11 @@ fn counts(pool: &Pool) -> WorkerCounts {
     let [ready, starting, in_flight, waiting] =
         [seen.ready, seen.starting, seen.in_flight, seen.waiting].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
     WorkerCounts { ready, starting, in_flight, waiting, ..WorkerCounts::default() }
+}
+
+fn jobs(counts: flash_jobs::JobCounts) -> JobCounts {
+    let flash_jobs::JobCounts { in_queue, in_progress, completed, failed, retried } = counts;
+    JobCounts { in_queue, in_progress, completed, failed, retried }
 }
 
 fn said(error: &Error) -> String {

@@ -81,11 +81,25 @@ struct Locked {
     base: PathBuf,
 }
 
+impl Overlay {
+    /// It stays as long as this process, whose workers have it on their path.
+    fn in_use(id: String, packages: PathBuf) -> Self {
+        if let Some(directory) = packages.parent() {
+            place::in_use(directory);
+        }
+        Self { id, packages }
+    }
+}
+
 impl Environments {
     /// Those of this `FLASH_HOME`. Nothing is made or looked at yet. `variables` are the environment of `uv`: there it is found, by `PATH`,
     /// and there are the user's settings for it.
     pub fn new(home: &Path, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         Self { directory: home.join("environments"), variables: variables.into_iter().collect() }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The virtual environment that holds `lock`, the text of a requirements file, and [`WORKERS_NEED`]; made of `python` where it is not
@@ -150,12 +164,12 @@ impl Environments {
         let id = digest(["overlay", FORM].into_iter().chain(identity).chain(missing).chain(["within"]).chain(bounds));
         let place = self.directory.join(&id);
         if let Some(found) = fitting(&place, &about) {
-            return Ok(Some(Overlay { id, packages: found }));
+            return Ok(Some(Overlay::in_use(id, found)));
         }
         place::make(&place)?;
         let _alone = place::alone(&self.directory, &id, progress, cancel)?;
         if let Some(found) = fitting(&place, &about) {
-            return Ok(Some(Overlay { id, packages: found }));
+            return Ok(Some(Overlay::in_use(id, found)));
         }
         progress(&format!("installing {}", about.missing.join(", ")));
         let current = std::env::current_dir().unwrap_or_else(|_| place.clone()); // it was removed
@@ -163,7 +177,7 @@ impl Environments {
         let uv = Uv::find(&self.variables, asked.python, &about.scripts, directory, progress, cancel)?;
         let made = make_overlay(&uv, asked.python, &about, &wanted, &place);
         let packages = made.inspect_err(|_| drop(std::fs::remove_dir(&place)))?; // unless there are others in it
-        Ok(Some(Overlay { id, packages }))
+        Ok(Some(Overlay::in_use(id, packages)))
     }
 }
 
@@ -176,14 +190,23 @@ fn fitting(place: &Path, about: &About) -> Option<PathBuf> {
     place::within(place).into_iter().find(fits).map(|directory| directory.join("site-packages"))
 }
 
-/// Resolves, keeping to the versions that are there wherever that works, and installs the rest.
+/// Resolves, keeping to the versions that are there wherever that works, and installs the rest. The caller is alone with `place`.
 fn make_overlay(uv: &Uv<'_>, python: &Path, about: &About, wanted: &Wanted, place: &Path) -> Result<PathBuf, Error> {
-    let scratch = tempfile::tempdir().map_err(Error::writing(std::env::temp_dir()))?;
-    let resolved = scratch.path().join("resolved.txt");
+    // Not among the system's temporary files: nobody would find what a process that was killed has left there.
+    let scratch = place.join("scratch");
+    place::remove(&scratch)?;
+    place::make(&scratch)?;
+    let made = resolve_and_install(uv, python, about, wanted, place, &scratch);
+    place::remove(&scratch)?;
+    made
+}
+
+fn resolve_and_install(uv: &Uv<'_>, python: &Path, about: &About, wanted: &Wanted, place: &Path, scratch: &Path) -> Result<PathBuf, Error> {
+    let resolved = scratch.join("resolved.txt");
     // `uv` prefers what the file holds that it is to write.
     let there: Vec<_> = about.installed.iter().map(|(name, version)| format!("{name}=={version}\n")).collect();
     place::write(&resolved, &there.concat())?;
-    let bounds = scratch.path().join("bounds.txt");
+    let bounds = scratch.join("bounds.txt");
     place::write(&bounds, &lines(&wanted.bounds))?;
     let compile = ["pip", "compile", "-", "--no-header", "--no-annotate", "--constraints"].map(Path::new);
     let where_to: [&Path; 5] = [&bounds, "--python".as_ref(), python, "--output-file".as_ref(), &resolved];
@@ -199,7 +222,7 @@ fn make_overlay(uv: &Uv<'_>, python: &Path, about: &About, wanted: &Wanted, plac
     place::remove(&home)?;
     place::make(&packages)?;
     let made = || {
-        let list = scratch.path().join("installs.txt");
+        let list = scratch.join("installs.txt");
         place::write(&list, &installs.join("\n"))?;
         if !installs.is_empty() {
             let install = ["pip", "install", "--no-deps", "--python"].map(Path::new);

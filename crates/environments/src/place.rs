@@ -1,10 +1,14 @@
 //! Where environments are: a directory each, complete once its marker is there, made by one process at a time.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,7 +17,7 @@ use crate::error::Error;
 use crate::uv::TICK;
 
 /// Written last. Its time of modification says when the environment was used last.
-const MARKER: &str = "complete.json";
+pub(crate) const MARKER: &str = "complete.json";
 
 /// Makes a directory and those above it.
 pub(crate) fn make(directory: &Path) -> Result<(), Error> {
@@ -45,24 +49,48 @@ pub(crate) fn complete(directory: &Path, marker: &impl Serialize) -> Result<(), 
 
 /// The marker of a directory that is complete; it counts as used now.
 pub(crate) fn used<M: DeserializeOwned>(directory: &Path) -> Option<M> {
-    let path = directory.join(MARKER);
-    let marker = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
-    // One that cannot be written is somebody else's, who may remove it when they do not use it any more.
-    if let Ok(file) = OpenOptions::new().write(true).open(&path) {
-        let _ = file.set_modified(SystemTime::now());
+    serde_json::from_slice(&held(directory)?.1).ok()
+}
+
+/// As [`used`], and it counts as in use until this process ends: nobody removes it.
+pub(crate) fn in_use(directory: &Path) {
+    static IN_USE: Mutex<BTreeMap<PathBuf, File>> = Mutex::new(BTreeMap::new());
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((file, _)) = held(directory) {
+        in_use.insert(directory.to_owned(), file);
     }
-    Some(marker)
+}
+
+/// The open and locked marker of a directory that is complete, and what is in it. It counts as used now.
+pub(crate) fn held(directory: &Path) -> Option<(File, Vec<u8>)> {
+    let path = directory.join(MARKER);
+    // One that cannot be written is somebody else's, who may remove it when they do not use it any more.
+    let mut file = OpenOptions::new().read(true).write(true).open(&path).or_else(|_| File::open(&path)).ok()?;
+    // Where the file system has no locks, nobody who removes one gets one either.
+    let _ = flock(&file, FlockOperation::LockShared);
+    let is_there = |found: Metadata| fs::metadata(&path).is_ok_and(|named| (named.dev(), named.ino()) == (found.dev(), found.ino()));
+    if !file.metadata().is_ok_and(is_there) {
+        return None; // it was removed while the lock was waited for
+    }
+    let _ = file.set_modified(SystemTime::now());
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).ok()?;
+    Some((file, content))
+}
+
+/// Has it count as used now.
+pub(crate) fn touch(directory: &Path) {
+    drop(held(directory));
 }
 
 /// Waits until nobody else makes what has this name, which is told.
 pub(crate) fn alone(directory: &Path, name: &str, progress: &dyn Fn(&str), cancel: &Cancel) -> Result<Alone, Error> {
-    let path = directory.join(format!("{name}.lock"));
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(Error::writing(&path))?;
+    let file = lock_file(directory, name)?;
     let mut told = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Alone { _lock: file }),
-            Err(TryLockError::Error(cause)) => return Err(Error::writing(path)(cause)),
+            Err(TryLockError::Error(cause)) => return Err(Error::writing(directory)(cause)),
             Err(TryLockError::WouldBlock) => {}
         }
         if !std::mem::replace(&mut told, true) {
@@ -73,6 +101,21 @@ pub(crate) fn alone(directory: &Path, name: &str, progress: &dyn Fn(&str), cance
         }
         std::thread::sleep(TICK);
     }
+}
+
+/// As [`alone`]; `None` where somebody makes it.
+pub(crate) fn alone_at_once(directory: &Path, name: &str) -> Result<Option<Alone>, Error> {
+    let file = lock_file(directory, name)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Alone { _lock: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(cause)) => Err(Error::writing(directory)(cause)),
+    }
+}
+
+fn lock_file(directory: &Path, name: &str) -> Result<File, Error> {
+    let path = directory.join(format!("{name}.lock"));
+    OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(Error::writing(&path))
 }
 
 /// The right to make it, until this is dropped. The lock's file stays: who waits has it open.

@@ -36,6 +36,12 @@ pub enum Payload {
     Preparing(Preparing),
 }
 
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes))
+    }
+}
+
 impl Body for Payload {
     type Data = Bytes;
     type Error = std::convert::Infallible;
@@ -95,11 +101,14 @@ impl Payload {
 /// Kinds of the records of a live call (`docs/wire.md`); 1 and 2 are the output streams.
 const NOTE: u8 = 5;
 const FAILURE: u8 = 6;
+const PART: u8 = 7;
 
 /// `u32 length · u8 kind · payload`.
 fn record(endpoint: &str, timeout: Duration, event: Event) -> Bytes {
     let (kind, payload) = match event {
         Event::Output(stream, text) => (stream, text),
+        Event::Part(part) => (PART, part),
+        Event::Begun(_) | Event::Progress(_) => return Bytes::new(), // of jobs alone
         Event::StateLost => {
             let note =
                 format!("flash: the worker of `{endpoint}` died and was replaced; what its functions kept in module globals is lost\n");

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 
-use crate::answer::{self, Payload};
+use crate::answer::Payload;
 use crate::framing::Doubt;
 use crate::gateway::{Gateway, closing};
 
@@ -64,7 +64,7 @@ impl Drop for Room<'_> {
 }
 
 /// Why a body is not there as a whole.
-enum Unread {
+pub(crate) enum Unread {
     TooLong,
     Late,
     /// There are too many others.
@@ -119,37 +119,42 @@ impl Whole<'_, '_> {
 
 impl Gateway {
     /// The whole body, within its limit, its time, and the room that there is.
-    pub(crate) async fn read(&self, body: Incoming, limit: usize, room: &mut Room<'_>) -> Result<Bytes, Response<Payload>> {
+    pub(crate) async fn read(&self, body: Incoming, limit: usize, room: &mut Room<'_>) -> Result<Bytes, Unread> {
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }
-        let too_large = || {
-            let text = format!("the body is longer than the {limit} bytes that are allowed");
-            closing(answer::detail(StatusCode::PAYLOAD_TOO_LARGE, &text))
-        };
         if body.size_hint().lower() > limit as u64 {
-            return Err(too_large());
+            return Err(Unread::TooLong);
         }
         let mut whole = Whole { body, limit, room, first: Bytes::new(), more: BytesMut::new() };
         // Small bodies are there with the head: no timer for them.
-        let done = match poll_fn(|context| Poll::Ready(whole.poll(context))).await {
+        match poll_fn(|context| Poll::Ready(whole.poll(context))).await {
             Poll::Ready(done) => done,
             Poll::Pending => {
                 let rest = tokio::time::timeout(self.settings.timeout, poll_fn(|context| whole.poll(context)));
                 Box::pin(rest).await.unwrap_or(Err(Unread::Late))
             }
-        };
-        done.map_err(|unread| match unread {
-            Unread::TooLong => too_large(),
-            Unread::Late => answer::detail(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
-            Unread::NoRoom => {
+        }
+    }
+}
+
+impl Unread {
+    /// What its sender is told, in the words of `said`.
+    pub(crate) fn response(&self, limit: usize, said: impl Fn(StatusCode, &str) -> Response<Payload>) -> Response<Payload> {
+        match self {
+            Self::TooLong => {
+                let text = format!("the body is longer than the {limit} bytes that are allowed");
+                closing(said(StatusCode::PAYLOAD_TOO_LARGE, &text))
+            }
+            Self::Late => said(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+            Self::NoRoom => {
                 let text = "too many large bodies are being read or worked on";
-                let mut response = closing(answer::detail(StatusCode::SERVICE_UNAVAILABLE, text));
+                let mut response = closing(said(StatusCode::SERVICE_UNAVAILABLE, text));
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 response
             }
-            Unread::Broken(error) => answer::detail(StatusCode::BAD_REQUEST, &why_unreadable(&error)),
-        })
+            Self::Broken(error) => said(StatusCode::BAD_REQUEST, &why_unreadable(error)),
+        }
     }
 }
 

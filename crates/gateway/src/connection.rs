@@ -1,7 +1,6 @@
 //! One connection: which HTTP it speaks, its requests, its end.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use crate::answer::{self, Payload};
+use crate::entry::Entry;
 use crate::gateway::{Gateway, Settings};
 use crate::places::{Answer, Order, Phase, Place, Taken};
 use crate::socket::Socket;
@@ -32,15 +32,15 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 /// Requests in flight on an HTTP/2 connection. There is no more to gain from one: a worker has far fewer slots.
 const STREAMS: u32 = 1000;
 /// Serves one connection, HTTP/1.1 or h2c. Its end, whatever it was, concerns nobody else.
-pub(crate) async fn serve<IO>(mut io: IO, local: IpAddr, gateway: Arc<Gateway>, place: Arc<Place>)
+pub(crate) async fn serve<IO>(mut io: IO, entry: Entry, gateway: Arc<Gateway>, place: Arc<Place>)
 where
     IO: AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
 {
     let told = tokio::select! {
         biased;
         first = first_bytes(&mut io, &place) => match first {
-            Ok((true, first)) => return http2(Socket::http2(io, place.clone(), first), local, gateway, place).await,
-            Ok((false, first)) => return http1(Socket::http1(io, place.clone(), first), local, gateway, place).await,
+            Ok((true, first)) => return http2(Socket::http2(io, place.clone(), first), entry, gateway, place).await,
+            Ok((false, first)) => return http1(Socket::http1(io, place.clone(), first), entry, gateway, place).await,
             Err(_) => return,
         },
         order = place.order() => order,
@@ -66,14 +66,14 @@ async fn first_bytes(io: &mut (impl AsyncRead + Unpin), place: &Place) -> std::i
     }
 }
 
-async fn http1<IO>(socket: Socket<IO>, local: IpAddr, gateway: Arc<Gateway>, place: Arc<Place>)
+async fn http1<IO>(socket: Socket<IO>, entry: Entry, gateway: Arc<Gateway>, place: Arc<Place>)
 where
     IO: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     let mut builder = http1::Builder::new();
     // Limits on time are the place's: hyper's timer is an allocation a request.
     builder.header_read_timeout(None).max_buf_size(gateway.settings.head_bytes + PAST_THE_LIMIT);
-    let service = service(local, gateway.clone(), place.clone(), Answering::http1);
+    let service = service(entry, gateway.clone(), place.clone(), Answering::http1);
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let end = loop {
         tokio::select! {
@@ -130,7 +130,7 @@ fn last_words(order: Order, place: &Place, gateway: &Gateway) -> Option<Vec<u8>>
     Some(answer::closing(status, text, &gateway.next_id().1))
 }
 
-async fn http2<IO>(socket: Socket<IO>, local: IpAddr, gateway: Arc<Gateway>, place: Arc<Place>)
+async fn http2<IO>(socket: Socket<IO>, entry: Entry, gateway: Arc<Gateway>, place: Arc<Place>)
 where
     IO: AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
 {
@@ -138,7 +138,7 @@ where
     let mut builder = http2::Builder::new(Streams { patience: settings.write_timeout });
     builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20)).keep_alive_timeout(settings.head_timeout);
     builder.max_concurrent_streams(STREAMS).max_header_list_size(header_list(settings));
-    let service = service(local, gateway.clone(), place.clone(), Answering::http2);
+    let service = service(entry, gateway.clone(), place.clone(), Answering::http2);
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let mut ending = false;
     loop {
@@ -165,15 +165,15 @@ fn header_list(settings: &Settings) -> u32 {
 
 /// Requests of one connection, whose place knows of them.
 fn service(
-    local: IpAddr,
+    entry: Entry,
     gateway: Arc<Gateway>,
     place: Arc<Place>,
     answering: fn(Payload, Taken) -> Answering,
 ) -> impl HttpService<Incoming, ResBody = Answering, Error = Infallible, Future: Send + 'static> + Unpin {
     service_fn(move |request: Request<Incoming>| {
-        let (gateway, mut taken) = (gateway.clone(), Taken::new(&place));
+        let (entry, gateway, mut taken) = (entry.clone(), gateway.clone(), Taken::new(&place));
         async move {
-            let response: Response<Payload> = gateway.handle(request, local).await;
+            let response: Response<Payload> = gateway.handle(request, &entry).await;
             taken.answered(if matches!(response.body(), Payload::Whole(_)) { Answer::Whole } else { Answer::Streamed });
             Ok(response.map(|payload| answering(payload, taken)))
         }

@@ -5,6 +5,7 @@ use flash_workers::{Cancel, Pool};
 use http::Method;
 use tokio::sync::watch;
 
+use crate::hold::Hold;
 use crate::matcher::Routes;
 
 /// Whether an endpoint takes live calls.
@@ -20,11 +21,15 @@ pub enum Access {
 pub struct Endpoint {
     pub(crate) name: String,
     pub(crate) routes: Routes,
+    /// Whether there are any: a queue-based endpoint has none.
+    pub(crate) has_routes: bool,
     pub(crate) access: Access,
     pub(crate) pool: Pool,
     pub(crate) cancel: Cancel,
     /// Whether anybody may call it, from anywhere.
     pub(crate) public: bool,
+    /// Where requests wait while its workers are exchanged.
+    pub(crate) held: Option<Hold>,
     /// Closes when nobody holds the endpoint any more.
     in_use: watch::Sender<()>,
 }
@@ -39,7 +44,10 @@ impl Endpoint {
     /// An endpoint whose routes stand in the order of the pool's functions.
     pub fn new(pool: Pool, routes: impl IntoIterator<Item = (Method, PathPattern)>, access: Access) -> Self {
         let (name, in_use) = (pool.name().to_owned(), watch::Sender::new(()));
-        Self { name, routes: Routes::new(routes), access, pool, cancel: Cancel::default(), public: false, in_use }
+        let routes: Vec<_> = routes.into_iter().collect();
+        let has_routes = !routes.is_empty();
+        let routes = Routes::new(routes);
+        Self { name, routes, has_routes, access, pool, cancel: Cancel::default(), public: false, held: None, in_use }
     }
 
     /// Says what becomes of requests to routes whose callers leave. A live call says it for itself.
@@ -59,6 +67,12 @@ impl Endpoint {
     /// Its workers.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// One of its name that has requests wait, at most so many at a time.
+    pub(crate) fn holding(&self, most: usize) -> Self {
+        let (pool, public) = (self.pool.clone(), self.public);
+        Self { public, held: Some(Hold::new(most)), ..Self::new(pool, [], self.access) }
     }
 
     pub(crate) fn retired(&self) -> Retired {
@@ -85,20 +99,34 @@ mod tests {
     use std::pin::pin;
     use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use flash_workers::{Base, Interpreter, Limits, Workers};
+    use http::Response;
 
     use super::*;
+    use crate::answer::Payload;
     use crate::gateway::{Gateway, Settings};
+    use crate::request_id::RequestId;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// One whose workers never start: requests are none of its tests' concern.
     fn endpoint(name: &str) -> Endpoint {
+        with_timeout(name, Duration::ZERO)
+    }
+
+    /// One for whose requests there is time.
+    fn lasting(name: &str) -> Endpoint {
+        with_timeout(name, PATIENCE)
+    }
+
+    fn with_timeout(name: &str, timeout: Duration) -> Endpoint {
         let interpreter = Interpreter { python: "no-such-python".into(), package: None, routes: true };
         let settings = flash_workers::Settings {
             limits: Limits { slots: 1, waiting: 1, grace: Duration::ZERO },
             workers: Workers::fixed(0),
-            timeout: Duration::ZERO,
+            timeout,
             start_timeout: Duration::ZERO,
             replace_stuck: false,
             unheard: 0,
@@ -123,6 +151,45 @@ mod tests {
         assert!(Arc::ptr_eq(&gateway.endpoint("kept").unwrap(), &kept));
         assert!(!Arc::ptr_eq(&gateway.endpoint("changed").unwrap(), &changed));
         assert!(gateway.endpoint("new").is_some() && gateway.endpoint("gone").is_none());
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_a_held_endpoint_waits_for_what_takes_its_place() {
+        let gateway = Gateway::new(Settings::default(), 0);
+        gateway.add(Endpoint { public: true, ..lasting("a") });
+        let before = gateway.endpoint("a").expect("it is there");
+        let mut retired = gateway.hold(&["a".to_owned(), "other".to_owned()], 1);
+        assert_eq!(retired.len(), 1);
+        let held = || gateway.endpoint("a").expect("it is there still");
+        assert!(held().held.is_some() && held().public, "who may call it stays as it was");
+        let (arrived, id) = (Instant::now(), RequestId::new(0, 0));
+        let mut waits = pin!(gateway.released("a", held(), arrived, &id));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        assert_eq!(gateway.released("a", held(), arrived, &id).await.err().map(|refused| refused.status().as_u16()), Some(503));
+        assert!(!is_done(retired[0].unused()), "a request that came before is under way");
+        drop(before);
+        assert!(is_done(retired[0].unused()), "who waits is none of the old workers' requests");
+        gateway.switch(vec![lasting("a")], &[]);
+        let Poll::Ready(Ok(found)) = waits.as_mut().poll(&mut context) else { panic!("nobody holds it any more") };
+        assert!(Arc::ptr_eq(&found, &held()) && found.held.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_endpoint_that_goes_or_for_too_long_is_told() {
+        let gateway = Gateway::new(Settings::default(), 0);
+        gateway.add(lasting("a"));
+        gateway.hold(&["a".to_owned()], 8);
+        let (arrived, id) = (Instant::now(), RequestId::new(0, 0));
+        let status = |waited: Result<Arc<Endpoint>, Response<Payload>>| waited.err().map(|refused| refused.status().as_u16());
+        let late = arrived.checked_sub(PATIENCE).expect("the machine runs for longer");
+        assert_eq!(status(gateway.released("a", gateway.endpoint("a").unwrap(), late, &id).await), Some(504));
+        let mut waits = pin!(gateway.released("a", gateway.endpoint("a").unwrap(), arrived, &id));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        gateway.switch(Vec::new(), &["a".to_owned()]);
+        let Poll::Ready(waited) = waits.as_mut().poll(&mut context) else { panic!("it is gone") };
+        assert_eq!(status(waited), Some(404));
     }
 
     #[tokio::test]

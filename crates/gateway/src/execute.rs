@@ -22,8 +22,13 @@ use crate::request_id::RequestId;
 
 /// How long the call may take, in milliseconds.
 const TIMEOUT: &str = "x-flash-timeout-ms";
+/// Given where the endpoint is queue-based: how many calls may be in flight on one worker. The others wait, and their time has not begun.
+const SLOTS: &str = "x-flash-slots";
 /// Given where the endpoint's resource says so.
 const CANCEL_ON_DISCONNECT: &str = "x-flash-cancel-on-disconnect";
+
+/// How long a call of a queue-based endpoint may take, unless it says so.
+const QUEUED_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How a live call is written (`docs/wire.md`).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +52,8 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
     if !has_token(head, token) {
         return detail(StatusCode::UNAUTHORIZED, "live calls take the session's token");
     }
-    let Some(endpoint) = gateway.live_endpoint(name).filter(|endpoint| endpoint.is_live()) else {
+    let slots = slots(head);
+    let Some(endpoint) = gateway.live_endpoint(name, slots).filter(|endpoint| endpoint.is_live()) else {
         return detail(StatusCode::NOT_FOUND, &format!("no live endpoint is called `{name}`"));
     };
     if head.method != Method::POST {
@@ -68,12 +74,16 @@ pub(crate) async fn answer(gateway: &Gateway, name: &str, head: &Parts, body: In
     let calls = Bodies::new(usize::MAX);
     let body = match gateway.read(body, limit, &mut calls.room()).await {
         Ok(body) => body,
-        Err(response) => return response,
+        Err(unread) => return unread.response(limit, detail),
     };
     match format {
         Format::Records => records(gateway, &endpoint, head, body),
         Format::Json => json(&endpoint, &body, tag).await,
     }
+}
+
+fn slots(head: &Parts) -> Option<usize> {
+    head.headers.get(SLOTS).and_then(|value| value.to_str().ok()?.parse().ok())
 }
 
 fn format(head: &Parts) -> Option<Format> {
@@ -105,7 +115,9 @@ fn records(gateway: &Gateway, endpoint: &Endpoint, head: &Parts, mut body: Bytes
     }
     let timeout = head.headers.get(TIMEOUT).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_millis);
     let cancel = if head.headers.contains_key(CANCEL_ON_DISCONNECT) { Cancel::Anyway } else { Cancel::UnlessBegun };
-    let call = Call { body, timeout, cancel };
+    let queued = slots(head).is_some();
+    let timeout = timeout.or(queued.then_some(QUEUED_TIMEOUT));
+    let call = Call { body, timeout, queued, cancel };
     let mut response = Response::new(begin(gateway, endpoint, context, call));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-flash-records"));
     response

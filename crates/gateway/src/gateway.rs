@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -11,19 +10,20 @@ use bytes::Bytes;
 use flash_wire::{Content, RequestHead, encode_form};
 use flash_workers::{Body as BodyPlan, Outcome, Pool, Request as Work, Status};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
 use crate::answer::{self, Payload};
 use crate::body::Bodies;
 use crate::endpoint::{Access, Endpoint, Retired};
-use crate::execute;
+use crate::entry::Entry;
+use crate::execute::{self, Tag};
 use crate::form::{self, Announced, FormLimits};
 use crate::forwarded;
 use crate::host;
 use crate::matcher::Matched;
-use crate::mount::{self, Mount};
+use crate::mount::{self, Caller, Mount, Serves, Whole};
 use crate::overview;
 use crate::preparation::Prepare;
 use crate::request_id::{RequestId, X_REQUEST_ID};
@@ -96,8 +96,8 @@ pub struct Finished<'a> {
 /// Hears of every request that was answered, on the request path: it must not block.
 pub type Observer = Arc<dyn Fn(Finished<'_>) + Send + Sync>;
 
-/// Makes an endpoint for a live call when it is first called.
-pub type OpenEndpoint = Arc<dyn Fn(&str) -> Endpoint + Send + Sync>;
+/// Makes an endpoint for a live call when it is first called, whose workers have as many slots as the call says.
+pub type OpenEndpoint = Arc<dyn Fn(&str, Option<usize>) -> Endpoint + Send + Sync>;
 
 /// Whether who sends a request may call endpoints that are not open to all.
 pub type Admits = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
@@ -119,7 +119,7 @@ pub struct Gateway {
     /// What connections are encrypted with; `None` where they are not.
     pub(crate) tls: Option<Tls>,
     /// What is served beside endpoints.
-    mounted: OnceLock<Mount>,
+    mounted: OnceLock<Vec<Mount>>,
     /// The title of the page for all endpoints; `None` where there is no such page.
     overview: Option<String>,
     /// Distinguishes this process's request ids from those of the one before.
@@ -206,9 +206,9 @@ impl Gateway {
         self
     }
 
-    /// Has `service` answer what is below `root`, a path without a slash at its end. Only the first call does anything.
-    pub fn mount(&self, root: &'static str, service: mount::Service) {
-        let _ = self.mounted.set(Mount::new(root, service)); // as documented
+    /// Has services answer what is below their paths. Only the first call does anything.
+    pub fn mount(&self, mounts: Vec<Mount>) {
+        let _ = self.mounted.set(mounts); // as documented
     }
 
     /// Serves an endpoint from now on.
@@ -224,30 +224,44 @@ impl Gateway {
         retired.iter().map(|endpoint| endpoint.retired()).collect()
     }
 
+    /// Has requests for these endpoints wait from now on, at most so many for each, until [`Self::switch`] puts others in their place: they
+    /// go to those. Gives the endpoints as they were, for those that came before.
+    pub fn hold(&self, names: &[String], most: usize) -> Vec<Retired> {
+        let mut served = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
+        let hold = |name: &String| {
+            let endpoint = served.get_mut(name)?;
+            let holding = Arc::new(endpoint.holding(most));
+            Some(std::mem::replace(endpoint, holding))
+        };
+        let held: Vec<_> = names.iter().filter_map(hold).collect();
+        held.iter().map(|endpoint| endpoint.retired()).collect()
+    }
+
     /// The pools of all endpoints.
     pub fn pools(&self) -> Vec<Pool> {
         let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
         endpoints.values().map(|endpoint| endpoint.pool.clone()).collect()
     }
 
-    /// The title of the page for all endpoints, and their names in order; `None` where there is no such page.
+    /// The title of the page for all endpoints, and the names of those with routes, in order; `None` where there is no such page.
     pub(crate) fn overview(&self) -> Option<(&str, Vec<String>)> {
         let title = self.overview.as_deref()?;
-        Some((title, self.endpoints.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()))
+        let endpoints = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
+        Some((title, endpoints.iter().filter(|(_, endpoint)| endpoint.has_routes).map(|(name, _)| name.clone()).collect()))
     }
 
     pub(crate) fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
         self.endpoints.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The endpoint of a live call, made if need be.
-    pub fn live_endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
+    /// The endpoint of a live call, made if need be, with so many slots a worker.
+    pub fn live_endpoint(&self, name: &str, slots: Option<usize>) -> Option<Arc<Endpoint>> {
         if let Some(endpoint) = self.endpoint(name) {
             return Some(endpoint);
         }
         let open = self.open.as_ref()?;
         let mut endpoints = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
-        Some(endpoints.entry(name.to_owned()).or_insert_with(|| Arc::new(open(name))).clone())
+        Some(endpoints.entry(name.to_owned()).or_insert_with(|| Arc::new(open(name, slots))).clone())
     }
 
     pub(crate) fn token(&self) -> Option<&str> {
@@ -261,17 +275,22 @@ impl Gateway {
     }
 
     /// Answers one request, in this order:
-    pub(crate) async fn handle(&self, request: Request<Incoming>, local: IpAddr) -> Response<Payload> {
+    pub(crate) async fn handle(&self, request: Request<Incoming>, entry: &Entry) -> Response<Payload> {
         let arrived = Instant::now();
         let (tag, id) = self.next_id();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let led = entry.lead(&mut head);
         let departure = Departure { gateway: self, head: &head, arrived, tag };
-        let mut response = self.route(&head, body, local, tag, &id).await;
+        let mut response = match led {
+            Ok(()) => self.route(&head, body, entry, arrived, (tag, &id)).await,
+            Err(response) => *response,
+        };
         std::mem::forget(departure); // it holds references alone
         if head.method == Method::HEAD {
             response = answer::without_body(response);
         }
         response.headers_mut().insert(X_REQUEST_ID, id.header());
+        entry.told(&head, response.headers_mut());
         self.observe(&head, response.status(), arrived, tag);
         response
     }
@@ -287,7 +306,7 @@ impl Gateway {
         }
     }
 
-    async fn route(&self, head: &Parts, body: Incoming, local: IpAddr, tag: u64, id: &RequestId) -> Response<Payload> {
+    async fn route(&self, head: &Parts, body: Incoming, entry: &Entry, arrived: Instant, (tag, id): Tag<'_>) -> Response<Payload> {
         if head.method == Method::CONNECT {
             // Its caller may send what is meant for another server before it has read the answer: that must not be taken for requests.
             return closing(answer::detail(StatusCode::NOT_IMPLEMENTED, "this server opens no tunnels"));
@@ -297,6 +316,7 @@ impl Gateway {
             Err(text) => return closing(answer::detail(StatusCode::BAD_REQUEST, text)),
         };
         // A page in a browser may have its own name resolve to this address: it must not reach what listens here for this machine.
+        let local = entry.local();
         let by_loopback = host.is_some_and(host::is_loopback);
         if local.is_loopback() && !by_loopback && !host.is_some_and(|host| self.is_domain(host)) {
             let text = if host.is_none() { format!("{NO_HOST}; {MISDIRECTED}") } else { MISDIRECTED.to_owned() };
@@ -308,11 +328,20 @@ impl Gateway {
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             return empty(StatusCode::NO_CONTENT); // it asks of the server alone, and whether it is there
         }
-        if let Some(mounted) = self.mounted.get().filter(|mounted| mounted.has(head.uri.path())) {
-            return mounted.answer(Request::from_parts(head.clone(), body), id.as_str()).await;
+        let from_here = || entry.is_open() && local.is_loopback() && by_loopback && !forwarded::came_through_a_proxy(&head.headers);
+        let admitted = || self.admits.as_ref().is_none_or(|admits| from_here() || admits(head));
+        let mounted = self.mounted.get().and_then(|mounts| mounts.iter().find(|mount| mount.has(head.uri.path())));
+        match mounted.map(|mount| &mount.serves) {
+            Some(Serves::Requests(service)) => {
+                return mount::answer(service, Request::from_parts(head.clone(), body), id.as_str()).await;
+            }
+            Some(Serves::Whole(service)) => {
+                let caller = Caller { admitted: admitted(), tag };
+                return self.answer_whole(service.clone(), head, body, caller).await;
+            }
+            None => {}
         }
-        let from_here = || local.is_loopback() && by_loopback && !forwarded::came_through_a_proxy(&head.headers);
-        let admitted = self.admits.as_ref().is_none_or(|admits| from_here() || admits(head));
+        let admitted = admitted();
         let Some((name, path)) = split(&head.uri) else {
             return if admitted { overview::answer(self, head) } else { unauthorized() };
         };
@@ -324,9 +353,15 @@ impl Gateway {
             // Boxed, as a document is: every request's future would be as large as the largest of them.
             return Box::pin(execute::answer(self, &name, head, body, local, (tag, id))).await;
         }
-        let Some(endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
+        let Some(mut endpoint) = self.endpoint(&name) else { return answer::detail(StatusCode::NOT_FOUND, "Not Found") };
         if path == "/ping" {
             return ping(&endpoint, &head.method);
+        }
+        if endpoint.held.is_some() {
+            endpoint = match Box::pin(self.released(&name, endpoint, arrived, id)).await {
+                Ok(endpoint) => endpoint,
+                Err(response) => return response,
+            };
         }
         let (route, values) = match endpoint.routes.find(&head.method, &path) {
             Matched::Route(route, values) => (route, values),
@@ -338,7 +373,7 @@ impl Gateway {
         let mut room = self.bodies.room(); // until it is answered: the pool keeps the body as long
         let body = match self.read(body, self.settings.body_bytes, &mut room).await {
             Ok(body) => body,
-            Err(response) => return response,
+            Err(unread) => return unread.response(self.settings.body_bytes, answer::detail),
         };
         let (content, body) = match self.content(&endpoint, route, head, body).await {
             Ok(content) => content,
@@ -348,6 +383,20 @@ impl Gateway {
         let head = RequestHead { path: values, query: head.uri.query().unwrap_or_default().to_owned(), content };
         let outcome = endpoint.pool.request(Work { route: route as u16, head, body, tag, cancel: endpoint.cancel }).await;
         answer::outcome(&endpoint.name, outcome, endpoint.pool.timeout(), id)
+    }
+
+    /// Boxed by who answers: what is read on the way is small.
+    async fn answer_whole(&self, service: Arc<dyn Whole>, head: &Parts, body: Incoming, caller: Caller) -> Response<Payload> {
+        let limit = match service.admit(head, caller) {
+            Ok(limit) => limit,
+            Err(response) if body.is_end_stream() => return (*response).map(Payload::from),
+            Err(response) => return closing((*response).map(Payload::from)), // its body will not be read
+        };
+        let mut room = self.bodies.room(); // until it is answered: the service may keep the body as long
+        match self.read(body, limit, &mut room).await {
+            Ok(body) => service.answer(Request::from_parts(head.clone(), body), caller).await.map(Payload::from),
+            Err(unread) => unread.response(limit, |status, text| service.refuse(status, text).map(Payload::from)),
+        }
     }
 
     /// What the body is, and the body: a form is taken apart if the route takes one, which its worker's plan says.
@@ -401,7 +450,7 @@ const NO_HOST: &str = "the request has no Host, so it may be meant for any serve
 const MISDIRECTED: &str = "this server answers to loopback addresses, `localhost` and its own domains only";
 
 /// Nobody who came this way may call the endpoint without a key.
-fn unauthorized() -> Response<Payload> {
+pub(crate) fn unauthorized() -> Response<Payload> {
     let text = "this endpoint takes an API key: Authorization: Bearer flash_...";
     let mut response = answer::detail(StatusCode::UNAUTHORIZED, text);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -409,7 +458,7 @@ fn unauthorized() -> Response<Payload> {
 }
 
 /// `/lb/{endpoint}/{rest}`, percent-decoded as a whole before it is matched, as Starlette's is.
-fn split(uri: &Uri) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+pub(crate) fn split(uri: &Uri) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let rest = uri.path().strip_prefix("/lb/")?;
     let (name, path) = rest.split_at(memchr(b'/', rest.as_bytes()).unwrap_or(rest.len()));
     Some((decoded(name), if path.is_empty() { "/".into() } else { decoded(path) }))

@@ -14,15 +14,31 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::connection;
+use crate::entry::{Entry, Means};
 use crate::gateway::Gateway;
 use crate::places::{Limits, Order, Place};
 
 /// Serves until `stop` says true, then lets connections finish what they have begun, for at most `grace`.
-pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>, grace: Duration) {
-    let settings = &gateway.settings;
+pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: watch::Receiver<bool>, grace: Duration) {
     // Not each connection's own: whoever listens on all addresses serves all names, whichever way a caller comes.
     let Ok(local) = listener.local_addr() else { return };
-    let mut connections = Connections::new(&gateway, local.ip());
+    accept(listener, Entry::Callers(local.ip()), gateway, stop, grace).await;
+}
+
+/// Serves as [`serve`] does, over loopback and without TLS, and demands that everybody is admitted ([`Gateway::with_admission`]).
+pub async fn serve_operators(listener: TcpListener, gateway: Arc<Gateway>, stop: watch::Receiver<bool>, grace: Duration) {
+    accept(listener, Entry::Operators, gateway, stop, grace).await;
+}
+
+/// Serves requests of workers to endpoints, as [`serve`] those of callers: over loopback and without TLS, for who shows what `means` knows, and
+/// nothing but the endpoints that they mean.
+pub async fn serve_workers(listener: TcpListener, gateway: Arc<Gateway>, means: Means, stop: watch::Receiver<bool>, grace: Duration) {
+    accept(listener, Entry::Workers(means), gateway, stop, grace).await;
+}
+
+async fn accept(listener: TcpListener, entry: Entry, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>, grace: Duration) {
+    let settings = &gateway.settings;
+    let mut connections = Connections::new(&gateway, entry);
     let mut sweep = tokio::time::interval(connections.limits.sweep);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // A connection for which there was no place; whether there was no descriptor for one, and whether that was told.
@@ -79,8 +95,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// All connections that are open.
 struct Connections {
     gateway: Arc<Gateway>,
-    /// The address that is listened on.
-    local: IpAddr,
+    entry: Entry,
     limits: Limits,
     tasks: JoinSet<()>,
     open: HashMap<Id, Arc<Place>>,
@@ -90,11 +105,11 @@ struct Connections {
 }
 
 impl Connections {
-    fn new(gateway: &Arc<Gateway>, local: IpAddr) -> Self {
+    fn new(gateway: &Arc<Gateway>, entry: Entry) -> Self {
         let settings = &gateway.settings;
         Self {
             gateway: gateway.clone(),
-            local,
+            entry,
             limits: Limits::new(settings.head_timeout, settings.idle_timeout, settings.write_timeout),
             tasks: JoinSet::new(),
             open: HashMap::new(),
@@ -105,7 +120,7 @@ impl Connections {
 
     fn start(&mut self, stream: TcpStream) {
         let place = Arc::new(Place::new(&self.sweeps));
-        let task = self.tasks.spawn(tcp(stream, self.local, self.gateway.clone(), place.clone()));
+        let task = self.tasks.spawn(tcp(stream, self.entry.clone(), self.gateway.clone(), place.clone()));
         self.open.insert(task.id(), place);
     }
 
@@ -179,18 +194,19 @@ fn longest_idle<T>(mut idle: Vec<(u32, T)>, now: u32) -> Vec<(u32, T)> {
     idle.split_off(idle.len().saturating_sub(NOTED))
 }
 
-async fn tcp(stream: TcpStream, local: IpAddr, gateway: Arc<Gateway>, place: Arc<Place>) {
+async fn tcp(stream: TcpStream, entry: Entry, gateway: Arc<Gateway>, place: Arc<Place>) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let Some(tls) = gateway.tls.clone() else { return connection::serve(stream, local, gateway, place).await };
+    let tls = gateway.tls.clone().filter(|_| entry.is_encrypted());
+    let Some(tls) = tls else { return connection::serve(stream, entry, gateway, place).await };
     let accepted = tokio::select! {
         accepted = tls.accept(stream) => accepted,
         _ = place.order() => return, // nothing is begun
     };
     // Whoever speaks another protocol is told so by TLS itself.
     if let Ok(stream) = accepted {
-        connection::serve(stream, local, gateway, place).await;
+        connection::serve(stream, entry, gateway, place).await;
     }
 }
 
@@ -199,7 +215,7 @@ pub async fn serve_connection<IO>(io: IO, local: IpAddr, gateway: Arc<Gateway>)
 where
     IO: AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
 {
-    connection::serve(io, local, gateway, Arc::new(Place::new(&Arc::default()))).await;
+    connection::serve(io, Entry::Callers(local), gateway, Arc::new(Place::new(&Arc::default()))).await;
 }
 
 #[cfg(test)]

@@ -206,6 +206,8 @@ pub struct Function {
     pub nature: Nature,
     /// Its route; there is one exactly when its endpoint is load-balanced.
     pub route: Option<Route>,
+    /// How often a job whose function has raised is tried again; on queue-based endpoints only. What a lost worker took is tried again in any case.
+    pub retries: Option<u8>,
     /// The Python packages that it asks for.
     pub dependencies: Vec<String>,
     /// The system packages that it asks for.
@@ -213,6 +215,9 @@ pub struct Function {
 }
 
 impl Function {
+    /// The most retries that a function may ask for.
+    pub const MOST_RETRIES: u8 = 100;
+
     /// Whether calling it gives something to await.
     pub fn is_async(&self) -> bool {
         self.nature == Nature::AsyncFunction

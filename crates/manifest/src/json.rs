@@ -79,6 +79,8 @@ struct FunctionText {
     method: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retries: Option<u8>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dependencies: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -147,6 +149,7 @@ fn function_text(function: &Function) -> FunctionText {
         import_base: path_text(&function.module.import_base),
         method: function.route.as_ref().map(|route| route.method.to_string()),
         path: function.route.as_ref().map(|route| route.path.to_string()),
+        retries: function.retries,
         dependencies: function.dependencies.clone(),
         system_dependencies: function.system_dependencies.clone(),
     }
@@ -285,6 +288,12 @@ fn read_function(text: FunctionText, kind: Kind, errors: &mut Vec<Diagnostic>) -
     if kind == Kind::LoadBalanced && nature == Nature::Class {
         keep(wrong(format!("class '{name}' has a route"), "a route of a load-balanced endpoint is served by a function"));
     }
+    if text.retries.is_some_and(|retries| kind == Kind::LoadBalanced || retries > Function::MOST_RETRIES) {
+        keep(wrong(
+            format!("function '{name}' cannot have these retries"),
+            format!("a queue-based endpoint tries a job again, {} times at most", Function::MOST_RETRIES),
+        ));
+    }
     if text.dependencies.iter().chain(&text.system_dependencies).any(|name| name.is_empty() || name.chars().any(char::is_control)) {
         keep(wrong(format!("function '{name}' depends on something without a name"), "each dependency is one package, on one line"));
     }
@@ -294,6 +303,7 @@ fn read_function(text: FunctionText, kind: Kind, errors: &mut Vec<Diagnostic>) -
         location: location?,
         nature,
         route: route?,
+        retries: text.retries,
         dependencies: text.dependencies,
         system_dependencies: text.system_dependencies,
     })

@@ -29,7 +29,7 @@ pub use manifest::{MANIFEST_FILE, Manifest, inner_path};
 pub use method::Method;
 pub use name::{AppName, EndpointName, EnvironmentName};
 pub use nearest::nearest;
-pub use overrides::{IDLE_TIMEOUT_S, MOST_CONCURRENCY, Overrides, SettingKey};
+pub use overrides::{IDLE_TIMEOUT_S, MOST_CONCURRENCY, Overrides, Rollout, SettingKey};
 pub use path::{Part, PathPattern, RESERVED_PATHS};
 pub use project::{App, AppOrigin, Project};
 pub use python::PythonVersion;

@@ -22,18 +22,21 @@ impl Machine {
         let each = if at_least > 1 { format!(" for each of its {at_least} workers") } else { String::new() };
         let mut refuse = |key, what: String, why: String, remedy: String| problems.push((key, Diagnostic::error(what, why, remedy)));
 
-        let gpus = u64::from(settings.gpu) * at_least;
+        // Each worker that there may be has its own: one that never gets any would only be tried again and again.
+        let most = settings.workers.most();
+        let gpus = u64::from(settings.gpu) * u64::from(most);
         if gpus > u64::from(self.gpus) {
             let has = match self.gpus {
                 0 => "the machine has none".to_owned(),
                 1 => "the machine has one".to_owned(),
                 several => format!("the machine has {several}"),
             };
+            let each = if most > 1 { format!(" for each of up to {most} workers") } else { String::new() };
             let what = format!("endpoint '{endpoint}' asks for {}{each}", counted(settings.gpu, "GPU"));
-            let remedy = if self.gpus == 0 {
-                "take `gpu` out of flash.toml, or deploy to a machine that has some".to_owned()
-            } else {
-                format!("ask for at most {} in all, or deploy to a machine that has more", self.gpus)
+            let remedy = match self.gpus / settings.gpu {
+                0 if self.gpus == 0 => "take `gpu` out of flash.toml, or deploy to a machine that has some".to_owned(),
+                0 => format!("gpu = {}, or deploy to a machine that has more", self.gpus),
+                fit => format!("workers = {fit}, or fewer GPUs for each, or deploy to a machine that has more"),
             };
             refuse(SettingKey::Gpu, what, format!("{has}, and a worker has its GPUs to itself"), remedy);
         }
@@ -63,13 +66,14 @@ fn counted(number: u32, thing: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Overrides, Workers};
+    use crate::{Kind, Overrides, Workers};
 
     const MACHINE: Machine = Machine { gpus: 2, processors: 4, memory_mib: Some(8192) };
 
     fn lacks(machine: Machine, overrides: Overrides) -> Vec<String> {
         assert_eq!(overrides.check(), []);
         let settings = Settings {
+            kind: Kind::LoadBalanced,
             workers: overrides.workers.map_or_else(Workers::default, |[least, most]| Workers::new(least, most).expect("in order")),
             gpu: overrides.gpu.unwrap_or(0),
             cpu: overrides.cpu,
@@ -81,6 +85,7 @@ mod tests {
             image: None,
             env: std::collections::BTreeMap::new(),
             public: false,
+            rollout: crate::Rollout::default(),
         };
         machine.lacks("a", &settings).into_iter().map(|(key, problem)| format!("{key}: {}; {}", problem.what, problem.why)).collect()
     }
@@ -89,7 +94,8 @@ mod tests {
     fn what_the_machine_has_is_no_problem() {
         let fits = |overrides: Overrides| assert_eq!(lacks(MACHINE, overrides.clone()), [""; 0], "{overrides:?}");
         fits(Overrides::default());
-        fits(Overrides { gpu: Some(2), cpu: Some(4), memory_mib: Some(8192), workers: Some([0, 100]), ..Overrides::default() });
+        fits(Overrides { cpu: Some(4), memory_mib: Some(8192), workers: Some([0, 100]), ..Overrides::default() });
+        fits(Overrides { gpu: Some(2), ..Overrides::default() });
         fits(Overrides { gpu: Some(1), workers: Some([2, 2]), ..Overrides::default() });
         fits(Overrides { cpu: Some(4), workers: Some([8, 8]), ..Overrides::default() });
         fits(Overrides { memory_mib: Some(4096), workers: Some([2, 3]), ..Overrides::default() });
@@ -104,8 +110,8 @@ mod tests {
             "gpu: endpoint 'a' asks for 3 GPUs; the machine has 2, and a worker has its GPUs to itself",
         );
         check(
-            Overrides { gpu: Some(1), workers: Some([3, 3]), ..none() },
-            "gpu: endpoint 'a' asks for 1 GPU for each of its 3 workers; the machine has 2, and a worker has its GPUs to itself",
+            Overrides { gpu: Some(1), workers: Some([0, 3]), ..none() },
+            "gpu: endpoint 'a' asks for 1 GPU for each of up to 3 workers; the machine has 2, and a worker has its GPUs to itself",
         );
         check(
             Overrides { cpu: Some(5), ..none() },

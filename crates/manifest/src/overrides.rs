@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Diagnostic, Workers, check_variable};
@@ -22,7 +23,7 @@ const LONGEST_IMAGE: usize = 512;
 const LARGEST_ENV: usize = 256 * 1024;
 
 /// What takes the place of what an endpoint's code declares. What is `None` stays as declared.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overrides {
     /// A container image: recorded, and not pulled.
@@ -58,6 +59,33 @@ pub struct Overrides {
     /// Requests in flight that one more worker is started for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaler_value: Option<u32>,
+    /// How a new build takes over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+}
+
+/// How the workers of a new build take over from those that serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rollout {
+    /// They start beside them.
+    #[default]
+    Beside,
+    /// They start once those have ended: for what only one can have, as a port, or all of a device's memory.
+    Replace,
+}
+
+impl Rollout {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Beside, Self::Replace];
+
+    /// As `flash.toml` has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Beside => "beside",
+            Self::Replace => "replace",
+        }
+    }
 }
 
 /// What can be set for an endpoint, under the names that `flash.toml` has for it.
@@ -75,11 +103,12 @@ pub enum SettingKey {
     Image,
     Env,
     Public,
+    Rollout,
 }
 
 impl SettingKey {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Workers,
         Self::Timeout,
         Self::IdleTimeout,
@@ -91,6 +120,7 @@ impl SettingKey {
         Self::Image,
         Self::Env,
         Self::Public,
+        Self::Rollout,
     ];
 
     /// The key of this name.
@@ -112,6 +142,7 @@ impl SettingKey {
             Self::Image => "image",
             Self::Env => "env",
             Self::Public => "public",
+            Self::Rollout => "rollout",
         }
     }
 
@@ -129,6 +160,7 @@ impl SettingKey {
             Self::Image => "image = \"example/image:1\"",
             Self::Env => "env = { MODE = \"fast\" }",
             Self::Public => "public = true",
+            Self::Rollout => "rollout = \"replace\"",
         }
     }
 }
@@ -229,6 +261,7 @@ impl Overrides {
             env,
             public: self.public.or(weaker.public),
             scaler_value: self.scaler_value.or(weaker.scaler_value),
+            rollout: self.rollout.or(weaker.rollout),
         }
     }
 
@@ -246,6 +279,7 @@ impl Overrides {
             SettingKey::Image => self.image.is_some(),
             SettingKey::Env => !self.env.is_empty(),
             SettingKey::Public => self.public.is_some(),
+            SettingKey::Rollout => self.rollout.is_some(),
         }
     }
 }
@@ -345,6 +379,7 @@ mod tests {
             (SettingKey::Image, r#"{"image": "x"}"#),
             (SettingKey::Env, r#"{"env": {"A": "b"}}"#),
             (SettingKey::Public, r#"{"public": false}"#),
+            (SettingKey::Rollout, r#"{"rollout": "replace"}"#),
         ];
         assert_eq!(json.len(), SettingKey::ALL.len());
         for (key, text) in json {

@@ -45,11 +45,12 @@ pub enum AppOrigin {
 
 impl Project {
     /// Puts a project together, adding to `warnings` what the whole of it gives rise to. Errs with everything that is wrong:
-    /// two endpoints of one name, two functions of one name in a module, two functions on one route.
+    /// two endpoints of one name, two functions of one name in a module or on a queue-based endpoint, two functions on one route.
     pub fn new(root: PathBuf, app: App, endpoints: Vec<Endpoint>, mut warnings: Vec<Diagnostic>) -> Result<Self, Vec<Diagnostic>> {
         let mut errors = same_names(&endpoints);
         errors.extend(same_functions(&endpoints));
         errors.extend(endpoints.iter().flat_map(same_routes));
+        errors.extend(endpoints.iter().flat_map(same_job_functions));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -111,6 +112,24 @@ fn same_routes(endpoint: &Endpoint) -> Vec<Diagnostic> {
                     format!("Route conflict detected: {route} defined twice"),
                     format!("{} has this route, and {} asks for it again", site(first), site(function)),
                     "give each function a method and a path of its own, or an endpoint of its own",
+                )
+                .at(function.location.clone()),
+            );
+        }
+    }
+    errors
+}
+
+fn same_job_functions(endpoint: &Endpoint) -> Vec<Diagnostic> {
+    let mut seen: HashMap<&str, &Function> = HashMap::new();
+    let mut errors = Vec::new();
+    for function in endpoint.functions.iter().filter(|function| function.route.is_none()) {
+        if let Some(first) = seen.insert(&function.qualname, function).filter(|first| first.module.file != function.module.file) {
+            errors.push(
+                Diagnostic::error(
+                    format!("endpoint '{}' has two functions of the name '{}'", endpoint.name, function.qualname),
+                    format!("a job says by its name which function it is for, and {} has it already", first.location),
+                    "give one of them another name, or an endpoint of its own",
                 )
                 .at(function.location.clone()),
             );

@@ -5,18 +5,20 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::overrides::span;
-use crate::{Endpoint, EnvironmentName, Location, MOST_CONCURRENCY, Overrides, SettingKey, Workers};
+use crate::{Endpoint, EnvironmentName, Kind, Location, MOST_CONCURRENCY, Overrides, Rollout, SettingKey, Workers};
 
 /// An endpoint with every value settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// How it is called.
+    pub kind: Kind,
     /// How many workers it may have.
     pub workers: Workers,
-    /// How long a request may take.
+    /// How long a request may take, or one attempt at a job.
     pub timeout: Duration,
     /// How long a worker may have nothing to do before it is stopped.
     pub idle_timeout: Duration,
-    /// Requests that may be in flight on one worker.
+    /// Requests or jobs that may be in flight on one worker.
     pub max_concurrency: u16,
     /// Requests in flight that one more worker is started for.
     pub scaler_value: u32,
@@ -32,11 +34,15 @@ pub struct Settings {
     pub env: BTreeMap<String, String>,
     /// Whether anybody may call it from anywhere.
     pub public: bool,
+    /// How a new build takes over.
+    pub rollout: Rollout,
 }
 
 impl Settings {
     /// A request has this long unless more is said: as long as load balancers wait by custom.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
+    /// So long may one attempt at a job run, unless more is said.
+    pub const JOB_TIMEOUT: Duration = Duration::from_secs(600);
     /// The SDK's default.
     pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
     /// The SDK's default.
@@ -45,11 +51,16 @@ impl Settings {
     /// What holds for an endpoint. `overrides` are those of its project for the environment, and were checked.
     pub fn of(endpoint: &Endpoint, overrides: &Overrides) -> Self {
         let Endpoint { workers, timeout, idle_timeout, max_concurrency, scaler_value, image, env, .. } = endpoint.with(overrides);
+        let (usual_timeout, usual_concurrency) = match endpoint.class.kind() {
+            Kind::LoadBalanced => (Self::TIMEOUT, MOST_CONCURRENCY),
+            Kind::QueueBased => (Self::JOB_TIMEOUT, 1),
+        };
         Self {
+            kind: endpoint.class.kind(),
             workers: workers.unwrap_or_default(),
-            timeout: timeout.unwrap_or(Self::TIMEOUT),
+            timeout: timeout.unwrap_or(usual_timeout),
             idle_timeout: idle_timeout.unwrap_or(Self::IDLE_TIMEOUT),
-            max_concurrency: max_concurrency.unwrap_or(MOST_CONCURRENCY),
+            max_concurrency: max_concurrency.unwrap_or(usual_concurrency),
             scaler_value: scaler_value.unwrap_or(Self::SCALER_VALUE),
             gpu: overrides.gpu.unwrap_or(0),
             cpu: overrides.cpu,
@@ -57,6 +68,7 @@ impl Settings {
             image,
             env,
             public: overrides.public.unwrap_or(false),
+            rollout: overrides.rollout.unwrap_or_default(),
         }
     }
 
@@ -68,7 +80,10 @@ impl Settings {
             SettingKey::Timeout => Some(time(self.timeout)),
             SettingKey::IdleTimeout => Some(time(self.idle_timeout)),
             SettingKey::MaxConcurrency => Some(self.max_concurrency.to_string()),
-            SettingKey::Scaler => Some(format!("REQUEST_COUNT {}", self.scaler_value)),
+            SettingKey::Scaler => Some(match self.kind {
+                Kind::LoadBalanced => format!("REQUEST_COUNT {}", self.scaler_value),
+                Kind::QueueBased => format!("QUEUE_DELAY {}", self.scaler_value),
+            }),
             SettingKey::Gpu => Some(self.gpu.to_string()),
             SettingKey::Cpu => self.cpu.map(|cpu| cpu.to_string()),
             SettingKey::Memory => {
@@ -77,6 +92,7 @@ impl Settings {
             SettingKey::Image => self.image.clone(),
             SettingKey::Env => (!self.env.is_empty()).then(|| self.env.keys().cloned().collect::<Vec<_>>().join(", ")),
             SettingKey::Public => Some(self.public.to_string()),
+            SettingKey::Rollout => Some(self.rollout.as_str().to_owned()),
         }
     }
 }
@@ -125,7 +141,7 @@ impl Origins {
             SettingKey::Scaler => endpoint.scaler_value.is_some(),
             SettingKey::Image => endpoint.image.is_some(),
             SettingKey::Env => !endpoint.env.is_empty(),
-            SettingKey::Gpu | SettingKey::Cpu | SettingKey::Memory | SettingKey::Public => false,
+            SettingKey::Gpu | SettingKey::Cpu | SettingKey::Memory | SettingKey::Public | SettingKey::Rollout => false,
         };
         Self {
             keys: SettingKey::ALL.into_iter().filter(said).map(|key| (key, code())).collect(),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use flash_manifest::{Diagnostic, Endpoint, EnvironmentName, FlashToml, Location, Overrides, ResourceClass, SettingKey, Settings, Workers};
+use flash_manifest::{
+    Diagnostic, Endpoint, EnvironmentName, FlashToml, Location, Overrides, ResourceClass, Rollout, SettingKey, Settings, Workers,
+};
 use proptest::prelude::{any, proptest};
 
 const WHOLE: &str = r#"
@@ -23,6 +25,7 @@ image = "example/image:1"
 env = { MODE = "fast", LEVEL = "1" }
 public = true
 scaler = { type = "REQUEST_COUNT", value = 8 }
+rollout = "replace"
 
 [environments.staging]
 server = "http://127.0.0.1:8000"
@@ -83,6 +86,7 @@ fn every_key_is_read() {
         env: BTreeMap::from([("MODE".into(), "fast".into()), ("LEVEL".into(), "1".into())]),
         public: Some(true),
         scaler_value: Some(8),
+        rollout: Some(Rollout::Replace),
     };
     assert!(SettingKey::ALL.into_iter().all(|key| expected.sets(key)), "this test is of every key");
     assert_eq!(settings.overrides("user-service", None), expected);
@@ -97,7 +101,7 @@ fn an_environment_is_stronger_and_adds_its_variables() {
     assert_eq!((staging.workers, staging.gpu), (Some([0, 1]), Some(1)));
     assert_eq!(staging.env, BTreeMap::from([("MODE".into(), "slow".into()), ("LEVEL".into(), "1".into())]));
     let server = |name: &str| settings.server(Some(&environment(name))).map(|(url, origin)| format!("{url} by {origin}"));
-    assert_eq!(server("staging").as_deref(), Some("http://127.0.0.1:8000 by flash.toml:19 (staging)"));
+    assert_eq!(server("staging").as_deref(), Some("http://127.0.0.1:8000 by flash.toml:20 (staging)"));
     assert_eq!(server("production").as_deref(), Some("https://flash.example.org by flash.toml:3"));
     assert_eq!(settings.server(None).map(|(url, _)| url.as_str()), Some("https://flash.example.org"));
     assert_eq!(settings.environments().map(EnvironmentName::as_str).collect::<Vec<_>>(), ["staging"]);
@@ -112,13 +116,13 @@ fn every_value_has_its_origin() {
         move |key| origins.of(key).to_string()
     };
     let staging = origins(Some("staging"));
-    assert_eq!(staging(SettingKey::Workers), "flash.toml:21 (staging)");
+    assert_eq!(staging(SettingKey::Workers), "flash.toml:22 (staging)");
     assert_eq!(staging(SettingKey::Timeout), "flash.toml:7");
-    assert_eq!(staging(SettingKey::Env), "flash.toml:22 (staging)");
+    assert_eq!(staging(SettingKey::Env), "flash.toml:23 (staging)");
     assert_eq!(origins(Some("production"))(SettingKey::Workers), "flash.toml:6");
     let of_variables = settings.origins(&endpoint, Some(&environment("staging")));
     let of_variable = |name| of_variables.of_variable(name).to_string();
-    assert_eq!(["MODE", "LEVEL", "OWN"].map(of_variable), ["flash.toml:22 (staging)", "flash.toml:14", "app.py:4"]);
+    assert_eq!(["MODE", "LEVEL", "OWN"].map(of_variable), ["flash.toml:23 (staging)", "flash.toml:14", "app.py:4"]);
     let bare = FlashToml::default().origins(&endpoint, None);
     let (code, default): (Vec<_>, Vec<_>) = SettingKey::ALL.into_iter().partition(|key| bare.of(*key).to_string() == "app.py:4");
     assert_eq!(code, [SettingKey::Workers, SettingKey::Timeout, SettingKey::Env]);
@@ -135,13 +139,13 @@ fn what_is_set_holds_else_what_the_code_says_else_a_default() {
     assert_eq!(
         shown(&Settings::of(&endpoint, &set.overrides("user-service", None))),
         "workers: 0 to 3; timeout: 60 s; idle_timeout: 5 min; max_concurrency: 64; scaler: REQUEST_COUNT 8; gpu: 1; cpu: 2; memory: 2 GiB; \
-         image: example/image:1; env: LEVEL, MODE, OWN; public: true"
+         image: example/image:1; env: LEVEL, MODE, OWN; public: true; rollout: replace"
     );
     let of_code = Settings::of(&endpoint, &Overrides::default());
     assert_eq!(
         shown(&of_code),
         "workers: 1 to 2; timeout: 10 s; idle_timeout: 60 s; max_concurrency: 128; scaler: REQUEST_COUNT 4; gpu: 0; cpu: ; memory: ; image: ; \
-         env: MODE, OWN; public: false"
+         env: MODE, OWN; public: false; rollout: beside"
     );
     assert_eq!(of_code.env["MODE"], "code");
     assert_eq!(Settings::of(&endpoint, &set.overrides("user-service", None)).env["MODE"], "fast");
@@ -167,6 +171,7 @@ fn values_are_written_in_several_ways() {
     check("scaler = { type = \"REQUEST_COUNT\" }", none());
     check("gpu = 0", Overrides { gpu: Some(0), ..none() });
     check("public = false", Overrides { public: Some(false), ..none() });
+    check("rollout = \"beside\"", Overrides { rollout: Some(Rollout::Beside), ..none() });
     check("", none());
     check("[endpoints.\"b.c\"]\ngpu = 1\n[environments.x]", none());
     assert_eq!(read("\u{feff}[endpoints.\"b.c\"]\r\ngpu = 1\r\n").overrides("b.c", None), Overrides { gpu: Some(1), ..none() });
@@ -208,7 +213,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
         "[endpoints.a]\nqwertz = 1",
         2,
         "unknown key `qwertz` in [endpoints.a]",
-        "take it out; the keys are: workers, timeout, idle_timeout, max_concurrency, scaler, gpu, cpu, memory, image, env, public",
+        "take it out; the keys are: workers, timeout, idle_timeout, max_concurrency, scaler, gpu, cpu, memory, image, env, public, rollout",
     );
     check("[endpoints.a]\nscaler = { valu = 1 }", 2, "unknown key `valu` in scaler (Did you mean `value`?)", "write `value`");
     check("[environments.x]\nservr = 'http://a'", 2, "unknown key `servr` in [environments.x] (Did you mean `server`?)", "write `server`");
@@ -223,7 +228,7 @@ fn unknown_keys_are_refused_with_what_was_meant() {
         "[endpoints.a]\n\"x\\ny\" = 1",
         2,
         "unknown key `x\\x0ay` in [endpoints.a]",
-        "take it out; the keys are: workers, timeout, idle_timeout, max_concurrency, scaler, gpu, cpu, memory, image, env, public",
+        "take it out; the keys are: workers, timeout, idle_timeout, max_concurrency, scaler, gpu, cpu, memory, image, env, public, rollout",
     );
 }
 
@@ -264,6 +269,8 @@ fn wrong_values_are_refused_in_words() {
     of_endpoint("env = { A = 1 }", "env.A must be a text. Got: a number");
     of_endpoint("env = { 'A=B' = 'x' }", "the environment variable 'A=B' has the character '=' in its name");
     of_endpoint("public = 'yes'", "public must be true or false. Got: \"yes\"");
+    of_endpoint("rollout = 'replaces'", "rollout must be \"beside\" or \"replace\". Got: \"replaces\"");
+    of_endpoint("rollout = true", "rollout must be \"beside\" or \"replace\". Got: true");
     of_endpoint("scaler = 4", "scaler must be a table. Got: 4");
     of_endpoint("scaler = { value = 0 }", "the scaler's value must be 1 or more. Got: 0");
     of_endpoint("scaler = { value = 'x' }", "the scaler's value must be a whole number, 0 or more. Got: \"x\"");
@@ -386,4 +393,5 @@ fn the_pages_defaults_hold() {
     assert_eq!(cell("scaler"), format!("REQUEST_COUNT`, {}", of.scaler_value));
     assert_eq!(cell("gpu"), of.gpu.to_string());
     assert_eq!(cell("public"), of.public.to_string());
+    assert_eq!(cell("rollout"), of.rollout.as_str());
 }

@@ -18,7 +18,7 @@ fn sound() -> Value {
              "path": "/hello/{name}", "dependencies": ["numpy>=2"], "system_dependencies": ["ffmpeg"]},
             {"name": "more", "kind": "async def", "module": "pack", "file": "pack/__init__.py", "line": 1, "method": "POST", "path": "/"}]},
         {"name": "jobs", "class": "ServerlessEndpoint", "file": "a.py", "line": 1, "functions": [
-            {"name": "Job", "kind": "class", "module": "a", "file": "a.py", "line": 2}]}]})
+            {"name": "Job", "kind": "class", "module": "a", "file": "a.py", "line": 2, "retries": 3}]}]})
 }
 
 fn read(value: &Value) -> Result<Manifest, String> {
@@ -101,6 +101,8 @@ fn every_rule_is_checked_when_a_manifest_is_read() {
         check("/endpoints/0/functions/0/module", json!(module), "is not in `src/shop/api.py`");
     }
     check("/endpoints/0/functions/0/dependencies", json!(["a\n-r /etc/passwd"]), "depends on something without a name");
+    check("/endpoints/0/functions/0/retries", json!(1), "cannot have these retries");
+    check("/endpoints/1/functions/0/retries", json!(101), "cannot have these retries");
     let second =
         json!({"name": "more", "kind": "def", "module": "a", "file": "a.py", "line": 1, "method": "GET", "path": "/hello/{other}"});
     check("/endpoints/0/functions/1", second, "Route conflict detected: GET /hello/{other} defined twice");
@@ -116,8 +118,9 @@ fn the_documents_have_every_field() {
     let page = read("manifest.md");
     let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<std::collections::BTreeSet<_>>();
     let all = sound();
-    let (endpoint, function) = (&all["endpoints"][0], &all["endpoints"][0]["functions"][0]);
-    for (schema, there) in [(&schema, &all), (&schema["$defs"]["endpoint"], endpoint), (&schema["$defs"]["function"], function)] {
+    let (endpoint, mut function) = (&all["endpoints"][0], all["endpoints"][0]["functions"][0].clone());
+    function["retries"] = all["endpoints"][1]["functions"][0]["retries"].clone();
+    for (schema, there) in [(&schema, &all), (&schema["$defs"]["endpoint"], endpoint), (&schema["$defs"]["function"], &function)] {
         assert_eq!(keys(&schema["properties"]), keys(there));
         assert_eq!(schema["additionalProperties"], json!(false));
         for key in keys(there) {
@@ -138,6 +141,7 @@ fn functions(kind: Kind) -> impl Strategy<Value = Vec<Function>> {
                 nature: if is_async { Nature::AsyncFunction } else { Nature::Function },
                 route: (kind == Kind::LoadBalanced)
                     .then(|| Route { method: "PUT".parse().expect("a method"), path: format!("/{name}/{index}").parse().expect("a path") }),
+                retries: (kind == Kind::QueueBased).then_some(line as u8 % (Function::MOST_RETRIES + 1)),
                 dependencies: vec![dependency.clone()],
                 system_dependencies: if is_async { vec![dependency] } else { Vec::new() },
             }

@@ -100,6 +100,7 @@ fn endpoint(name: &str, routes: &[Route]) -> Endpoint {
         route: Some(route.clone()),
         dependencies: Vec::new(),
         system_dependencies: Vec::new(),
+        retries: None,
     });
     Endpoint {
         name: name.parse().expect("the test's names are legal"),
@@ -130,6 +131,22 @@ fn two_endpoints_of_one_name_are_refused() {
     let errors = project(vec![endpoint("a", &[]), endpoint("b", &[]), endpoint("a", &[])]).expect_err("a is there twice");
     assert_eq!(errors.len(), 1);
     assert_eq!(errors[0].what, "endpoint 'a' is declared twice");
+}
+
+#[test]
+fn two_functions_of_one_name_on_a_queue_based_endpoint_are_refused() {
+    let queued = |files: [&str; 2]| {
+        let mut endpoint = endpoint("a", &[route(Method::Get, "/a"), route(Method::Get, "/b")]);
+        endpoint.class = ResourceClass::LiveServerless;
+        for (function, file) in endpoint.functions.iter_mut().zip(files) {
+            (function.qualname, function.module.file, function.route) = ("f".into(), file.into(), None);
+        }
+        project(vec![endpoint])
+    };
+    let errors = queued(["a.py", "b.py"]).expect_err("a job could not tell them apart");
+    assert_eq!(errors.iter().map(|error| error.what.as_str()).collect::<Vec<_>>(), ["endpoint 'a' has two functions of the name 'f'"]);
+    let errors = queued(["a.py", "a.py"]).expect_err("the module has but one of them");
+    assert_eq!(errors.iter().map(|error| error.what.as_str()).collect::<Vec<_>>(), ["function 'f' is defined twice"]);
 }
 
 #[test]
@@ -173,6 +190,7 @@ fn the_sdk_takes_the_same_versions_of_python_and_the_same_bounds() {
     let has = |expected: String| assert!(text.contains(&expected), "{expected}");
     let own: Vec<String> = PythonVersion::ALL.iter().map(|version| format!("\"{version}\"")).collect();
     has(format!("PYTHON_VERSIONS = ({})", own.join(", ")));
-    has(format!("max_concurrency: int | None = field(optional(whole(1, {MOST_CONCURRENCY}, "));
+    has(format!("_CONCURRENCY = optional(whole(1, {MOST_CONCURRENCY}, "));
+    has("max_concurrency: int | None = field(_CONCURRENCY, ".into());
     has(format!("idleTimeout: int | None = field(optional(whole({}, {}, ", IDLE_TIMEOUT_S.start(), IDLE_TIMEOUT_S.end()));
 }

@@ -230,6 +230,7 @@ impl Declarations {
             module: module.module.clone(),
             location: module.source.location(decorated.at),
             nature: decorated.nature,
+            retries: self.retries(&resource, options.retries, decorated, &place)?,
             route,
             dependencies: self.packages("dependencies", options.dependencies, decorated, &place)?,
             system_dependencies: self.packages("system_dependencies", options.system_dependencies, decorated, &place)?,
@@ -310,6 +311,35 @@ impl Declarations {
             "take them out, or use a LoadBalancerSlsResource",
         );
         self.warnings.push(place.module.source.point(problem, call.range.start()));
+    }
+
+    /// How often a job is tried again, where that is said.
+    fn retries(&mut self, resource: &Resource, given: Option<&Expression>, of: &Decorated, place: &Place) -> Option<Option<u8>> {
+        let Some(given) = given else { return Some(None) };
+        let got = match self.known(given, "retries", of, place)? {
+            Value::None => return Some(None),
+            got => got,
+        };
+        let most = Function::MOST_RETRIES;
+        let problem = if resource.endpoint.class.kind() == Kind::LoadBalanced {
+            Diagnostic::error(
+                format!("retries are not for functions of a {}", resource.endpoint.class),
+                "a request to a route is answered once; jobs of queue-based endpoints are tried again",
+                "take retries out, or use a ServerlessEndpoint",
+            )
+        } else if let Value::Whole(number) = got
+            && let Some(retries) = u8::try_from(number).ok().filter(|retries| *retries <= most)
+        {
+            return Some(Some(retries));
+        } else {
+            Diagnostic::error(
+                format!("retries must be a whole number between 0 and {most}. Got: {got}"),
+                "a job whose function raises is tried again so often",
+                "retries=2",
+            )
+        };
+        self.refuse(&place.module, given.start(), problem);
+        None
     }
 
     fn packages(&mut self, name: &str, given: Option<&Expression>, of: &Decorated, place: &Place) -> Option<Vec<String>> {

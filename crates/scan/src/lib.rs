@@ -156,6 +156,13 @@ pub fn root(target: &Path) -> Option<PathBuf> {
     Some(root::root_of(&folder))
 }
 
+/// The root of the project that a file or folder belongs to; `None` where nothing marks one, or when it is not there.
+pub fn project(target: &Path) -> Option<PathBuf> {
+    let absolute = target.canonicalize().ok()?;
+    let folder = if absolute.is_dir() { absolute } else { parent(&absolute) };
+    root::marked(&folder).map(Path::to_owned)
+}
+
 /// What the app is called of the project that a file or folder belongs to, as [`scan`] finds it.
 ///
 /// # Errors

@@ -6,8 +6,11 @@ use crate::syntax::{Call, Expression, Item};
 
 const RESOURCE: &str = "resource_config";
 
-/// The options, in the order in which older programs give them by position.
-const NAMES: [&str; 6] = ["dependencies", "system_dependencies", "accelerate_downloads", "local", "method", "path"];
+/// The options: those of older programs, in the order in which they give them by position, and one that is given by name.
+const NAMES: [&str; 7] = ["dependencies", "system_dependencies", "accelerate_downloads", "local", "method", "path", "retries"];
+
+/// How many of them have a position.
+const BY_POSITION: usize = 6;
 
 /// The order in which the guide has them, known by a text in the first place: `remote(api, "POST", "/users")`.
 const ROUTE_FIRST: [&str; 5] = ["method", "path", "dependencies", "system_dependencies", "accelerate_downloads"];
@@ -20,6 +23,7 @@ pub(crate) struct Options<'call> {
     pub(crate) path: Option<&'call Expression>,
     pub(crate) dependencies: Option<&'call Expression>,
     pub(crate) system_dependencies: Option<&'call Expression>,
+    pub(crate) retries: Option<&'call Expression>,
 }
 
 impl<'call> Options<'call> {
@@ -41,7 +45,7 @@ impl<'call> Options<'call> {
         if !unknown.is_empty() {
             return Err(unknown_options(unknown));
         }
-        let order: &[&str] = if positional.get(1).is_some_and(|first| is_text(first)) { &ROUTE_FIRST } else { &NAMES };
+        let order: &[&str] = if positional.get(1).is_some_and(|first| is_text(first)) { &ROUTE_FIRST } else { &NAMES[..BY_POSITION] };
         if positional.len() > order.len() + 1 {
             return Err(Diagnostic::error(
                 format!("remote() takes at most {} positional arguments ({} given)", order.len() + 1, positional.len()),
@@ -58,6 +62,7 @@ impl<'call> Options<'call> {
                 "path" => &mut options.path,
                 "dependencies" => &mut options.dependencies,
                 "system_dependencies" => &mut options.system_dependencies,
+                "retries" => &mut options.retries,
                 _ => continue, // Nothing here depends on the others.
             };
             if slot.replace(value).is_some() {

@@ -13,8 +13,12 @@ const MARKS: [&str; 3] = ["flash.toml", "pyproject.toml", ".git"];
 
 /// The nearest folder, from `folder` upwards, that has one of the marks; else the folder itself.
 pub(crate) fn root_of(folder: &Path) -> PathBuf {
-    let marked = |folder: &&Path| MARKS.iter().any(|mark| folder.join(mark).exists());
-    folder.ancestors().find(marked).unwrap_or(folder).to_owned()
+    marked(folder).unwrap_or(folder).to_owned()
+}
+
+/// The nearest folder, from `folder` upwards, that has one of the marks.
+pub(crate) fn marked(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|folder| MARKS.iter().any(|mark| folder.join(mark).exists()))
 }
 
 /// `flash.toml` and `pyproject.toml` are no longer than this.

@@ -180,6 +180,16 @@ fn a_queue_based_class_is_a_function_too() {
 }
 
 #[test]
+fn a_function_says_how_often_its_jobs_are_tried_again() {
+    for (option, expected) in [("", None), (", retries=None", None), (", retries=0", Some(0)), (", retries=MANY", Some(7))] {
+        let project = module(&format!(
+            "from runpod_flash import LiveServerless, remote\nMANY = 7\nr = LiveServerless(name='r')\n@remote(r{option})\ndef f(): ...\n"
+        ));
+        assert_eq!(project.endpoints[0].functions[0].retries, expected, "{option}");
+    }
+}
+
+#[test]
 fn an_endpoint_may_be_declared_within_the_decorator() {
     check(&format!("{IMPORT}@remote(LiveLoadBalancer(name='api'), method='GET', path='/a')\ndef f(): ...\n"), "GET /a f");
 }

@@ -92,6 +92,12 @@ fn options_are_checked_as_the_sdk_checks_them() {
         "path '/execute' is reserved by the framework. reserved paths: /execute, /ping",
         "live",
     );
+    check("", "api, 'GET', '/a', retries=1", "retries are not for functions of a LiveLoadBalancer", "answered once");
+    let queue = "from runpod_flash import LiveServerless\nq = LiveServerless(name='q')";
+    for wrong in ["-1", "101", "True", "'2'"] {
+        let what = format!("retries must be a whole number between 0 and 100. Got: {wrong}");
+        check(queue, &format!("q, retries={wrong}"), &what, "tried again so often");
+    }
     check("", "api, methd='GET'", "remote() got unknown keyword argument: 'methd' (Did you mean 'method'?)", "it takes");
     check("", "api, foo=1, pth='/a'", "remote() got unknown keyword arguments: 'foo', 'pth' (Did you mean 'path'?)", "it takes");
     check("", "api, 'GET', '/a', method='GET'", "remote() got multiple values for argument 'method'", "by position and by name");

@@ -16,9 +16,9 @@ pub enum Error {
         /// What the system said.
         why: String,
     },
-    /// A newer release has written it.
-    #[error("the server's state `{}` is of a newer release (schema {found}, this one knows {known})", path.display())]
-    Newer {
+    /// A release has written it whose files this one does not know.
+    #[error("the server's state `{}` is of {} release (schema {found}, this one has {known})", path.display(), age(*found, *known))]
+    OtherRelease {
         /// The file.
         path: PathBuf,
         /// Its schema.
@@ -33,6 +33,12 @@ pub enum Error {
         path: PathBuf,
         /// What SQLite found.
         why: String,
+    },
+    /// It was removed, or another file is in its place, since it was opened: what is written would be gone with this process.
+    #[error("the server's state `{}` was removed or replaced while the server runs", path.display())]
+    Removed {
+        /// The file.
+        path: PathBuf,
     },
     /// There is no room to write.
     #[error("the server's state cannot be written: the disk is full")]
@@ -50,7 +56,9 @@ impl Error {
     pub fn why(&self) -> String {
         match self {
             Self::Open { why, .. } | Self::Damaged { why, .. } | Self::Other(why) => why.clone(),
-            Self::Newer { .. } => "an older release might lose what it does not know".into(),
+            Self::OtherRelease { found, known, .. } if found > known => "an older release might lose what it does not know".into(),
+            Self::OtherRelease { .. } => "its tables are from before the first release, and nothing makes those of this one of them".into(),
+            Self::Removed { .. } => "what would be written now would be lost with the server's end; what is deployed serves on".into(),
             Self::Full => "SQLite found no room for a write; what was there before is whole".into(),
             Self::Locked => "it stayed locked for 5 s, by a backup or an open SQLite shell".into(),
         }
@@ -60,13 +68,21 @@ impl Error {
     pub fn remedy(&self) -> String {
         match self {
             Self::Open { path, .. } => format!("see that `{}` can be written by this user", path.display()),
-            Self::Newer { .. } => "run the newer `flash`, or choose another FLASH_HOME".into(),
+            Self::OtherRelease { found, known, .. } if found > known => "run the newer `flash`, or choose another FLASH_HOME".into(),
+            Self::OtherRelease { path, .. } => format!("move it away and deploy anew: mv {} {0}.old", path.display()),
             Self::Damaged { path, .. } => {
                 format!("put a backup in its place, or move it away and deploy anew: mv {} {0}.damaged", path.display())
+            }
+            Self::Removed { .. } => {
+                "put the file back; or end the server, restore a backup, start it again, and deploy what is missing".into()
             }
             Self::Full => "make room on the disk of FLASH_HOME, and try again".into(),
             Self::Locked => "end the other program, and try again".into(),
             Self::Other(_) => "see the disk of FLASH_HOME, and try again".into(),
         }
     }
+}
+
+fn age(found: u32, known: u32) -> &'static str {
+    if found > known { "a newer" } else { "an older" }
 }

@@ -1,15 +1,17 @@
-//! What a server must remember: apps, environments, builds, deployments, endpoints, keys. SQLite holds it in one file.
+//! What a server must remember: apps, environments, builds, deployments, endpoints, keys in one file of SQLite, and [`jobs`] in another.
 //!
-//! `flash_control` asks it, on threads that may block. It knows no HTTP, no process, no clock, and nothing of what a build or a setting
-//! means: those are texts that it was given.
+//! `flash_control` asks it, on threads that may block; `flash_jobs` asks for jobs, from tasks. It knows no HTTP, no process, and nothing of what
+//! a build, a setting or a job's input means: those are texts that it was given.
 
 mod error;
+pub mod jobs;
 mod record;
 mod schema;
 mod sqlite;
 
 pub use error::{Error, Result};
-pub use record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State, Timestamp};
+pub use flash_queue::Timestamp;
+pub use record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State};
 pub use sqlite::Sqlite;
 
 /// A store. Each method is one transaction: it is done and on the disk when it returns, or nothing of it is.
@@ -29,10 +31,10 @@ pub trait Store: Send + Sync {
     fn environments(&self, app: Option<&str>) -> Result<Vec<Environment>>;
     /// Makes an environment, and its app, unless they are there. True where the environment is new.
     fn make_environment(&self, app: &str, environment: &str, now: Timestamp) -> Result<bool>;
-    /// Forgets an environment and all that is in it; false where it is not there.
-    fn remove_environment(&self, app: &str, environment: &str) -> Result<bool>;
-    /// Forgets an app with all of its environments; false where it is not there.
-    fn remove_app(&self, app: &str) -> Result<bool>;
+    /// Forgets an environment and all that is in it. Gives the endpoints that were, deployed or not; `None` where it is not there.
+    fn remove_environment(&self, app: &str, environment: &str) -> Result<Option<Vec<Endpoint>>>;
+    /// Forgets an app with all of its environments. Gives the endpoints that were, as above.
+    fn remove_app(&self, app: &str) -> Result<Option<Vec<Endpoint>>>;
 
     /// Begins a deployment, as [`State::Rolling`], unless another one rolls there or its build is not known: makes the environment, and gives each endpoint its id.
     fn begin(&self, new: &NewDeployment) -> Result<Begun>;
@@ -56,8 +58,8 @@ pub trait Store: Send + Sync {
     fn endpoints(&self) -> Result<Vec<Endpoint>>;
     /// The ids that this environment's endpoints have, or had, by name.
     fn ids(&self, app: &str, environment: &str) -> Result<Vec<Endpoint>>;
-    /// Forgets an endpoint and its id; gives the id, or `None` where it is not there.
-    fn remove_endpoint(&self, app: &str, environment: &str, name: &str) -> Result<Option<String>>;
+    /// Forgets an endpoint and its id; gives it, or `None` where it is not there.
+    fn remove_endpoint(&self, app: &str, environment: &str, name: &str) -> Result<Option<Endpoint>>;
 
     /// All keys, the oldest first.
     fn keys(&self) -> Result<Vec<Key>>;

@@ -1,8 +1,6 @@
 //! What is remembered, as values.
 
-/// Milliseconds since 1970, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(pub i64);
+use flash_queue::Timestamp;
 
 /// A build that was uploaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,8 +147,6 @@ pub struct Endpoint {
     pub environment: String,
     /// Its name in the project.
     pub name: String,
-    /// A small number that is its alone for as long as it has its id.
-    pub number: u32,
     /// The deployment that it is served by; `None` where it left the project.
     pub deployment: Option<u64>,
 }

@@ -2,7 +2,11 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-/// One step each; the number of those that a file has gone through is its `user_version`. What has been released is not changed again.
+/// Schemas that were never released. Their files are refused, as nobody tests what would become of them.
+const UNRELEASED: u32 = 1;
+
+/// One step each; the number of those that a file has gone through, and [`UNRELEASED`], is its `user_version`. What has been released is not
+/// changed again.
 const MIGRATIONS: &[&str] = &["
 CREATE TABLE builds (
     digest    TEXT PRIMARY KEY,
@@ -53,7 +57,6 @@ CREATE TABLE endpoints (
     app         TEXT NOT NULL,
     environment TEXT NOT NULL,
     name        TEXT NOT NULL,
-    number      INTEGER NOT NULL UNIQUE, -- the smallest that was free
     claimed     INTEGER, -- the rolling deployment that it is new with
     deployment  INTEGER REFERENCES deployments(id),
     UNIQUE (app, environment, name),
@@ -70,7 +73,12 @@ CREATE TABLE keys (
 "];
 
 /// The schema of this release.
-pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
+pub(crate) const VERSION: u32 = UNRELEASED + MIGRATIONS.len() as u32;
+
+/// Whether a file of this schema can be brought up to ours; a new one has 0.
+pub(crate) fn is_known(version: u32) -> bool {
+    version == 0 || (UNRELEASED + 1..=VERSION).contains(&version)
+}
 
 /// The schema of a file.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<u32> {
@@ -79,10 +87,11 @@ pub(crate) fn version(connection: &Connection) -> rusqlite::Result<u32> {
 
 /// Brings a file's schema up to ours, each step whole or not at all.
 pub(crate) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    for (done, step) in MIGRATIONS.iter().enumerate().skip(version(connection)? as usize) {
+    let done = version(connection)?.saturating_sub(UNRELEASED);
+    for (done, step) in MIGRATIONS.iter().enumerate().skip(done as usize) {
         let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
         transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "user_version", done as u32 + 1)?;
+        transaction.pragma_update(None, "user_version", UNRELEASED + done as u32 + 1)?;
         transaction.commit()?;
     }
     Ok(())

@@ -1,17 +1,17 @@
 //! The store in a file of SQLite: one connection, so one writer.
 
 use std::fs;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Params, Row, Transaction, TransactionBehavior, params};
 
-use crate::Store;
 use crate::error::{Error, Result};
-use crate::record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State, Timestamp};
+use crate::record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State};
 use crate::schema;
+use crate::{Store, Timestamp};
 
 /// How long another program may keep the file locked.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A store in one file.
 pub struct Sqlite {
     path: PathBuf,
+    /// The files that are open: the database, and its log of writes.
+    files: Vec<(PathBuf, (u64, u64))>,
     connection: Mutex<Connection>,
 }
 
@@ -26,7 +28,7 @@ impl Sqlite {
     /// Opens a file that its owner alone may read, and makes it where it is not there.
     ///
     /// # Errors
-    /// Where it cannot be opened, is damaged, or of a newer release. It is left as it was.
+    /// Where it cannot be opened, is damaged, or of a release whose files this one does not know. It is left as it was.
     pub fn open(path: &Path) -> Result<Self> {
         let refused = |why: std::io::Error| Error::Open { path: path.to_owned(), why: why.to_string() };
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(refused)?;
@@ -34,12 +36,22 @@ impl Sqlite {
         drop(file);
         let connection = prepare(path).map_err(|error| told(path, error))?;
         let found = schema::version(&connection).map_err(|error| told(path, error))?;
-        if found > schema::VERSION {
-            return Err(Error::Newer { path: path.to_owned(), found, known: schema::VERSION });
+        if !schema::is_known(found) {
+            return Err(Error::OtherRelease { path: path.to_owned(), found, known: schema::VERSION });
         }
         let mut connection = checked(connection, path)?;
         schema::migrate(&mut connection).map_err(|error| told(path, error))?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+        let log = PathBuf::from(format!("{}-wal", path.display()));
+        let files = [path.to_owned(), log].into_iter().filter_map(|file| Some((file.clone(), identity(&file)?))).collect();
+        Ok(Self { path: path.to_owned(), files, connection: Mutex::new(connection) })
+    }
+
+    /// SQLite would write into a file that has no name any more, and say that it is done.
+    fn is_there(&self) -> Result<()> {
+        match self.files.iter().find(|(file, opened)| identity(file) != Some(*opened)) {
+            Some((file, _)) => Err(Error::Removed { path: file.clone() }),
+            None => Ok(()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -54,6 +66,7 @@ impl Sqlite {
     /// All of it on the disk, or none.
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let mut connection = self.lock();
+        self.is_there()?;
         let done = Transaction::new(&mut connection, TransactionBehavior::Immediate).and_then(|transaction| {
             let done = work(&transaction)?;
             transaction.commit()?;
@@ -65,6 +78,11 @@ impl Sqlite {
     fn all<T>(&self, sql: &str, values: impl Params, record: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
         self.told(all(&self.lock(), sql, values, record))
     }
+}
+
+/// What a file is by, whatever its name: device and number.
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    fs::metadata(file).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn prepare(path: &Path) -> rusqlite::Result<Connection> {
@@ -152,18 +170,18 @@ impl Store for Sqlite {
         self.write(|transaction| make_environment(transaction, app, environment, now))
     }
 
-    fn remove_environment(&self, app: &str, environment: &str) -> Result<bool> {
+    fn remove_environment(&self, app: &str, environment: &str) -> Result<Option<Vec<Endpoint>>> {
         self.write(|transaction| {
-            free_endpoints(transaction, app, Some(environment))?;
+            let freed = free_endpoints(transaction, app, Some(environment))?;
             let removed = transaction.execute("DELETE FROM environments WHERE app = ?1 AND name = ?2", [app, environment])?;
-            Ok(removed > 0)
+            Ok((removed > 0).then_some(freed))
         })
     }
 
-    fn remove_app(&self, app: &str) -> Result<bool> {
+    fn remove_app(&self, app: &str) -> Result<Option<Vec<Endpoint>>> {
         self.write(|transaction| {
-            free_endpoints(transaction, app, None)?;
-            Ok(transaction.execute("DELETE FROM apps WHERE name = ?1", [app])? > 0)
+            let freed = free_endpoints(transaction, app, None)?;
+            Ok((transaction.execute("DELETE FROM apps WHERE name = ?1", [app])? > 0).then_some(freed))
         })
     }
 
@@ -252,10 +270,11 @@ impl Store for Sqlite {
         self.all(&format!("{ENDPOINTS} WHERE app = ?1 AND environment = ?2 ORDER BY name"), [app, environment], endpoint)
     }
 
-    fn remove_endpoint(&self, app: &str, environment: &str, name: &str) -> Result<Option<String>> {
+    fn remove_endpoint(&self, app: &str, environment: &str, name: &str) -> Result<Option<Endpoint>> {
         self.write(|transaction| {
-            let sql = "DELETE FROM endpoints WHERE app = ?1 AND environment = ?2 AND name = ?3 AND claimed IS NULL RETURNING id";
-            Ok(all(transaction, sql, [app, environment, name], |row| row.get(0))?.pop())
+            let sql = "DELETE FROM endpoints WHERE app = ?1 AND environment = ?2 AND name = ?3 AND claimed IS NULL
+                RETURNING id, app, environment, name, deployment";
+            Ok(all(transaction, sql, [app, environment, name], endpoint)?.pop())
         })
     }
 
@@ -283,7 +302,7 @@ impl Store for Sqlite {
 
 const BUILDS: &str = "SELECT digest, bytes, app, endpoints, created FROM builds";
 const DEPLOYMENTS: &str = "SELECT id, app, environment, build, state, settings, created, problem, output FROM deployments";
-const ENDPOINTS: &str = "SELECT id, app, environment, name, deployment, number FROM endpoints";
+const ENDPOINTS: &str = "SELECT id, app, environment, name, deployment FROM endpoints";
 
 fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
     let endpoints: String = row.get(3)?;
@@ -292,14 +311,7 @@ fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
 }
 
 fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
-    Ok(Endpoint {
-        id: row.get(0)?,
-        app: row.get(1)?,
-        environment: row.get(2)?,
-        name: row.get(3)?,
-        deployment: row.get(4)?,
-        number: row.get(5)?,
-    })
+    Ok(Endpoint { id: row.get(0)?, app: row.get(1)?, environment: row.get(2)?, name: row.get(3)?, deployment: row.get(4)? })
 }
 
 /// Without its events.
@@ -340,9 +352,9 @@ fn make_environment(transaction: &Transaction<'_>, app: &str, environment: &str,
 }
 
 /// The rows that refer to deployments go first.
-fn free_endpoints(transaction: &Transaction<'_>, app: &str, environment: Option<&str>) -> rusqlite::Result<()> {
-    transaction.execute("DELETE FROM endpoints WHERE app = ?1 AND (?2 IS NULL OR environment = ?2)", params![app, environment])?;
-    Ok(())
+fn free_endpoints(transaction: &Transaction<'_>, app: &str, environment: Option<&str>) -> rusqlite::Result<Vec<Endpoint>> {
+    let sql = "DELETE FROM endpoints WHERE app = ?1 AND (?2 IS NULL OR environment = ?2) RETURNING id, app, environment, name, deployment";
+    all(transaction, sql, params![app, environment], endpoint)
 }
 
 fn note(transaction: &Transaction<'_>, deployment: u64, event: &Event) -> rusqlite::Result<()> {
@@ -367,15 +379,12 @@ fn claim(transaction: &Transaction<'_>, new: &NewDeployment, name: &str, deploym
     if let Some(known) = all(transaction, &sql, [app, environment, name], endpoint)?.pop() {
         return Ok(known);
     }
-    let sql = "SELECT min(free) FROM (SELECT 0 AS free UNION SELECT number + 1 FROM endpoints)
-        WHERE free NOT IN (SELECT number FROM endpoints)";
-    let number: u32 = transaction.query_row(sql, [], |row| row.get(0))?;
     let full = format!("{name}-{app}-{environment}");
     let numbered = (2..).map(|number: u64| format!("{full}-{number}"));
     for id in [name.to_owned(), format!("{name}-{app}"), full.clone()].into_iter().chain(numbered) {
-        let sql = "INSERT OR IGNORE INTO endpoints (id, app, environment, name, claimed, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        if transaction.execute(sql, params![id, app, environment, name, deployment, number])? > 0 {
-            return Ok(Endpoint { id, app: app.into(), environment: environment.into(), name: name.into(), number, deployment: None });
+        let sql = "INSERT OR IGNORE INTO endpoints (id, app, environment, name, claimed) VALUES (?1, ?2, ?3, ?4, ?5)";
+        if transaction.execute(sql, params![id, app, environment, name, deployment])? > 0 {
+            return Ok(Endpoint { id, app: app.into(), environment: environment.into(), name: name.into(), deployment: None });
         }
     }
     unreachable!("numbers do not end")

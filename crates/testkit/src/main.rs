@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use flash_testkit::{Order, Request, Script, Step, Worker};
-use flash_wire::Kind;
+use flash_wire::{DROPPED, Kind};
 use rustix::process::{Signal, getpid, kill_process};
 
 fn main() -> ExitCode {
@@ -49,7 +49,13 @@ impl Scripted {
             };
             match order {
                 Order::Run(request) => {
-                    let script: Script = serde_json::from_slice(&request.body)?;
+                    if self.worker.is_revoked(request.number)? {
+                        self.worker.answer(request.number, DROPPED, "", &Bytes::new());
+                        continue;
+                    }
+                    // What follows is padding, which may be long.
+                    let script = serde_json::Deserializer::from_slice(&request.body).into_iter::<Script>().next();
+                    let script = script.ok_or(io::ErrorKind::UnexpectedEof)??;
                     self.runs += 1;
                     self.play(request, script.of(self.worker.number))?;
                     self.worker.inline(0)?;
@@ -59,7 +65,7 @@ impl Scripted {
                     let held = |held: &Held| matches!(held, Held::Whole(held) if held.number == request);
                     if let Some(index) = self.held.iter().position(held) {
                         self.held.remove(index);
-                        self.worker.answer(request, 499, "", &Bytes::new());
+                        self.worker.answer(request, DROPPED, "", &Bytes::new());
                     }
                 }
                 Order::Drain => {

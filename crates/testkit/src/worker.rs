@@ -7,12 +7,12 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use flash_wire::{self as wire, Decoder, Frame, Kind, MORE};
+use flash_wire::{self as wire, DROPPED, Decoder, Frame, Kind, MORE};
 
 /// Index of the shared page's cell that names what runs on the main thread.
 const INLINE_CELL: u32 = 128;
-/// Status of the answer that frees the slot of a dropped request.
-const DROPPED: u16 = 499;
+/// Index of the cell that says that the host has revoked requests; one for each slot follows.
+const REVOKING_CELL: u32 = 129;
 const READ: usize = 256 * 1024;
 
 /// A request, or a live call, whose body is whole.
@@ -72,7 +72,8 @@ impl Worker {
         Ok(Self { number, config, wire: channel.into(), page, decoder, partial, dropped, out })
     }
 
-    /// Answers every request with what `function` makes of it, until it is told to end.
+    /// Answers every request with what `function` makes of it, until it is told to end. It must have no effects: where the host takes this
+    /// process for silent, another may run the request as well, for here nobody looks for revocations.
     ///
     /// # Errors
     /// When the host is gone.
@@ -184,6 +185,17 @@ impl Worker {
     /// What the system says.
     pub fn inline(&self, request: u32) -> io::Result<()> {
         self.write_cell(INLINE_CELL, request)
+    }
+
+    /// Whether the host has revoked this request: it must not be run.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn is_revoked(&self, request: u32) -> io::Result<bool> {
+        let mut cell = [0; 4];
+        let index = REVOKING_CELL + 1 + (request & 0xFFFF);
+        rustix::io::pread(&self.page, &mut cell, u64::from(index) * 4)?;
+        Ok(cell == request.to_ne_bytes())
     }
 
     fn write_cell(&self, cell: u32, number: u32) -> io::Result<()> {

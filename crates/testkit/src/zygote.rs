@@ -1,5 +1,6 @@
 //! Zygotes: start processes on command, tell of their end.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -25,6 +26,8 @@ const PACKET: usize = 1 << 20;
 struct Fork {
     role: Role,
     config: serde_json::Value,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
 }
 
 /// Starts processes until the host closes the channel.
@@ -55,7 +58,7 @@ pub(crate) fn serve(control: &OwnedFd) -> io::Result<()> {
 
 /// Starts this program in another role. A worker's page is inherited under its number here: standard streams are for the rest.
 fn start(payload: &[u8], descriptors: Vec<OwnedFd>, number: usize) -> io::Result<Child> {
-    let Fork { role, config } = serde_json::from_slice(payload)?;
+    let Fork { role, config, environment } = serde_json::from_slice(payload)?;
     let mut descriptors = descriptors.into_iter();
     let (Some(channel), Some(out), Some(err)) = (descriptors.next(), descriptors.next(), descriptors.next()) else {
         return Err(io::Error::other("FORK came without its descriptors"));
@@ -66,7 +69,7 @@ fn start(payload: &[u8], descriptors: Vec<OwnedFd>, number: usize) -> io::Result
     }
     let inherited = page.as_ref().map(AsRawFd::as_raw_fd);
     let options = serde_json::to_string(&Options { role, parent: std::process::id(), number, page: inherited, config })?;
-    Command::new("/proc/self/exe").arg(options).stdin(channel).stdout(out).stderr(err).spawn()
+    Command::new("/proc/self/exe").arg(options).envs(environment).stdin(channel).stdout(out).stderr(err).spawn()
 }
 
 /// Sends one frame as one packet, with descriptors.

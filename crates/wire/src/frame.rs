@@ -66,6 +66,8 @@ kinds! {
     Imported = 23,
     /// A worker's loop has come to PING.
     Pong = 24,
+    /// Something that a request gives before its answer: `u8 flags · bytes`.
+    Yield = 25,
 }
 
 /// A whole frame.

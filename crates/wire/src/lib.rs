@@ -15,6 +15,6 @@ mod message;
 
 pub use frame::{Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, VERSION, encode};
 pub use message::{
-    AnswerHead, CHUNK, Content, MORE, Part, PartValue, RequestHead, decode_answer, decode_chunk, decode_output, encode_call, encode_chunk,
-    encode_form, encode_request,
+    AnswerHead, CHUNK, Content, DROPPED, MORE, Part, PartValue, RequestHead, YieldKind, Yielded, decode_answer, decode_chunk,
+    decode_output, decode_yield, encode_call, encode_chunk, encode_form, encode_request,
 };

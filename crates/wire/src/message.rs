@@ -4,8 +4,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::frame::{Error, Frame, Kind, header};
 
+/// Status of the ANSWER to a request that was not begun, and is not going to be. Its head is empty.
+pub const DROPPED: u16 = 499;
 /// Flag: the body goes on in CHUNK frames; the last of them does not carry it.
 pub const MORE: u8 = 1;
+
+/// Flag of YIELD: it is a report of progress, and no part of a generator's output.
+const PROGRESS: u8 = 2;
 
 /// Bytes of a body that travel in one frame. Half of what a socket buffers, so that small frames get in between.
 pub const CHUNK: usize = 256 * 1024;
@@ -190,6 +195,40 @@ pub fn decode_answer(frame: Frame) -> Result<AnswerHead, Error> {
 pub fn decode_chunk(frame: Frame) -> Result<(bool, Bytes), Error> {
     let (flags, bytes) = one_byte_first(frame)?;
     Ok((flags & MORE != 0, bytes))
+}
+
+/// The payload of a YIELD frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Yielded {
+    /// What it is a piece of.
+    pub kind: YieldKind,
+    /// Whether it goes on in the request's next YIELD frame.
+    pub more: bool,
+    /// It, or a piece of it.
+    pub bytes: Bytes,
+}
+
+/// What a request gives before its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum YieldKind {
+    /// A part of a generator's output.
+    Part,
+    /// A report of progress.
+    Progress,
+}
+
+/// Reads the payload of a YIELD frame.
+///
+/// # Errors
+/// [`Error::Malformed`] when it is empty, or has a flag that there is not.
+pub fn decode_yield(frame: Frame) -> Result<Yielded, Error> {
+    let malformed = Error::Malformed { kind: frame.kind };
+    let (flags, bytes) = one_byte_first(frame)?;
+    if flags & !(MORE | PROGRESS) != 0 {
+        return Err(malformed);
+    }
+    let kind = if flags & PROGRESS == 0 { YieldKind::Part } else { YieldKind::Progress };
+    Ok(Yielded { kind, more: flags & MORE != 0, bytes })
 }
 
 /// Reads the payload of an OUTPUT frame: the stream (1 or 2) and the text.

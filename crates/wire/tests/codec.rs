@@ -2,8 +2,8 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flash_wire::{
-    CHUNK, Content, Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, Part, PartValue, RequestHead, VERSION, decode_answer, decode_chunk,
-    encode, encode_call, encode_chunk, encode_form, encode_request,
+    CHUNK, Content, Decoder, Error, Frame, HEADER, Kind, MAX_PAYLOAD, Part, PartValue, RequestHead, VERSION, YieldKind, decode_answer,
+    decode_chunk, decode_yield, encode, encode_call, encode_chunk, encode_form, encode_request,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -209,5 +209,18 @@ fn both_languages_speak_one_version() {
         let text = std::fs::read_to_string(package.join(file)).unwrap();
         let said = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
         assert_eq!(said, Some(VERSION.to_string().as_str()), "{name} in {file}");
+    }
+}
+
+#[test]
+fn what_is_yielded_is_a_part_or_progress_whole_or_not() {
+    let decode = |payload: &'static [u8]| decode_yield(Frame { kind: Kind::Yield, request: 1, payload: Bytes::from_static(payload) });
+    let read = |payload| decode(payload).map(|yielded| (yielded.kind, yielded.more, yielded.bytes)).expect("it is well made");
+    assert_eq!(read(b"\0part"), (YieldKind::Part, false, Bytes::from("part")));
+    assert_eq!(read(b"\x01pa"), (YieldKind::Part, true, Bytes::from("pa")));
+    assert_eq!(read(b"\x02"), (YieldKind::Progress, false, Bytes::new()));
+    assert_eq!(read(b"\x03x"), (YieldKind::Progress, true, Bytes::from("x")));
+    for malformed in [&b""[..], b"\x04", b"\xff1"] {
+        assert_eq!(decode(malformed), Err(Error::Malformed { kind: Kind::Yield }));
     }
 }

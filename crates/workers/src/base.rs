@@ -1,15 +1,20 @@
 //! The base zygote of a program: started when first needed, started again when it died.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
+use crate::devices::{Devices, Share};
 use crate::error::Error;
 use crate::interpreter::Program;
 use crate::isolation::Isolation;
 use crate::libraries::Libraries;
 use crate::printed::Pipes;
 use crate::zygote::Zygote;
+
+/// Interpreters that start at the same time. More would start no sooner together, and have the machine do nothing else: a server of hundreds
+/// of endpoints starts as many at once.
+static STARTING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from) + 2));
 
 /// Text that a process of ours printed.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub type Sink = Arc<dyn Fn(Printed<'_>) + Send + Sync>;
 pub struct Base {
     program: Program,
     isolation: Option<Isolation>,
+    /// Of which each worker gets so many.
+    devices: Option<(Arc<Devices>, usize)>,
     sink: Sink,
     zygote: Mutex<Option<Zygote>>,
     libraries: Libraries,
@@ -39,7 +46,7 @@ pub struct Base {
 impl Base {
     /// Starts nothing yet.
     pub fn new(program: impl Into<Program>, sink: Sink) -> Self {
-        Self { program: program.into(), isolation: None, sink, zygote: Mutex::new(None), libraries: Libraries::default() }
+        Self { program: program.into(), isolation: None, devices: None, sink, zygote: Mutex::new(None), libraries: Libraries::default() }
     }
 
     /// One whose processes are kept apart, for one endpoint.
@@ -47,6 +54,20 @@ impl Base {
     pub fn isolated(mut self, isolation: Isolation) -> Self {
         self.isolation = Some(isolation);
         self
+    }
+
+    /// One each of whose workers has so many of these devices to itself.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Arc<Devices>, each: usize) -> Self {
+        self.devices = (each > 0).then_some((devices, each));
+        self
+    }
+
+    /// The devices of a worker that is to be started.
+    pub(crate) fn share(&self) -> Result<Option<Share>, Error> {
+        let Some((devices, each)) = &self.devices else { return Ok(None) };
+        let share = devices.take(*each).ok_or(Error::NoDevice { wanted: *each, there: devices.count() })?;
+        Ok(Some(share))
     }
 
     /// The running base zygote.
@@ -58,6 +79,8 @@ impl Base {
         if let Some(running) = zygote.as_ref().filter(|zygote| !zygote.is_gone()) {
             return Ok(running.clone());
         }
+        // An error would mean that it was closed.
+        let _turn = STARTING.acquire().await.ok();
         let (pipes, printed) = Pipes::new()?;
         self.print_all(pipes, None);
         let started = Zygote::start(&self.program, self.isolation.as_ref(), printed).await?;

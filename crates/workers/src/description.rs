@@ -111,7 +111,7 @@ async fn make(inner: &Inner) -> Result<Bytes, Error> {
     let mut stream = UnixStream::from_std(ours).map_err(Error::System)?;
     let (pipes, [out, err]) = Pipes::new()?;
     inner.base.print_all(pipes, Some(inner.name.clone()));
-    let mut process = inner.fork("description", vec![theirs.into(), out, err]).await?;
+    let mut process = inner.fork("description", vec![theirs.into(), out, err], None).await?;
     let mut decoder = Decoder::default();
     let mut described = BytesMut::new();
     loop {

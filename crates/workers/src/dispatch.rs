@@ -6,14 +6,20 @@
 //!               │ deadline: Expired             │ deadline: Expired, the worker is told, the slot stays taken until it answers
 //!               │ abandoned: forgotten          │ abandoned: dropped by the worker unless it began, or stopped ([`Cancel`]); the answer is discarded
 //!               ▲                               │ worker lost: begun, or the fifth to be lost with it ─▶ Lost
-//!               └───────── not begun ───────────┘
+//!               └───────── not begun ───────────┤
+//!                                               │ worker silent: what has not begun is revoked, and goes to another (`revoke.rs`)
 //! ```
+
+mod revoke;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use flash_wire::{self as wire, AnswerHead, Kind, RequestHead};
+
+use revoke::Revoked;
+pub(crate) use revoke::{Pulse, Suspect};
 
 /// Limits of one endpoint's dispatcher.
 #[derive(Clone, Debug)]
@@ -40,15 +46,57 @@ pub enum Work {
 
 /// One request. Cheap to keep: should its worker die before it began, it is sent again.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct Errand {
     /// What to do.
     pub work: Work,
     /// The request's body.
     pub body: Bytes,
     /// When the caller is told that it took too long.
-    pub deadline: Instant,
+    pub deadline: Deadline,
     /// What becomes of it when its caller leaves.
     pub cancel: Cancel,
+}
+
+/// When a request has taken too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// At this moment, whether it waits or is in flight.
+    At(Instant),
+    /// So long after a worker got it; until then it waits for as long as need be.
+    Running(Duration),
+}
+
+impl Deadline {
+    /// Whether it comes before `moment` for a request that waits.
+    pub fn is_before(self, moment: Instant) -> bool {
+        matches!(self, Self::At(deadline) if deadline < moment)
+    }
+
+    /// As [`Self::is_before`], or then.
+    fn is_past(self, now: Instant) -> bool {
+        matches!(self, Self::At(deadline) if deadline <= now)
+    }
+
+    /// So much later. What runs from when a worker gets it needs none of that: another will.
+    fn put_off(&mut self, by: Duration) {
+        if let Self::At(deadline) = self {
+            *deadline += by;
+        }
+    }
+
+    /// The moment, for a request that a worker got about `now`.
+    fn from(self, now: Instant) -> Instant {
+        match self {
+            Self::At(deadline) => deadline,
+            Self::Running(limit) => now + limit,
+        }
+    }
+}
+
+/// Whom to answer.
+pub trait Answered {
+    /// Its request goes to this worker, whose process has this number.
+    fn given(&mut self, worker: WorkerId, pid: u32);
 }
 
 /// Payload of CANCEL: whether a request that has begun is to be stopped too.
@@ -105,12 +153,17 @@ pub struct Swept<R> {
 }
 
 struct InFlight<R> {
-    job: Job,
+    errand: Errand,
     ticket: Ticket,
     /// `None` once nobody waits for the answer any more.
     reply: Option<R>,
     /// Workers that have died with it.
     deaths: u8,
+    /// When its time is over; known from the first look at it.
+    due: Option<Instant>,
+    /// Workers from which it was taken back.
+    moves: u8,
+    revoked: Revoked,
     expired: bool,
     partial: Option<Box<Partial>>,
 }
@@ -129,12 +182,21 @@ struct Slot<R> {
 
 struct Lane<R> {
     id: WorkerId,
+    pid: u32,
     slots: Vec<Slot<R>>,
     free: Vec<u16>,
     accepting: bool,
     /// It gets no more requests, whatever it answers.
     retired: bool,
     stalled: bool,
+    /// It was sent a PING, and has not answered it.
+    pinged: bool,
+    /// It has not for long: it gets nothing new.
+    silent: bool,
+    /// It is not waited for any more than what it has begun needs.
+    given_up: bool,
+    /// Slots whose request was taken back: the worker is to free them.
+    returned: usize,
     /// Requests that it has answered.
     answered: u64,
     out: BytesMut,
@@ -144,10 +206,12 @@ struct Lane<R> {
 
 struct Waiting<R> {
     ticket: Ticket,
-    job: Job,
+    errand: Errand,
     reply: R,
     /// Workers that have died with it.
     deaths: u8,
+    /// Workers from which it was taken back.
+    moves: u8,
 }
 
 /// A request that this many workers have died with is lost, though none had begun it: it may be what kills them.
@@ -164,7 +228,7 @@ pub struct Dispatcher<R> {
     pressed: bool,
 }
 
-impl<R> Dispatcher<R> {
+impl<R: Answered> Dispatcher<R> {
     /// A dispatcher without workers.
     pub fn new(limits: Limits) -> Self {
         let limits = Limits { slots: limits.slots.clamp(1, MAX_SLOTS), ..limits };
@@ -172,10 +236,10 @@ impl<R> Dispatcher<R> {
     }
 
     /// Takes a request: sends it, lets it wait, or refuses it.
-    pub fn submit(&mut self, job: Job, reply: R) -> Submitted<R> {
+    pub fn submit(&mut self, errand: Errand, reply: R) -> Submitted<R> {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        let waiting = Waiting { ticket, job, reply, deaths: 0 };
+        let waiting = Waiting { ticket, errand, reply, deaths: 0, moves: 0 };
         if let Some(lane) = Self::freest(&mut self.lanes) {
             lane.send(waiting);
             self.pressed |= lane.in_flight_count() > self.most_in_flight;
@@ -189,11 +253,25 @@ impl<R> Dispatcher<R> {
     }
 
     /// A worker is ready; `context` is the first thing it is told, if there is one. Returns true when requests were waiting for it.
-    pub fn joined(&mut self, id: WorkerId, context: Option<&[u8]>) -> bool {
+    pub fn joined(&mut self, id: WorkerId, pid: u32, context: Option<&[u8]>) -> bool {
         let slots = (0..self.limits.slots).map(|_| Slot { generation: 0, in_flight: None }).collect();
         let free = (0..self.limits.slots as u16).rev().collect();
-        let (out, rests) = (BytesMut::new(), VecDeque::new());
-        self.lanes.push(Lane { id, slots, free, accepting: true, retired: false, stalled: false, answered: 0, out, rests });
+        self.lanes.push(Lane {
+            id,
+            pid,
+            slots,
+            free,
+            accepting: true,
+            retired: false,
+            stalled: false,
+            pinged: false,
+            silent: false,
+            given_up: false,
+            returned: 0,
+            answered: 0,
+            out: BytesMut::new(),
+            rests: VecDeque::new(),
+        });
         if let Some(context) = context {
             self.tell(id, Kind::Context, context);
         }
@@ -209,20 +287,24 @@ impl<R> Dispatcher<R> {
         let mut again = Vec::new();
         for (slot, state) in lane.slots.into_iter().enumerate() {
             let number = number(state.generation, slot as u16);
-            let Some(InFlight { job, ticket, reply: Some(reply), deaths, .. }) = state.in_flight else { continue };
+            let Some(InFlight { errand, ticket, reply: Some(reply), deaths, moves, .. }) = state.in_flight else { continue };
             if begun(number) || deaths + 1 == MOST_DEATHS {
                 lost.push(reply);
             } else {
-                again.push(Waiting { ticket, job, reply, deaths: deaths + 1 });
+                again.push(Waiting { ticket, errand, reply, deaths: deaths + 1, moves });
             }
         }
-        // They were first once: they go before those that wait, in the order in which they came. The bound does not hold for them,
-        // they were admitted before.
+        self.wait_again(again);
+        (lost, self.pump())
+    }
+
+    /// They were first once: they go before those that wait, in the order in which they came. The bound does not hold for them, they
+    /// were admitted before.
+    fn wait_again(&mut self, mut again: Vec<Waiting<R>>) {
         again.sort_by_key(|waiting| std::cmp::Reverse(waiting.ticket.0));
         for waiting in again {
             self.waiting.push_front(waiting);
         }
-        (lost, self.pump())
     }
 
     /// A worker gets no more requests.
@@ -239,7 +321,7 @@ impl<R> Dispatcher<R> {
             id: lane.id.0,
             in_flight: lane.in_flight_count(),
             answered: lane.answered,
-            open: lane.accepting && !lane.stalled,
+            open: lane.is_open(),
         })
     }
 
@@ -277,6 +359,12 @@ impl<R> Dispatcher<R> {
     pub fn answered(&mut self, id: WorkerId, request: u32, head: AnswerHead) -> Result<Option<(R, Answer)>, Unexpected> {
         let lane = self.lane(id).ok_or(Unexpected { request })?;
         let in_flight = lane.in_flight(request).ok_or(Unexpected { request })?;
+        // With a body it is a job's that was cancelled: it had begun.
+        if in_flight.revoked != Revoked::No && head.status == wire::DROPPED && head.headers.is_empty() && head.body.is_empty() {
+            let again = lane.sent_back(request);
+            self.wait_again(again.into_iter().collect());
+            return Ok(None);
+        }
         let answer = Answer { status: head.status, headers: head.headers, body: head.body };
         if head.more {
             let pieces = BytesMut::from(&*answer.body);
@@ -301,6 +389,18 @@ impl<R> Dispatcher<R> {
         let Partial { answer, pieces } = *partial;
         let answer = Answer { body: pieces.freeze(), ..answer };
         Ok(lane.free(request).map(|reply| (reply, answer)))
+    }
+
+    /// Whom to give what a request yields before its answer; `None` where nobody waits for it any more.
+    pub fn yielded(&mut self, id: WorkerId, request: u32) -> Result<Option<&mut R>, Unexpected> {
+        let lane = self.lane(id).ok_or(Unexpected { request })?;
+        Ok(lane.in_flight(request).ok_or(Unexpected { request })?.reply.as_mut())
+    }
+
+    /// The requests that this worker has, by their numbers, and whom to answer.
+    pub fn held_by(&mut self, id: WorkerId) -> impl Iterator<Item = (u32, &mut R)> {
+        let slots = self.lane(id).into_iter().flat_map(|lane| lane.slots.iter_mut().enumerate());
+        slots.filter_map(|(slot, state)| Some((number(state.generation, slot as u16), state.in_flight.as_mut()?.reply.as_mut()?)))
     }
 
     /// Whom a request's output goes to.
@@ -339,7 +439,11 @@ impl<R> Dispatcher<R> {
         let (lane, request) = self.lanes.iter_mut().find_map(|lane| lane.find(ticket).map(|request| (lane, request)))?;
         let in_flight = lane.in_flight(request)?;
         in_flight.reply = None;
-        let cancel = in_flight.job.cancel;
+        let cancel = in_flight.errand.cancel;
+        if cancel == Cancel::Anyway && matches!(in_flight.errand.deadline, Deadline::Running(_)) {
+            // Its time is over: a worker that goes on with it all the same is to be replaced.
+            (in_flight.errand.deadline, in_flight.due) = (Deadline::Running(Duration::ZERO), None);
+        }
         wire::encode(&mut lane.out, Kind::Cancel, request, &[cancel as u8]);
         Some(lane.id)
     }
@@ -349,7 +453,7 @@ impl<R> Dispatcher<R> {
         let mut swept = Swept { expired: Vec::new(), told: Vec::new(), stuck: Vec::new() };
         let waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting {
-            if waiting.job.deadline <= now {
+            if waiting.errand.deadline.is_past(now) {
                 swept.expired.push(waiting.reply);
             } else {
                 self.waiting.push_back(waiting);
@@ -359,9 +463,10 @@ impl<R> Dispatcher<R> {
             let mut cancelled = Vec::new();
             let (mut overdue, mut long_overdue, mut others) = (false, false, false);
             for (slot, state) in lane.slots.iter_mut().enumerate() {
-                let Some(in_flight) = &mut state.in_flight else { continue };
-                let late = now.saturating_duration_since(in_flight.job.deadline);
-                if in_flight.job.deadline <= now && !in_flight.expired {
+                let Some(in_flight) = state.in_flight.as_mut().filter(|in_flight| in_flight.revoked != Revoked::Done) else { continue };
+                let deadline = *in_flight.due.get_or_insert_with(|| in_flight.errand.deadline.from(now));
+                let late = now.saturating_duration_since(deadline);
+                if deadline <= now && !in_flight.expired {
                     in_flight.expired = true;
                     swept.expired.extend(in_flight.reply.take());
                     cancelled.push(number(state.generation, slot as u16));
@@ -376,7 +481,7 @@ impl<R> Dispatcher<R> {
             if !cancelled.is_empty() {
                 swept.told.push(lane.id);
             }
-            if overdue {
+            if overdue && !lane.given_up {
                 lane.accepting = false;
                 if long_overdue || !others {
                     swept.stuck.push(lane.id);
@@ -429,7 +534,7 @@ impl<R> Dispatcher<R> {
 
     /// Gives up those that wait for an endpoint that cannot run: all of them, or those whose deadline comes before that moment.
     pub fn give_up_waiting(&mut self, before: Option<Instant>) -> Vec<R> {
-        let given_up = |waiting: &Waiting<R>| before.is_none_or(|before| waiting.job.deadline < before);
+        let given_up = |waiting: &Waiting<R>| before.is_none_or(|before| waiting.errand.deadline.is_before(before));
         let (given_up, stay): (VecDeque<_>, _) = std::mem::take(&mut self.waiting).into_iter().partition(given_up);
         self.waiting = stay;
         given_up.into_iter().map(|waiting| waiting.reply).collect()
@@ -441,7 +546,7 @@ impl<R> Dispatcher<R> {
 
     /// The worker with the fewest requests in flight; of equals, the oldest.
     fn freest(lanes: &mut [Lane<R>]) -> Option<&mut Lane<R>> {
-        let able = lanes.iter_mut().filter(|lane| lane.accepting && !lane.stalled && !lane.free.is_empty());
+        let able = lanes.iter_mut().filter(|lane| lane.is_open() && !lane.free.is_empty());
         able.min_by_key(|lane| lane.in_flight_count())
     }
 }
@@ -458,9 +563,14 @@ fn number(generation: u16, slot: u16) -> u32 {
     u32::from(generation) << 16 | u32::from(slot)
 }
 
-impl<R> Lane<R> {
+impl<R: Answered> Lane<R> {
     fn in_flight_count(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.returned
+    }
+
+    /// Whether it takes more now.
+    fn is_open(&self) -> bool {
+        self.accepting && !self.stalled && !self.silent
     }
 
     fn send(&mut self, waiting: Waiting<R>) {
@@ -469,15 +579,17 @@ impl<R> Lane<R> {
         // Number 0 means "no request": generations begin at 1.
         state.generation = state.generation.checked_add(1).unwrap_or(1);
         let request = number(state.generation, slot);
-        let Waiting { ticket, job, reply, deaths } = waiting;
-        let rest = match &job.work {
-            Work::Route(route, head) => wire::encode_request(&mut self.out, request, *route, head, &job.body),
-            Work::Call => wire::encode_call(&mut self.out, request, &job.body),
+        let Waiting { ticket, errand, mut reply, deaths, moves } = waiting;
+        reply.given(self.id, self.pid);
+        let rest = match &errand.work {
+            Work::Route(route, head) => wire::encode_request(&mut self.out, request, *route, head, &errand.body),
+            Work::Call => wire::encode_call(&mut self.out, request, &errand.body),
         };
         if !rest.is_empty() {
             self.rests.push_back((request, rest));
         }
-        state.in_flight = Some(InFlight { job, ticket, reply: Some(reply), deaths, expired: false, partial: None });
+        let (reply, revoked) = (Some(reply), Revoked::No);
+        state.in_flight = Some(InFlight { errand, ticket, reply, deaths, moves, revoked, due: None, expired: false, partial: None });
     }
 
     fn in_flight(&mut self, request: u32) -> Option<&mut InFlight<R>> {
@@ -489,8 +601,13 @@ impl<R> Lane<R> {
     }
 
     fn free(&mut self, request: u32) -> Option<R> {
+        self.vacate(request)?.reply
+    }
+
+    fn vacate(&mut self, request: u32) -> Option<InFlight<R>> {
         let slot = (request & 0xFFFF) as u16;
         let in_flight = self.slots[usize::from(slot)].in_flight.take()?;
+        self.returned -= usize::from(in_flight.revoked == Revoked::Done);
         self.stalled = false; // it answers again
         self.answered += 1;
         if !self.accepting && !self.retired {
@@ -499,7 +616,7 @@ impl<R> Lane<R> {
         }
         self.rests.retain(|(other, _)| *other != request);
         self.free.push(slot);
-        in_flight.reply
+        Some(in_flight)
     }
 
     fn find(&self, ticket: Ticket) -> Option<u32> {

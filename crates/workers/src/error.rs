@@ -56,6 +56,14 @@ pub enum Error {
     /// Each endpoint has a user of its own, and there are no more.
     #[error("there is no user left for the endpoint's workers")]
     NoUser,
+    /// Other workers have the GPUs that a worker is to have to itself.
+    #[error("{} for another worker", if *wanted == 1 { "no GPU is free".to_owned() } else { format!("fewer than {wanted} GPUs are free") })]
+    NoDevice {
+        /// How many it asks for.
+        wanted: usize,
+        /// How many the machine has.
+        there: usize,
+    },
     /// A zygote said that a process is its own, and it is not.
     #[error("a zygote handed over a process that it has not forked")]
     Foreign,
@@ -137,7 +145,7 @@ impl Error {
     /// Whether it may not happen again though nothing was mended: a process was killed, say.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::EndedEarly { .. } | Self::EndedYoung { .. } | Self::ZygoteGone | Self::Unanswered { .. } => true,
+            Self::EndedEarly { .. } | Self::EndedYoung { .. } | Self::ZygoteGone | Self::Unanswered { .. } | Self::NoDevice { .. } => true,
             Self::NotStarted { status, .. } => status.signal().is_some(),
             Self::NoInterpreter { .. }
             | Self::Silent { .. }
@@ -169,6 +177,7 @@ impl Error {
             Self::EndedYoung { .. } => "its workers end before they have answered anything",
             Self::Unanswered { .. } => "its workers do not answer",
             Self::Protocol | Self::Foreign => "its workers do not keep to the wire protocol",
+            Self::NoDevice { .. } => "no GPU is free for its workers",
             Self::NoDirectory { .. } | Self::NoUser | Self::System(_) => "its workers cannot be set up",
         }
     }
@@ -178,6 +187,7 @@ impl Error {
         match self {
             Self::NoInterpreter { cause, .. } | Self::NoDirectory { cause, .. } | Self::System(cause) => cause.to_string(),
             Self::NoUser => "each endpoint has one of its own, and 606 of them are there".into(),
+            Self::NoDevice { there, .. } => format!("a worker has its GPUs to itself, and others have those of the {there} that there are"),
             Self::Foreign => "the host would have killed it in the end, which the endpoint itself may not".into(),
             Self::NotStarted { status, .. } => format!("it said nothing first ({status})"),
             Self::Silent { .. } => "it should have imported `runpod_flash` by then; it was killed".into(),
@@ -203,7 +213,11 @@ impl Error {
             Self::NoDirectory { .. } => {
                 "see who may write there, and that the disk has room; or choose another directory with FLASH_HOME".into()
             }
-            Self::NoUser => "remove endpoints that nobody needs, and start the server again".into(),
+            Self::NoUser => "remove endpoints that nobody needs: flash undeploy".into(),
+            Self::NoDevice { .. } => {
+                "give other endpoints fewer workers; and `rollout = \"replace\"` to one whose new build would need the GPUs of the old"
+                    .into()
+            }
             Self::Foreign => "see which of its modules changes `os.fork` or `os.pidfd_open`".into(),
             Self::OrderTooLong { .. } => "spread the functions over several endpoints, each a resource of its own".into(),
             Self::NotStarted { python, .. } | Self::Silent { python, .. } => {

@@ -85,13 +85,14 @@ impl Program {
         }
     }
 
-    /// The command of its base zygote; the caller sets the standard streams.
-    pub(crate) fn command(&self) -> Command {
+    /// The command of its base zygote; the caller sets the standard streams. `endpoint`: whose it is, where it is one's alone.
+    pub(crate) fn command(&self, endpoint: Option<&str>) -> Command {
         let mut command = Command::new(self.path());
         let parent = std::process::id();
         match self {
             Self::Python(Interpreter { package, routes, .. }) => {
-                let options = serde_json::json!({ "routes": routes, "parent": parent, "open_files": open_files::for_workers() });
+                let open_files = open_files::for_workers();
+                let options = serde_json::json!({ "routes": routes, "parent": parent, "open_files": open_files, "endpoint": endpoint });
                 command.arg("-c").arg(BOOT).arg(options.to_string());
                 command.arg(package.as_deref().unwrap_or_else(|| "".as_ref()));
             }

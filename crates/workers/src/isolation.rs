@@ -28,7 +28,7 @@ pub use level::{Landlock, Level, closed_to_others};
 pub(crate) use lineage::Lineage;
 pub(crate) use order::Order;
 pub(crate) use surroundings::Surroundings;
-pub use surroundings::{remove_leftovers, user_for};
+pub use surroundings::{forget_home, remove_leftovers, user_for};
 
 /// Variables of the server that its workers get as well: what the machine speaks, and what time it has.
 const PASSED_ON: [&str; 2] = ["LANG", "TZ"];
@@ -85,7 +85,7 @@ impl Isolation {
     /// # Errors
     /// [`Error::NoInterpreter`], or [`Error::NoDirectory`].
     pub(crate) fn prepare(&self, program: &Program, server: impl Fn(&str) -> Option<OsString>) -> Result<(Order, Surroundings), Error> {
-        let command = program.command();
+        let command = program.command(Some(&self.endpoint));
         let command = command.as_std();
         let search = server("PATH").unwrap_or_else(|| PATH.into());
         let Some(path) = find(program.path(), &search) else {

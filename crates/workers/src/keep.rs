@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use flash_autoscale::{Backoff, Load, Policy, Scaler};
 use rustix::rand::{GetRandomFlags, getrandom};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{self, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::description;
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::link;
 use crate::pool::{Handle, Inner, Outcome, Reply, Shared, Status};
 use crate::snapshot::Trouble;
+use crate::watch;
 
 /// A worker that ends before it has been ready for so long, and has answered nothing, was no good one.
 const YOUNG: Duration = Duration::from_secs(5);
@@ -214,6 +215,11 @@ impl Shared {
     /// A worker that has nothing to do gets nothing more, and is told to end.
     fn retire(&mut self, id: WorkerId) {
         self.dispatcher.retire(id);
+        self.stop(id);
+    }
+
+    /// A worker that gets nothing more is told to end.
+    pub(crate) fn stop(&mut self, id: WorkerId) {
         if let Some(handle) = self.links.iter_mut().find(|handle| handle.id == id) {
             handle.stopping = true;
             handle.stop.send_replace(true);
@@ -241,7 +247,7 @@ impl Shared {
             return None;
         }
         given_up.extend(self.dispatcher.sweep(now).expired.into_iter().map(|reply| (reply, Outcome::Expired)));
-        Some(now + link::SWEEP)
+        Some(now + watch::SWEEP)
     }
 }
 
@@ -253,7 +259,7 @@ async fn live(inner: Arc<Inner>, id: WorkerId) -> Life {
         started = inner.start_worker() => Some(started),
         () = link::closed(&mut closing) => None,
     };
-    let (link, ready) = match started.transpose() {
+    let (link, ready, _share) = match started.transpose() {
         Ok(Some(started)) => started,
         Ok(None) => return Life { begun, ended: Ended::Stopped },
         Err(error) => {
@@ -261,14 +267,15 @@ async fn live(inner: Arc<Inner>, id: WorkerId) -> Life {
             return Life { begun, ended: Ended::NotReady(error) };
         }
     };
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = sync::watch::channel(false);
     let (notify, since) = (Arc::new(Notify::new()), Instant::now());
-    inner.joined(Handle { id, notify: notify.clone(), since, stop, stopping: false }, ready);
+    let (pid, kill) = (link.pid(), Arc::new(Notify::new()));
+    inner.joined(Handle { id, notify: notify.clone(), since, pid, kill: kill.clone(), stop, stopping: false, given_up: false }, ready);
     inner.look.notify_one();
-    let (status, page) = link.carry(&inner, id, &notify, stopped.clone()).await;
+    let (status, page) = link.carry(&inner, id, &notify, &kill, stopped.clone()).await;
     let asked = *stopped.borrow();
-    let answered = inner.left(id, status, asked, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
-    let young = since.elapsed() < YOUNG && answered == 0 && inner.settings.workers.backs_off;
+    let left = inner.left(id, status, asked, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
+    let young = since.elapsed() < YOUNG && left.answered == 0 && !left.given_up && inner.settings.workers.backs_off;
     let ended = match (asked, young) {
         (true, _) => Ended::Stopped,
         (false, true) => Ended::Young(Error::EndedYoung { status }),

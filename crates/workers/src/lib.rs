@@ -5,8 +5,10 @@
 
 mod base;
 mod description;
+mod devices;
 mod dispatch;
 mod error;
+mod flow;
 mod imported;
 mod interpreter;
 mod isolation;
@@ -23,18 +25,21 @@ mod project;
 mod ready;
 mod settings;
 mod snapshot;
+mod standstill;
+mod watch;
 mod zygote;
 
 pub use base::{Base, Printed, Sink};
 pub use description::Undescribed;
+pub use devices::Devices;
 pub use dispatch::{Answer, Cancel, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
 pub use imported::Imported;
 pub use interpreter::{Interpreter, Program};
-pub use isolation::{Isolation, Landlock, Level, ResourceLimits, closed_to_others, confine, remove_leftovers, user_for};
+pub use isolation::{Isolation, Landlock, Level, ResourceLimits, closed_to_others, confine, forget_home, remove_leftovers, user_for};
 pub use open_files::raise_open_files;
 pub use orphans::Orphans;
-pub use pool::{Call, Event, Events, Outcome, Pool, Request, Status};
+pub use pool::{Begun, Call, Event, Events, Job, Outcome, Pool, Request, Status};
 pub use process::watched;
 pub use ready::{Body, Parameter, Plan, Ready, Route};
 pub use settings::{Settings, Workers};

@@ -130,7 +130,7 @@ async fn make(base: &Zygote, names: &[String]) -> Result<Option<Made>, Error> {
     let order = serde_json::json!({ "role": "libraries", "config": names });
     let process = base.fork(&order, descriptors).await?;
     let adopted = tokio::time::timeout(LIMIT, base.adopt(process, ours)).await;
-    let Adopted { zygote, ready } = adopted.map_err(|_| Error::NotReady { limit: LIMIT })??;
+    let Adopted { zygote, ready, .. } = adopted.map_err(|_| Error::NotReady { limit: LIMIT })??;
     if !ready.unsafe_because.is_empty() || ready.libraries.is_none() {
         return Ok(None);
     }

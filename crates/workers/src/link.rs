@@ -3,7 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use flash_wire::{self as wire, Decoder, Frame, Kind};
@@ -14,16 +15,16 @@ use tokio::time::MissedTickBehavior;
 
 use crate::dispatch::{Answer, WorkerId};
 use crate::error::Error;
+use crate::flow::Flow;
 use crate::page::{Cells, Page};
 use crate::pool::{Event, Inner, Outcome, Reply, Shared};
 use crate::printed::Pipes;
 use crate::process::Process;
 use crate::ready::Ready;
+use crate::watch::Watch;
 
-/// How often a busy worker is looked at: whether one `def` holds it up.
+/// How often a busy worker is looked at.
 const TICK: Duration = Duration::from_millis(10);
-/// How often deadlines are looked at.
-pub(crate) const SWEEP: Duration = Duration::from_millis(50);
 /// How long a worker may take to end after DRAIN.
 const END: Duration = Duration::from_secs(2);
 /// About as good as never; more would not fit into a moment in time.
@@ -41,6 +42,7 @@ pub(crate) struct Link {
     printed: Pipes,
     decoder: Decoder,
     room: Room,
+    flow: Arc<Flow>,
     process: Option<Process>,
 }
 
@@ -53,7 +55,7 @@ impl Link {
         let (printed, [out, err]) = Pipes::new()?;
         let shared = page.descriptor().try_clone_to_owned().map_err(Error::System)?;
         let stream = UnixStream::from_std(ours).map_err(Error::System)?;
-        let link = Self { stream, page, printed, decoder: Decoder::default(), room: Room::default(), process: None };
+        let link = Self { stream, page, printed, decoder: Decoder::default(), room: Room::default(), flow: Arc::default(), process: None };
         Ok((link, vec![theirs.into(), out, err, shared]))
     }
 
@@ -114,12 +116,18 @@ impl Link {
         }
     }
 
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it is ready, so it was forked").pid
+    }
+
     /// Carries requests and answers until the worker ends, or is told to. Returns how it ended, and what its page said then.
     pub(crate) async fn carry(
         mut self,
         inner: &Inner,
         id: WorkerId,
         notify: &Notify,
+        kill: &Notify,
         mut stopped: watch::Receiver<bool>,
     ) -> (Option<ExitStatus>, Option<Cells>) {
         let mut process = self.process.take().expect("it is ready, so it was forked");
@@ -133,7 +141,7 @@ impl Link {
                 if out.is_empty() {
                     shared.dispatcher.take_output(id, &mut out);
                 }
-                shared.dispatcher.pending() > 0
+                shared.dispatcher.pending() > 0 || watch.has_given_up()
             };
             while !out.is_empty() {
                 match self.stream.try_write(&out) {
@@ -152,7 +160,7 @@ impl Link {
             tokio::select! {
                 biased;
                 now = tick.tick(), if busy => watch.look(inner, id, &self.page, &process, now.into_std()),
-                more = read(&mut incoming, &mut self.decoder, &mut self.room) => {
+                more = read(&mut incoming, &mut self.decoder, &mut self.room), if !self.flow.is_full() => {
                     // What the worker wrote before its answers goes to the caller before them.
                     self.print(inner, id);
                     if self.take(inner, id).is_err() {
@@ -162,6 +170,8 @@ impl Link {
                     if !more { break }
                 }
                 () = notify.notified() => {}
+                () = kill.notified() => process.kill(),
+                () = self.flow.room(), if self.flow.is_full() => {}
                 _ = outgoing.writable(), if !out.is_empty() => {}
                 () = self.printed.readable() => { self.print(inner, id); }
                 () = process.ended() => {
@@ -221,15 +231,22 @@ impl Link {
                 Kind::Output => {
                     let (stream, text) = wire::decode_output(frame).map_err(|_| Error::Protocol)?;
                     match shared.dispatcher.reply(id, request) {
-                        Some(Reply::Call(events)) => drop(events.send(Event::Output(stream, text))), // unheard is fine
-                        Some(Reply::Request { tag, .. }) => {
+                        Some(Reply::Call(hearer)) => hearer.hear(Event::Output(stream, text)),
+                        Some(Reply::Request { tag, .. } | Reply::Job { tag, .. }) => {
                             let tag = *tag;
                             inner.print(Some(tag), stream, &String::from_utf8_lossy(&text));
                         }
                         None => inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text)),
                     }
                 }
+                Kind::Yield => {
+                    let yielded = wire::decode_yield(frame).map_err(|_| Error::Protocol)?;
+                    if let Some(reply) = shared.dispatcher.yielded(id, request).map_err(|_| Error::Protocol)? {
+                        reply.yielded(yielded, &self.flow)?;
+                    }
+                }
                 Kind::Imported => inner.imported().add(frame.payload),
+                Kind::Pong => shared.dispatcher.heard(id).map_err(|_| Error::Protocol)?,
                 _ => return Err(Error::Protocol),
             }
         }
@@ -285,38 +302,6 @@ impl Link {
 pub(crate) async fn closed(closing: &mut watch::Receiver<bool>) {
     // An error would mean that the pool is gone, which is closed as well.
     let _ = closing.wait_for(|closing| *closing).await;
-}
-
-/// Looks after one worker's time.
-#[derive(Default)]
-struct Watch {
-    inline: u32,
-    swept: Option<Instant>,
-}
-
-impl Watch {
-    fn look(&mut self, inner: &Inner, id: WorkerId, page: &Page, process: &Process, now: Instant) {
-        let mut shared = inner.lock();
-        // A `def` that is still there after two ticks holds up the worker's main thread.
-        let inline = page.inline().unwrap_or_default();
-        let told = shared.dispatcher.stalled(id, inline != 0 && inline == self.inline);
-        self.inline = inline;
-        shared.wake(&told);
-        if self.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP) {
-            return;
-        }
-        self.swept = Some(now);
-        let swept = shared.dispatcher.sweep(now);
-        shared.wake(&swept.told);
-        drop(shared);
-        for reply in swept.expired {
-            reply.give(Outcome::Expired);
-        }
-        if inner.settings.replace_stuck && swept.stuck.contains(&id) {
-            tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker goes on past its deadline and is replaced");
-            process.kill();
-        }
-    }
 }
 
 /// Room for what is read next: as much as has come at a time.

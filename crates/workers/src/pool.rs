@@ -1,24 +1,25 @@
 //! The workers of one endpoint: given requests, seen, drained at the end. What has them come and go is in `keep.rs`.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use flash_wire::RequestHead;
+use bytes::{Bytes, BytesMut};
+use flash_wire::{Content, RequestHead, YieldKind, Yielded};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::base::{Base, Printed};
 use crate::description::{self, Description, Undescribed};
-use crate::dispatch::{Answer, Cancel, Dispatcher, Job, Submitted, Ticket, Work, WorkerId};
+use crate::dispatch::{Answer, Answered, Cancel, Deadline, Dispatcher, Errand, Submitted, Ticket, Work, WorkerId};
 use crate::error::{self, Error};
+use crate::flow::{Flow, Held};
 use crate::imported::Imported;
 use crate::keep::{Evict, Keeper};
 use crate::libraries::Importer;
+use crate::process;
 use crate::project::Project;
 use crate::ready::Ready;
 use crate::settings::Settings;
@@ -39,6 +40,19 @@ pub struct Request {
     pub cancel: Cancel,
 }
 
+/// A job for a function that has no route.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The function's index among the endpoint's.
+    pub function: u16,
+    /// The input's JSON.
+    pub input: Bytes,
+    /// How long a worker may take for it, from when it has it; without it, as long as the pool allows. For a worker it waits without a limit.
+    pub limit: Option<Duration>,
+    /// Names the job in what it prints.
+    pub tag: u64,
+}
+
 /// A live call.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -46,6 +60,8 @@ pub struct Call {
     pub body: Bytes,
     /// How long it may take; without it, as long as the pool allows.
     pub timeout: Option<Duration>,
+    /// Whether that counts from when a worker has it, before which it waits for as long as need be.
+    pub queued: bool,
     /// What becomes of it when nobody waits for it any more.
     pub cancel: Cancel,
 }
@@ -70,15 +86,32 @@ pub enum Outcome {
     },
 }
 
-/// A piece of a live call's answer.
+/// A piece of the answer of a live call or a job.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Text that it printed: the stream (1 or 2), and UTF-8.
+    /// A worker has begun the job. It comes once, and before all others of the job; without it, no function was called.
+    Begun(Begun),
+    /// Text that a call printed: the stream (1 or 2), and UTF-8. What a job prints goes to the log.
     Output(u8, Bytes),
+    /// A part of a generator's output: of a job JSON, of a call what its SDK makes of it.
+    Part(Bytes),
+    /// The job says how far it is, in JSON.
+    Progress(Bytes),
     /// The worker that runs it is not the one that ran the calls before: state was lost. Comes before what the call prints.
     StateLost,
     /// The last one.
     End(Outcome),
+}
+
+/// Where a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The worker, as [`Pool::runs`] and [`Pool::kill`] take it; no two workers of a pool have one number.
+    pub worker: u64,
+    /// Its process, for people.
+    pub pid: u32,
+    /// When the worker was given it. One that has nothing else to do begins it then.
+    pub at: Instant,
 }
 
 /// Whether an endpoint can answer.
@@ -95,16 +128,97 @@ pub enum Status {
 /// Whom to answer.
 pub(crate) enum Reply {
     Request { answer: oneshot::Sender<Outcome>, tag: u64 },
-    Call(mpsc::UnboundedSender<Event>),
+    Call(Hearer),
+    Job { hearer: Hearer, tag: u64, given: Option<Begun>, begun: bool },
+}
+
+/// Who hears the events of a call or a job.
+pub(crate) struct Hearer {
+    events: mpsc::UnboundedSender<Heard>,
+    /// The beginning of what is yielded in several frames.
+    partial: BytesMut,
+}
+
+/// An event, and what it weighs until somebody has it.
+struct Heard {
+    event: Event,
+    _held: Option<Held>,
+}
+
+impl From<Event> for Heard {
+    fn from(event: Event) -> Self {
+        Self { event, _held: None }
+    }
+}
+
+impl Hearer {
+    fn new(events: mpsc::UnboundedSender<Heard>) -> Self {
+        Self { events, partial: BytesMut::new() }
+    }
+
+    /// Unheard is fine: nobody waits for it then.
+    pub(crate) fn hear(&self, event: Event) {
+        drop(self.events.send(event.into()));
+    }
+
+    fn yielded(&mut self, Yielded { kind, more, bytes }: Yielded, flow: &Arc<Flow>) {
+        if more || !self.partial.is_empty() {
+            self.partial.extend_from_slice(&bytes);
+        }
+        if more {
+            return;
+        }
+        let whole = if self.partial.is_empty() { bytes } else { std::mem::take(&mut self.partial).freeze() };
+        let held = Some(flow.hold(whole.len()));
+        let event = match kind {
+            YieldKind::Part => Event::Part(whole),
+            YieldKind::Progress => Event::Progress(whole),
+        };
+        drop(self.events.send(Heard { event, _held: held })); // unheard is fine
+    }
+}
+
+impl Answered for Reply {
+    fn given(&mut self, worker: WorkerId, pid: u32) {
+        if let Self::Job { given, .. } = self {
+            *given = Some(Begun { worker: worker.0, pid, at: Instant::now() });
+        }
+    }
 }
 
 impl Reply {
-    pub(crate) fn give(self, outcome: Outcome) {
-        // In both cases: when the receiver is gone, nobody waits for the answer.
-        match self {
-            Self::Request { answer, .. } => drop(answer.send(outcome)),
-            Self::Call(events) => drop(events.send(Event::End(outcome))),
+    pub(crate) fn give(mut self, outcome: Outcome) {
+        if matches!(outcome, Outcome::Answered(_)) {
+            self.begun();
         }
+        match self {
+            Self::Request { answer, .. } => drop(answer.send(outcome)), // when the receiver is gone, nobody waits for the answer
+            Self::Call(hearer) | Self::Job { hearer, .. } => hearer.hear(Event::End(outcome)),
+        }
+    }
+
+    /// Whether somebody is to be told when it begins.
+    pub(crate) fn is_to_begin(&self) -> bool {
+        matches!(self, Self::Job { begun: false, .. })
+    }
+
+    /// Its worker has begun it.
+    pub(crate) fn begun(&mut self) {
+        if let Self::Job { hearer, given: Some(given), begun, .. } = self
+            && !std::mem::replace(begun, true)
+        {
+            hearer.hear(Event::Begun(*given));
+        }
+    }
+
+    /// It yields something before its answer. Errs where it cannot: only calls and jobs do.
+    pub(crate) fn yielded(&mut self, yielded: Yielded, flow: &Arc<Flow>) -> Result<(), Error> {
+        self.begun();
+        match self {
+            Self::Request { .. } => return Err(Error::Protocol),
+            Self::Call(hearer) | Self::Job { hearer, .. } => hearer.yielded(yielded, flow),
+        }
+        Ok(())
     }
 }
 
@@ -136,10 +250,23 @@ pub(crate) struct Handle {
     pub(crate) notify: Arc<Notify>,
     /// When it was ready.
     pub(crate) since: Instant,
+    /// Its process's number.
+    pub(crate) pid: u32,
+    /// Has its link kill it.
+    pub(crate) kill: Arc<Notify>,
     /// Tells it to end.
     pub(crate) stop: watch::Sender<bool>,
-    /// Whether it was told so.
+    /// Whether it takes nothing more: it was told so, or was given up.
     pub(crate) stopping: bool,
+    /// Whether it was given up: its loop stands still. It counts no longer.
+    pub(crate) given_up: bool,
+}
+
+/// How a worker has left.
+pub(crate) struct Left {
+    /// Requests that it has answered.
+    pub(crate) answered: u64,
+    pub(crate) given_up: bool,
 }
 
 /// What a live endpoint printed while no call was there to hear it: its end.
@@ -178,13 +305,22 @@ impl Shared {
         }
     }
 
+    /// Of the calls that another worker gets, one is told, in its turn the first; else the next to come.
+    fn tell_state_lost(&mut self) {
+        self.state_lost = true;
+        if let Some(Reply::Call(hearer)) = self.dispatcher.first_waiting() {
+            hearer.hear(Event::StateLost);
+            self.state_lost = false;
+        }
+    }
+
     /// Whether there is a worker that takes requests.
     pub(crate) fn serves(&self) -> bool {
         self.links.iter().any(|handle| !handle.stopping)
     }
 
     /// Why a request with this deadline need not wait, and when it may come again.
-    fn hopeless(&self, deadline: Instant) -> Option<Outcome> {
+    fn hopeless(&self, deadline: Deadline) -> Option<Outcome> {
         let trouble = self.trouble.as_ref().filter(|_| !self.serves())?;
         let retry_in = trouble.refuses(deadline, Instant::now())?;
         Some(Outcome::Failed { error: trouble.error.clone(), retry_in })
@@ -263,6 +399,11 @@ impl Pool {
         self.inner.settings.timeout
     }
 
+    /// How many requests may be in flight on one worker.
+    pub fn slots(&self) -> usize {
+        self.inner.settings.limits.slots
+    }
+
     /// Sends a request to a worker and waits for what becomes of it. Dropping the future gives the request up: what has begun runs to
     /// its end all the same, unless the request says otherwise.
     pub async fn request(&self, request: Request) -> Outcome {
@@ -276,8 +417,8 @@ impl Pool {
 
     async fn outcome(&self, work: Work, body: Bytes, tag: u64, cancel: Cancel) -> Outcome {
         let (answer, receiver) = oneshot::channel();
-        let deadline = Instant::now() + self.inner.settings.timeout;
-        match self.submit(Job { work, body, deadline, cancel }, Reply::Request { answer, tag }) {
+        let deadline = Deadline::At(Instant::now() + self.inner.settings.timeout);
+        match self.submit(Errand { work, body, deadline, cancel }, Reply::Request { answer, tag }) {
             Ok(mut submission) => {
                 let outcome = receiver.await.unwrap_or(Outcome::Lost(None));
                 submission.ticket = None;
@@ -292,22 +433,69 @@ impl Pool {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut shared = self.inner.lock();
         if std::mem::take(&mut shared.state_lost) {
-            drop(sender.send(Event::StateLost)); // the receiver is here
+            drop(sender.send(Event::StateLost.into())); // the receiver is here
         }
         for (stream, text) in shared.unheard.take() {
-            drop(sender.send(Event::Output(stream, text)));
+            drop(sender.send(Event::Output(stream, text).into()));
         }
         drop(shared);
-        let deadline = Instant::now() + call.timeout.unwrap_or(self.inner.settings.timeout);
-        let job = Job { work: Work::Call, body: call.body, deadline, cancel: call.cancel };
-        let submission = match self.submit(job, Reply::Call(sender.clone())) {
+        let timeout = call.timeout.unwrap_or(self.inner.settings.timeout);
+        let deadline = if call.queued { Deadline::Running(timeout) } else { Deadline::At(Instant::now() + timeout) };
+        let errand = Errand { work: Work::Call, body: call.body, deadline, cancel: call.cancel };
+        self.heard(errand, Reply::Call(Hearer::new(sender.clone())), sender, receiver)
+    }
+
+    /// Gives a job to a worker, as soon as one has a slot for it; in the order in which they come. The events end with [`Event::End`].
+    ///
+    /// Dropping them gives the job up: one that no worker has is forgotten, an `async def` and a generator are cancelled, and a worker that goes on
+    /// for the pool's grace all the same is replaced.
+    ///
+    /// A job that was begun never runs again: where its worker ends first, it is [`Outcome::Lost`]. One that was not begun goes to the next
+    /// worker; after five that have ended with it, it is lost as well, without [`Event::Begun`]. An answer's status is 200, with the output as
+    /// JSON, or another, with a failure (`docs/wire.md`).
+    pub fn job(&self, job: Job) -> Events {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let head = RequestHead { content: Content::Typed(Bytes::from_static(b"application/json")), ..RequestHead::default() };
+        let deadline = Deadline::Running(job.limit.unwrap_or(self.inner.settings.timeout));
+        let errand = Errand { work: Work::Route(job.function, head), body: job.input, deadline, cancel: Cancel::Anyway };
+        let reply = Reply::Job { hearer: Hearer::new(sender.clone()), tag: job.tag, given: None, begun: false };
+        self.heard(errand, reply, sender, receiver)
+    }
+
+    fn heard(
+        &self,
+        errand: Errand,
+        reply: Reply,
+        sender: mpsc::UnboundedSender<Heard>,
+        receiver: mpsc::UnboundedReceiver<Heard>,
+    ) -> Events {
+        let submission = match self.submit(errand, reply) {
             Ok(submission) => Some(submission),
             Err(outcome) => {
-                drop(sender.send(Event::End(outcome)));
+                drop(sender.send(Event::End(outcome).into()));
                 None
             }
         };
         Events { receiver, submission }
+    }
+
+    /// The workers that are ready and not about to end, each with its process.
+    pub fn workers(&self) -> Vec<(u64, u32)> {
+        let shared = self.inner.lock();
+        shared.links.iter().filter(|handle| !handle.stopping).map(|handle| (handle.id.0, handle.pid)).collect()
+    }
+
+    /// Whether a worker is there and its process runs. One that is stopped, or has ended, does not; one that computes does, whatever in.
+    pub fn runs(&self, worker: u64) -> bool {
+        let pid = self.inner.lock().links.iter().find(|handle| handle.id.0 == worker).map(|handle| handle.pid);
+        pid.is_some_and(process::runs)
+    }
+
+    /// Kills a worker, and what it had begun is lost. Another takes its place where the pool wants one. Nothing happens where it has ended.
+    pub fn kill(&self, worker: u64) {
+        if let Some(handle) = self.inner.lock().links.iter().find(|handle| handle.id.0 == worker) {
+            handle.kill.notify_one();
+        }
     }
 
     /// Says what live workers need to know of their caller; workers that are there already keep what they have.
@@ -406,10 +594,10 @@ impl Pool {
         *self.inner.project.lock().await = Project::Absent;
     }
 
-    fn submit(&self, job: Job, reply: Reply) -> Result<Submission, Outcome> {
-        let deadline = job.deadline;
+    fn submit(&self, errand: Errand, reply: Reply) -> Result<Submission, Outcome> {
+        let deadline = errand.deadline;
         let mut shared = self.inner.lock();
-        let ticket = match shared.dispatcher.submit(job, reply) {
+        let ticket = match shared.dispatcher.submit(errand, reply) {
             Submitted::Sent(ticket, worker) => {
                 shared.wake(&[worker]);
                 if shared.dispatcher.is_pressed() {
@@ -435,16 +623,21 @@ impl Pool {
     }
 }
 
-/// The events of a live call.
+/// The events of a live call, or of a job.
 pub struct Events {
-    receiver: mpsc::UnboundedReceiver<Event>,
+    receiver: mpsc::UnboundedReceiver<Heard>,
     submission: Option<Submission>,
 }
 
 impl Events {
-    /// The next event; after [`Event::End`] none.
+    /// The next event; after [`Event::End`] none. May be dropped before it is there.
+    pub async fn next(&mut self) -> Option<Event> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`Self::next`].
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        let event = std::task::ready!(Pin::new(&mut self.receiver).poll_recv(context));
+        let event = std::task::ready!(self.receiver.poll_recv(context)).map(|heard| heard.event);
         if matches!(event, Some(Event::End(_)) | None)
             && let Some(submission) = &mut self.submission
         {
@@ -492,8 +685,8 @@ impl Inner {
 
     /// Passes on what no request in flight printed: to the oldest live call of the worker, else to the next, else to the log.
     pub(crate) fn print_unclaimed(&self, shared: &mut Shared, id: WorkerId, stream: u8, text: &str) {
-        if let Some(Reply::Call(events)) = shared.dispatcher.oldest(id) {
-            drop(events.send(Event::Output(stream, Bytes::copy_from_slice(text.as_bytes())))); // unheard is fine
+        if let Some(Reply::Call(hearer)) = shared.dispatcher.oldest(id) {
+            hearer.hear(Event::Output(stream, Bytes::copy_from_slice(text.as_bytes())));
         } else if self.settings.unheard == 0 {
             self.print(None, stream, text);
         } else {
@@ -508,13 +701,13 @@ impl Inner {
     /// A worker is ready for requests.
     pub(crate) fn joined(&self, handle: Handle, ready: Ready) {
         let mut shared = self.lock();
-        let (id, notify) = (handle.id, handle.notify.clone());
+        let (id, pid, notify) = (handle.id, handle.pid, handle.notify.clone());
         shared.starting -= 1;
         shared.ready = Some(Arc::new(ready));
         handle.stop.send_replace(*self.closing.borrow()); // whoever tells the others to end may have done so a moment ago
         shared.links.push(handle);
         let context = shared.context.clone();
-        let waiting = shared.dispatcher.joined(id, context.as_deref());
+        let waiting = shared.dispatcher.joined(id, pid, context.as_deref());
         if waiting || context.is_some() {
             notify.notify_one();
         }
@@ -522,29 +715,50 @@ impl Inner {
         self.status.send_replace(Status::Ready);
     }
 
-    /// A worker is gone: what it had begun is lost, the rest goes on elsewhere. Returns how many requests it has answered.
-    pub(crate) fn left(&self, id: WorkerId, status: Option<ExitStatus>, asked: bool, begun: impl Fn(u32) -> bool) -> u64 {
+    /// A worker's loop stands still: it gets nothing more, another takes its place at once, and it is not waited for any more than what it has
+    /// begun needs.
+    pub(crate) fn give_up(&self, shared: &mut Shared, id: WorkerId) {
+        shared.dispatcher.give_up(id);
+        if let Some(handle) = shared.links.iter_mut().find(|handle| handle.id == id) {
+            (handle.stopping, handle.given_up) = (true, true);
+        }
+        shared.tell_state_lost();
+        self.look.notify_one();
+    }
+
+    /// A worker is gone: what it had begun is lost, the rest goes on elsewhere.
+    pub(crate) fn left(&self, id: WorkerId, status: Option<ExitStatus>, asked: bool, begun: impl Fn(u32) -> bool) -> Left {
         let mut shared = self.lock();
+        let given_up = shared.links.iter().any(|handle| handle.id == id && handle.given_up);
         shared.links.retain(|handle| handle.id != id);
         let answered = shared.dispatcher.answered_by(id);
+        for (request, reply) in shared.dispatcher.held_by(id) {
+            if begun(request) {
+                reply.begun();
+            }
+        }
         let (lost, told) = shared.dispatcher.lost(id, begun);
         shared.wake(&told);
-        shared.restarts += u64::from(!asked);
-        // Of the calls that another worker gets, one is told, in its turn the first; else the next to come.
-        shared.state_lost = !asked;
-        if shared.state_lost
-            && let Some(Reply::Call(events)) = shared.dispatcher.first_waiting()
-        {
-            drop(events.send(Event::StateLost)); // unheard is fine
-            shared.state_lost = false;
+        shared.restarts += u64::from(!asked || given_up);
+        if asked || given_up {
+            shared.state_lost &= given_up;
+        } else {
+            shared.tell_state_lost();
         }
-        let shows = self.settings.unheard == 0 && !asked;
+        // Who was given up has been told of already.
+        let shows = self.settings.unheard == 0 && !asked && (!given_up || !lost.is_empty());
         drop(shared);
         if shows {
-            let lost = match lost.len() {
-                0 => String::new(),
-                1 => " while it ran a request, which is answered with 502".into(),
-                count => format!(" while it ran {count} requests, which are answered with 502"),
+            let (jobs, requests) = lost.iter().fold((0, 0), |(jobs, requests), reply| match reply {
+                Reply::Job { .. } => (jobs + 1, requests),
+                Reply::Request { .. } | Reply::Call(_) => (jobs, requests + 1),
+            });
+            let lost = match (jobs, requests) {
+                (0, 0) => String::new(),
+                (0, 1) => " while it ran a request, which is answered with 502".into(),
+                (0, count) => format!(" while it ran {count} requests, which are answered with 502"),
+                (1, _) => " while it ran a job".into(),
+                (count, _) => format!(" while it ran {count} jobs"),
             };
             let (name, how) = (&self.name, error::shown(status));
             let text =
@@ -554,6 +768,6 @@ impl Inner {
         for reply in lost {
             reply.give(Outcome::Lost(status));
         }
-        answered
+        Left { answered, given_up }
     }
 }

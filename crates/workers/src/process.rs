@@ -29,6 +29,14 @@ pub fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
 }
 
+/// Whether a process of this number is there, and gets time from the system: it is neither stopped, nor traced, nor over.
+pub(crate) fn runs(pid: u32) -> bool {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // Behind the name, which may hold anything but ends with the last parenthesis.
+    let state = text.rfind(')').and_then(|end| text[end + 1..].trim_start().chars().next());
+    !matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
+}
+
 impl Process {
     pub(crate) fn new(pid: u32, descriptor: OwnedFd, status: oneshot::Receiver<ExitStatus>) -> std::io::Result<Self> {
         Ok(Self { pid, descriptor: watched(descriptor)?, status })
@@ -54,6 +62,22 @@ impl Process {
     pub(crate) fn kill(&self) {
         // An error means that it has ended already.
         let _ = pidfd_send_signal(self.descriptor.get_ref(), Signal::KILL);
+    }
+}
+
+impl Process {
+    /// Asks it where its main thread is: a worker writes that behind its page, whatever that thread does. The signal is one that is ignored
+    /// unless a process takes it.
+    pub(crate) fn ask_whereabouts(&self) {
+        // An error means that it has ended.
+        let _ = pidfd_send_signal(self.descriptor.get_ref(), Signal::WINCH);
+    }
+
+    /// Whether somebody has stopped it: SIGSTOP, or a terminal. False where that cannot be known.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The name before it may hold anything.
+        status.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 }
 

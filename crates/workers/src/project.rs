@@ -1,7 +1,10 @@
 //! The zygote with an endpoint's modules, and the processes that are forked from it.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
+use crate::devices::Share;
 use crate::error::Error;
 use crate::link::Link;
 use crate::pool::Inner;
@@ -9,6 +12,9 @@ use crate::printed::Pipes;
 use crate::process::Process;
 use crate::ready::Ready;
 use crate::zygote::{Adopted, Zygote, control_pair};
+
+/// How long a zygote that is of no use may take to end before workers start all the same.
+const UNSAFE_END: Duration = Duration::from_secs(5);
 
 /// What is known of it.
 #[derive(Debug, Default)]
@@ -24,40 +30,49 @@ pub(crate) enum Project {
 
 impl Inner {
     /// Forks a worker and waits until it is ready, and answers.
-    pub(crate) async fn start_worker(&self) -> Result<(Link, Ready), Error> {
+    /// With it comes what it has to itself of the machine, to be kept until it has ended.
+    pub(crate) async fn start_worker(&self) -> Result<(Link, Ready, Option<Share>), Error> {
+        let share = self.base.share()?;
         let (link, descriptors) = Link::new()?;
-        let forked = self.fork("worker", descriptors).await?;
+        let forked = self.fork("worker", descriptors, share.as_ref()).await?;
         let (link, ready) = link.until_ready(self, forked).await?;
         // Their order is all that a request's route means to it.
         let promised = self.config["functions"].as_array().map_or(0, Vec::len);
         if ready.routes.len() != promised {
             return Err(Error::Protocol);
         }
-        Ok((link, ready))
+        Ok((link, ready, share))
     }
 
     /// Forks a process that has this endpoint's modules, or imports them first where they do not bear forking.
-    pub(crate) async fn fork(&self, role: &str, descriptors: Vec<OwnedFd>) -> Result<Process, Error> {
+    pub(crate) async fn fork(&self, role: &str, descriptors: Vec<OwnedFd>, share: Option<&Share>) -> Result<Process, Error> {
         let base = self.base.zygote().await?;
-        let order = serde_json::json!({ "role": role, "config": self.config });
+        let order = self.order(role, share);
         let imports_ahead = self.config["functions"].as_array().is_some_and(|functions| !functions.is_empty());
-        let zygote = if imports_ahead { self.project_zygote(&base).await?.unwrap_or(base) } else { base };
+        let zygote = if imports_ahead { self.project_zygote(&base, share).await?.unwrap_or(base) } else { base };
         zygote.fork(&order, descriptors).await
     }
 
+    fn order(&self, role: &str, share: Option<&Share>) -> serde_json::Value {
+        let own = |name: &str| self.config["env"].get(name).is_some(); // is set with the modules, and stronger
+        let environment: BTreeMap<_, _> = share.iter().flat_map(|share| share.environment()).filter(|(name, _)| !own(name)).collect();
+        serde_json::json!({ "role": role, "config": self.config, "environment": environment })
+    }
+
     /// Has a zygote forked by `maker` that imports this endpoint's modules.
-    async fn import_in(&self, maker: &Zygote) -> Result<Adopted, Error> {
+    /// The devices are the worker's that it is to be the zygote of: modules may look for some, or load what they hold.
+    async fn import_in(&self, maker: &Zygote, share: Option<&Share>) -> Result<Adopted, Error> {
         let (ours, theirs) = control_pair().map_err(Error::System)?;
         let (pipes, [out, err]) = Pipes::new()?;
         self.base.print_all(pipes, Some(self.name.clone()));
-        let order = serde_json::json!({ "role": "zygote", "config": self.config });
+        let order = self.order("zygote", share);
         let forked = maker.fork(&order, vec![theirs, out, err]).await?;
         let adopted = tokio::time::timeout(self.settings.start_timeout, maker.adopt(forked, ours)).await;
         adopted.map_err(|_| Error::NotReady { limit: self.settings.start_timeout })?
     }
 
     /// The zygote with this endpoint's modules, made when it is needed and not there; `None` where forking it is not safe.
-    async fn project_zygote(&self, base: &Zygote) -> Result<Option<Zygote>, Error> {
+    async fn project_zygote(&self, base: &Zygote, share: Option<&Share>) -> Result<Option<Zygote>, Error> {
         let mut project = self.project.lock().await;
         match &*project {
             Project::Unsafe => return Ok(None),
@@ -65,12 +80,12 @@ impl Inner {
             Project::There(_) | Project::Absent => {}
         }
         let ahead = self.base.libraries().zygote(&self.name);
-        let mut adopted = self.import_in(ahead.as_ref().unwrap_or(base)).await?;
+        let mut adopted = self.import_in(ahead.as_ref().unwrap_or(base), share).await?;
         if ahead.is_some() && adopted.ready.libraries.is_none() {
             // Its modules have come to set the environment, which libraries that are imported afterwards may read.
-            adopted = self.import_in(base).await?;
+            adopted = self.import_in(base, share).await?;
         }
-        let Adopted { zygote, ready } = adopted;
+        let Adopted { zygote, ready, end } = adopted;
         self.base.libraries().note(&self.name, self.importer, ready.libraries);
         self.description.outdate();
         let changes = ready.unsafe_because;
@@ -82,6 +97,9 @@ impl Inner {
             );
             self.print(None, 2, &text);
             *project = Project::Unsafe;
+            drop(zygote);
+            // A port, a lock, a device: what its modules hold, the worker's could not have meanwhile.
+            let _ = tokio::time::timeout(UNSAFE_END, end).await;
             return Ok(None);
         }
         *project = Project::There(zygote.clone());

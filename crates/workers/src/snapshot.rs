@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::dispatch::Deadline;
 use crate::error::Error;
 use crate::pool::Status;
 
@@ -65,9 +66,9 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     /// When a request with this deadline should come again, where waiting is of no use.
-    pub(crate) fn refuses(&self, deadline: Instant, now: Instant) -> Option<Duration> {
+    pub(crate) fn refuses(&self, deadline: Deadline, now: Instant) -> Option<Duration> {
         let wait = self.next_try.checked_duration_since(now).filter(|wait| !wait.is_zero())?;
-        (self.lasts || deadline < self.next_try).then_some(wait)
+        (self.lasts || deadline.is_before(self.next_try)).then_some(wait)
     }
 
     /// How an endpoint does that has it.

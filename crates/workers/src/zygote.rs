@@ -20,6 +20,7 @@ use serde::Deserialize;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::error::Error;
 use crate::interpreter::Program;
@@ -56,6 +57,8 @@ pub(crate) struct Adopted {
     pub(crate) zygote: Zygote,
     /// What it said.
     pub(crate) ready: Ready,
+    /// Ends when its process has, which it does once nobody has the zygote any more.
+    pub(crate) end: JoinHandle<()>,
 }
 
 /// READY of a forked zygote.
@@ -102,7 +105,7 @@ impl Zygote {
     pub(crate) async fn start(program: &Program, isolation: Option<&Isolation>, printed: [OwnedFd; 2]) -> Result<Self, Error> {
         let (ours, theirs) = control_pair().map_err(Error::System)?;
         let (mut command, surroundings) = match isolation {
-            None => (program.command(), None),
+            None => (program.command(None), None),
             Some(isolation) => {
                 let (order, surroundings) = isolation.prepare(program, |name| std::env::var_os(name))?;
                 order.send(&ours).map_err(Error::System)?;
@@ -116,6 +119,7 @@ impl Zygote {
         }
         command.stdin(Stdio::from(theirs));
         let [out, err] = printed;
+        let errors = err.try_clone().map_err(Error::System)?;
         command.stdout(Stdio::from(out)).stderr(Stdio::from(err));
         let mut child = command.spawn().map_err(|cause| {
             let started = isolation.map_or(program.path(), |isolation| &isolation.launcher);
@@ -124,6 +128,7 @@ impl Zygote {
         drop(command);
         if let (Some(lineage), Some(pid)) = (&mut lineage, child.id()) {
             lineage.base = pid;
+            lineage.limit_left_behind(errors).map_err(Error::System)?;
         }
         let lineage = lineage.map(Arc::new);
         let control = watched(ours).map_err(Error::System)?;
@@ -167,12 +172,12 @@ impl Zygote {
         };
         let (orders, queue) = mpsc::channel(16);
         let of = self.lineage.clone();
-        tokio::spawn(async move {
+        let end = tokio::spawn(async move {
             serve(control, queue, of).await;
             process.ended().await;
         });
         let zygote = Self { orders, about: self.about.clone(), lineage: self.lineage.clone(), _maker: Some(Arc::new(self.clone())) };
-        Ok(Adopted { zygote, ready })
+        Ok(Adopted { zygote, ready, end })
     }
 
     /// Has it fork a process that gets `descriptors` (channel, output, errors, and for a worker the page).

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flash_wire::{Content, RequestHead};
-use flash_workers::{Base, Cancel, Interpreter, Limits, Outcome, Pool, Printed, Request, Settings, Snapshot, State, Workers};
+use flash_workers::{
+    Base, Cancel, Devices, Error, Interpreter, Limits, Outcome, Pool, Printed, Request, Settings, Snapshot, State, Workers,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -36,6 +38,10 @@ def who() -> list[int]:
 
 impl Trial {
     fn new(workers: Workers, source: &str) -> Self {
+        Self::of(workers, 128, source, |base| base)
+    }
+
+    fn of(workers: Workers, slots: usize, source: &str, more: impl FnOnce(Base) -> Base) -> Self {
         let python = repository().join(".venv/bin/python");
         assert!(python.exists(), "`cargo xtask test` makes .venv");
         let directory = tempfile::tempdir().expect("there is room");
@@ -43,12 +49,12 @@ impl Trial {
         std::fs::write(&file, source).expect("there is room");
         let package = Some(repository().join("python/runpod_flash"));
         let print = |printed: Printed<'_>| eprint!("{}", printed.text);
-        let base = Arc::new(Base::new(Interpreter { python, package, routes: true }, Arc::new(print)));
+        let base = Arc::new(more(Base::new(Interpreter { python, package, routes: true }, Arc::new(print))));
         let module = json!({ "name": "trial", "file": file, "import_base": directory.path() });
         let functions = json!([{ "module": module, "qualname": "who", "method": "GET", "path": "/who" }]);
         let config = json!({ "endpoint": "api", "functions": functions, "inline": true, "reload": false, "host": null });
         let settings = Settings {
-            limits: Limits { slots: 128, waiting: 1000, grace: PATIENCE },
+            limits: Limits { slots, waiting: 1000, grace: PATIENCE },
             workers,
             timeout: PATIENCE,
             start_timeout: PATIENCE,
@@ -176,4 +182,51 @@ if Path(__file__).with_name('broken').exists():
     trial.until("its end", |seen| seen.ready == 1).await;
     trial.who().await;
     assert!(matches!(trial.pool.snapshot().state, State::Ready));
+}
+
+/// Answers with its GPU and what that was to its module, once two workers run it.
+const GPU: &str = "
+import os, pathlib, time
+from runpod_flash import LiveLoadBalancer, remote
+
+api = LiveLoadBalancer(name='api')
+imported = os.environ.get('CUDA_VISIBLE_DEVICES')
+
+@remote(api, method='GET', path='/who')
+def who() -> list[str | None]:
+    mine = os.environ.get('CUDA_VISIBLE_DEVICES')
+    here = pathlib.Path(__file__).parent
+    (here / f'{mine}.met').touch()
+    while len(list(here.glob('*.met'))) < 2:
+        time.sleep(0.005)
+    return [mine, imported]
+";
+
+#[tokio::test]
+async fn each_worker_has_gpus_of_its_own_and_none_starts_where_there_are_too_few() {
+    let devices = Devices::new(vec!["3".into(), "GPU-5".into()]);
+    let two = || Workers { max: 2, ..Workers::fixed(2) };
+    let trial = Trial::of(two(), 1, GPU, |base| base.with_devices(devices.clone(), 1));
+    let ask = || async {
+        match trial.outcome().await {
+            Outcome::Answered(answer) => serde_json::from_slice::<[Value; 2]>(&answer.body).expect("it says two names"),
+            other => panic!("it was not answered but {other:?}"),
+        }
+    };
+    let ([mut one, one_imported], [mut other, other_imported]) = tokio::join!(ask(), ask());
+    if one != "3" {
+        std::mem::swap(&mut one, &mut other);
+    }
+    assert_eq!((one, other), (json!("3"), json!("GPU-5")));
+    assert_eq!(one_imported, other_imported, "both were forked from one that has imported the module");
+    assert!(one_imported == "3" || one_imported == "GPU-5", "which had the devices of one of them: {one_imported}");
+
+    let late = Trial::of(Workers::scaled(1, 1, PATIENCE, 1), 1, GPU, |base| base.with_devices(devices.clone(), 1));
+    let mut status = late.pool.status();
+    let failed = status.wait_for(|status| matches!(status, flash_workers::Status::Failed(_))).await.expect("the pool is there").clone();
+    let flash_workers::Status::Failed(error) = failed else { unreachable!("it was waited for") };
+    assert!(matches!(*error, Error::NoDevice { wanted: 1, there: 2 }), "{error}");
+    trial.pool.close(Duration::ZERO).await;
+    late.until("a worker, now that two GPUs are free", |seen| seen.ready == 1).await;
+    late.pool.close(Duration::ZERO).await;
 }

@@ -17,12 +17,13 @@ def main() -> None:
     os.close(nothing)
     control = socket.socket(fileno=channel)
 
-    from . import frames, output, zygote
+    from . import frames, output, title, zygote
 
     output.install()
 
     options = json.loads(sys.argv[1])
     zygote.end_with_parent(options["parent"])
+    title.show("base zygote", options["endpoint"])
     if options["open_files"] is not None:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (options["open_files"], most))
@@ -33,7 +34,7 @@ def main() -> None:
 
             report["pydantic"] = pydantic.VERSION
             from .. import _remote, _resources  # noqa: F401 - imported here so that forked processes need not
-            from . import load, routes, serve  # noqa: F401 - as above
+            from . import inputs, jobs, load, routes, serve  # noqa: F401 - as above
 
             pydantic.TypeAdapter(int)  # has pydantic import what it puts off until it is used
         except ImportError as error:
@@ -41,7 +42,7 @@ def main() -> None:
     else:
         from . import load, serve  # noqa: F401 - as above, without what only routes need
     control.send(frames.encode(frames.HELLO, 0, bytes((frames.VERSION,)) + json.dumps(report).encode()))
-    zygote.serve(control, zygote.Held())
+    zygote.serve(control, zygote.Held(), adopts=True)
 
 
 main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import struct
@@ -20,20 +21,48 @@ _LENGTH = struct.Struct("<I")
 #: What a call in the reference's format begins with: the length of a head that it does not have.
 _FOREIGN = bytes(4)
 
+
+class Found:
+    """A function by the head of its calls; of a class, one of its methods."""
+
+    __slots__ = ("cls", "function", "is_async", "name", "streams")
+
+    def __init__(self, function: Callable[..., Any], cls: type | None, streams: bool) -> None:
+        self.function = function
+        self.cls = cls
+        self.name: str = function.__qualname__
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        self.streams = streams
+
+
 #: Functions by the heads of their calls, so that a call costs no more than its arguments.
-_found: dict[bytes, tuple[Callable[..., Any], bool]] = {}
+_found: dict[bytes, Found] = {}
+
+#: Instances of remote classes, by what their callers call them.
+_instances: dict[str, object] = {}
 
 
 class Prepared:
     """A function and its arguments."""
 
-    __slots__ = ("args", "function", "is_async", "kwargs")
+    __slots__ = ("args", "function", "is_async", "kwargs", "name", "streams")
 
-    def __init__(self, function: Callable[..., Any], is_async: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        is_async: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str | None = None,
+        streams: bool = False,
+    ) -> None:
         self.function = function
         self.is_async = is_async
         self.args = args
         self.kwargs = kwargs
+        self.name = function.__qualname__ if name is None else name
+        #: Whether the parts of a generator go to the caller as they come.
+        self.streams = streams
 
     def call(self) -> Any:
         """Calls a `def`."""
@@ -45,7 +74,7 @@ class Prepared:
 
     def returned(self, value: object) -> tuple[int, bytes]:
         """Status and body of the ANSWER for what it returned; raises CannotCarry."""
-        return RESULT, pack_result(self.function.__qualname__, value)
+        return RESULT, pack_result(self.name, value)
 
     def raised(self, error: BaseException) -> tuple[int, bytes]:
         """Status and body of the ANSWER for what it raised; never raises."""
@@ -78,19 +107,35 @@ def prepare(payload: bytes) -> Prepared:
     (length,) = _LENGTH.unpack_from(payload)
     head, body = payload[4 : 4 + length], payload[4 + length :]
     found = _found.get(head)
-    if found is None:
-        described = json.loads(head)
-        if described["by_value"]:
-            function, args, kwargs = _loads(described["function"], body)
-            return Prepared(function, described["is_async"], args, kwargs)
-        module = modules.load(described["module"])
-        found = _found[head] = _function(module, described), described["is_async"]
-        function, is_async = found
-        args, kwargs = _loads(described["function"], body)
+    if found is not None:
+        given = _loads(found.name, body)
     else:
-        function, is_async = found
-        args, kwargs = _loads(function.__qualname__, body)
-    return Prepared(function, is_async, args, kwargs)
+        described = json.loads(head)
+        name = described["function"]
+        target: Any
+        if described["by_value"]:
+            target, *given = _loads(name, body)
+        else:
+            target = _function(modules.load(described["module"]), described)
+            given = _loads(name, body)
+        method = described.get("method")
+        function = target if method is None else getattr(target, method)
+        found = Found(function, None if method is None else target, described.get("streams", False))
+        if not described["by_value"]:
+            _found[head] = found
+    args, kwargs, *instance = given
+    if found.cls is not None:
+        args = (_instance(found.cls, *instance[0]), *args)
+    return Prepared(found.function, found.is_async, args, kwargs, found.name, found.streams)
+
+
+def _instance(cls: type, key: str, args: tuple[Any, ...], kwargs: dict[str, Any], gone: list[str]) -> object:
+    """The instance that a call is for, made by the first one."""
+    for other in gone:
+        _instances.pop(other, None)
+    if key not in _instances:
+        _instances[key] = cls(*args, **kwargs)
+    return _instances[key]
 
 
 def not_prepared(payload: bytes, error: BaseException) -> tuple[int, bytes]:

@@ -18,12 +18,14 @@ VERSION = 1
 MAX_PAYLOAD = 1 << 20
 #: Bytes of a body that travel in one frame; the rest follows in CHUNK frames.
 CHUNK_SIZE = 256 * 1024
-#: Flag of REQUEST, CALL, CHUNK and ANSWER: the body goes on in a CHUNK frame.
+#: Flag of REQUEST, CALL, CHUNK and ANSWER: the body goes on in a CHUNK frame; of YIELD: it goes on in another one.
 MORE = 1
+#: Flag of YIELD: it is a report of progress, and no part of a generator's output.
+PROGRESS = 2
 
 REQUEST, CALL, CHUNK, CONTEXT, CANCEL, DRAIN, FORK, PING = 2, 3, 4, 5, 6, 7, 8, 9
-HELLO, READY, ANSWER, OUTPUT, FAILED, FORKED, EXITED, IMPORTED, PONG = 16, 17, 18, 19, 20, 21, 22, 23, 24
-_KINDS = frozenset((*range(REQUEST, PING + 1), *range(HELLO, PONG + 1)))
+HELLO, READY, ANSWER, OUTPUT, FAILED, FORKED, EXITED, IMPORTED, PONG, YIELD = 16, 17, 18, 19, 20, 21, 22, 23, 24, 25
+_KINDS = frozenset((*range(REQUEST, PING + 1), *range(HELLO, YIELD + 1)))
 
 HEADER = struct.Struct("<IBI")
 #: What a REQUEST's payload begins with: route, flags, length of the head.
@@ -94,6 +96,18 @@ def encode_answer(request: int, status: int, headers: list[tuple[str, str]] | No
     pieces = [ANSWER_HEAD.pack(7 + len(head) + CHUNK_SIZE, ANSWER, request, status, MORE, len(head)), head]
     pieces.append(body[:CHUNK_SIZE])
     pieces.extend(_chunks(request, body, CHUNK_SIZE))
+    return b"".join(pieces)
+
+
+def encode_yield(request: int, flags: int, body: bytes) -> bytes:
+    """YIELD frames that carry `body`: one, unless it is long."""
+    if len(body) <= CHUNK_SIZE:
+        return HEADER.pack(1 + len(body), YIELD, request) + bytes((flags,)) + body
+    pieces: list[bytes] = []
+    for at in range(0, len(body), CHUNK_SIZE):
+        piece = body[at : at + CHUNK_SIZE]
+        more = MORE if at + CHUNK_SIZE < len(body) else 0
+        pieces += (HEADER.pack(1 + len(piece), YIELD, request), bytes((flags | more,)), piece)
     return b"".join(pieces)
 
 

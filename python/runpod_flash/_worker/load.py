@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import NotRequired
 
+    from .inputs import Job
     from .routes import Route
 
     class Module(TypedDict):
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
 
         module: Module
         qualname: str
-        method: str
-        path: str
+        #: Of a route.
+        method: NotRequired[str]
+        path: NotRequired[str]
+        #: Of a function that is called by jobs.
+        job: NotRequired[bool]
 
     class Host(TypedDict):
         """Where calls to other live endpoints go."""
@@ -41,17 +45,13 @@ if TYPE_CHECKING:
         port: int
         token: str
 
-    class Beside(TypedDict):
-        """An endpoint of the same deployment."""
-
-        id: str
-        timeout_ms: int
-
     class Deployment(TypedDict):
-        """Where calls to the other endpoints of a deployment go."""
+        """Where calls to other endpoints of the app's environment go."""
 
         url: str
-        endpoints: dict[str, Beside]
+        token: str
+        #: The server's URL for everybody else.
+        public: str
 
     class Config(TypedDict):
         """What the host says of a worker's endpoint. A live one has no functions: they come with the calls."""
@@ -78,8 +78,8 @@ class CannotLoad(Exception):
         self.report = {"error": what, "why": why, "try": remedy, "at": at, "traceback": trace}
 
 
-def routes(config: Config) -> list[Route]:
-    """The routes of `config["functions"]`, in that order; none for a live endpoint, which imports with its first call."""
+def routes(config: Config) -> list[Route | Job]:
+    """The routes of `config["functions"]`, or what its jobs call, in that order; none for a live endpoint, which imports with its first call."""
     state.endpoint = config["endpoint"]
     if not config["functions"]:
         return []
@@ -87,11 +87,12 @@ def routes(config: Config) -> list[Route]:
         from .. import _overlay
 
         _overlay.stand_before(overlay)
+    from .inputs import Job
     from .routes import Route
 
     state.variables = config.get("env", {})
     os.environ.update(state.variables)
-    found = []
+    found: list[Route | Job] = []
     for declared in config["functions"]:
         module = _import(declared["module"])
         stub = _resolve(module, declared)
@@ -100,20 +101,38 @@ def routes(config: Config) -> list[Route]:
         promised = getattr(stub, "__remote_config__", None)
         if not callable(function) or promised is None:
             raise _not_as_scanned(declared, "it is not decorated with `@remote` any more", stub)
-        if (promised["method"], promised["path"]) != (declared["method"], declared["path"]):
+        method, path = declared.get("method"), declared.get("path")
+        if (promised["method"], promised["path"]) != (method, path):
             raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
         try:
-            found.append(Route(function, declared["method"], declared["path"]))
+            found.append(Job(function, config["inline"]) if method is None or path is None else Route(function, method, path))
             _warn_of_missing(function, promised["dependencies"], promised["system_dependencies"])
         except Exception as error:
             why, remedy = _said(error)
             raise CannotLoad(
-                f"`{declared['qualname']}` cannot serve {declared['method']} {declared['path']}",
+                f"`{declared['qualname']}` cannot serve {'jobs' if method is None else f'{method} {path}'}",
                 why,
                 remedy or "change its signature",
                 at=_place(declared, function),
             ) from error
     return found
+
+
+def start(found: list[Route | Job]) -> None:
+    """Makes the instances of classes, for a deployment to know that it can. Raises `CannotLoad`."""
+    for job in found:
+        try:
+            job.start()
+        except BaseException as error:
+            why, remedy = _said(error)
+            if not remedy and isinstance(error, TypeError) and "__init__()" in str(error):
+                remedy = "give each parameter of `__init__` a default: a deployed class is made without arguments"
+            raise CannotLoad(
+                f"no `{job.name}` could be made",
+                f"{type(error).__name__}: {why}",
+                remedy or "mend its `__init__`, which runs once a worker, before the first job",
+                trace=failures.trimmed(error),
+            ) from error
 
 
 def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | None, system: list[str] | None) -> None:

@@ -8,7 +8,7 @@ judged: the caller takes the slow way, whose verdict stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic_core import SchemaValidator, core_schema
@@ -18,8 +18,9 @@ class _Doubtful(Exception):
     """A schema for which the two ways may differ."""
 
 
-def reader(model: type[BaseModel]) -> Callable[[bytes], dict[str, object]] | None:
-    """Makes a dict of `model`'s fields from a JSON object; None if some field has no quick way. The result may raise anything."""
+def reader(model: type[BaseModel], extra: Literal["ignore", "forbid"] = "ignore") -> Callable[[bytes], dict[str, object]] | None:
+    """Makes a dict of `model`'s fields from a JSON object; None if some field has no quick way. The result may raise anything, and does so for
+    `extra` keys where they are forbidden."""
     schema: Any = model.__pydantic_core_schema__
     definitions: list[Any] = []
     try:
@@ -31,7 +32,7 @@ def reader(model: type[BaseModel]) -> Callable[[bytes], dict[str, object]] | Non
         fields = {name: _typed_dict_field(field) for name, field in schema["schema"]["fields"].items()}
     except _Doubtful:
         return None
-    whole: Any = core_schema.typed_dict_schema(fields)
+    whole: Any = core_schema.typed_dict_schema(fields, extra_behavior=extra)
     if definitions:
         whole = core_schema.definitions_schema(whole, definitions)
     return SchemaValidator(whole).validate_json

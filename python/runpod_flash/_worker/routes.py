@@ -12,6 +12,7 @@ import json
 import typing
 import warnings
 from collections.abc import Callable
+from typing import ClassVar, Literal
 from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter
@@ -32,6 +33,7 @@ class Route:
     Making it costs milliseconds and raises `Unroutable`; `bind`, `quick` and `encode` may be called from any thread.
     """
 
+    is_job: ClassVar[Literal[False]] = False
     function: Callable[..., object]
     """Takes the arguments of `bind` as keywords; what it returns is awaited if `is_async`."""
     is_async: bool
@@ -49,7 +51,7 @@ class Route:
         self.name = function.__qualname__
         self.plan = binding.lay_out(self.name, arguments, method.upper(), path)
         self.is_async = inspect.iscoroutinefunction(function)
-        self.function = _called_by_name(function, [argument.name for argument in arguments if argument.by_position_only])
+        self.function = called_by_name(function, [argument.name for argument in arguments if argument.by_position_only])
         self._path_names = self.plan.path_names
         self._reads_json = self.plan.body not in (None, "form")
         with warnings.catch_warnings():
@@ -67,6 +69,13 @@ class Route:
             ]
             self.quick = self._quick(in_body) if len(in_body) == len(arguments) else None
             self.encode = self._encoder(function)
+
+    def described(self) -> dict[str, object]:
+        """What the host may know of it."""
+        return self.plan.to_json()
+
+    def start(self) -> None:
+        """Nothing is to be made before the first request."""
 
     def bind(self, path: tuple[str, ...], query: bytes, body: bytes | list[tuple[str, Value]], content: str | None) -> dict[str, object]:
         """The arguments for one request; raises `Rejected`.
@@ -181,7 +190,7 @@ def _read(body: bytes, content: str | None) -> object:
         raise refused(400, "There was an error parsing the body") from None
 
 
-def _called_by_name(function: Callable[..., object], positional: list[str]) -> Callable[..., object]:
+def called_by_name(function: Callable[..., object], positional: list[str]) -> Callable[..., object]:
     """`function` itself, or, where it takes `positional` by position only, one that takes them by name."""
     if not positional:
         return function

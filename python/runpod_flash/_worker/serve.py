@@ -10,6 +10,7 @@ Invariants
 - A `def` never sees a running event loop: the loop is hidden while `def`s run on the main thread.
 - A request's cell of the shared page holds its number before its function is called: that is how the host tells, when this process
   dies, which requests had begun.
+- A request that the host has revoked does not begin: its cell is written first, and the host's are read then.
 - Whatever a request printed is sent before its answer.
 """
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from .calls import Prepared
     from .imports import Imports
+    from .inputs import Job
+    from .jobs import Jobs
     from .load import Config
     from .routes import Route
 
@@ -55,6 +58,8 @@ THREADS = 40
 SLOTS = 128
 #: Index of the cell that holds the `def` that runs on the main thread now: a host that sees it unchanged for long sends nothing more.
 INLINE_CELL = SLOTS
+#: Index of the cell that is not 0 where the host has revoked requests. One for each slot follows, with the number of the last.
+REVOKING_CELL = SLOTS + 1
 _RECEIVE = 256 * 1024
 
 _set_running_loop = asyncio.events._set_running_loop
@@ -123,10 +128,16 @@ class _Loop(asyncio.SelectorEventLoop):
 class Worker:
     """One worker process's state. `wire`: the socket to the host; `page`: the shared page as unsigned 32-bit cells."""
 
-    def __init__(self, wire: socket.socket, page: memoryview, config: Config, routes: list[Route]) -> None:
+    def __init__(self, wire: socket.socket, page: memoryview, config: Config, routes: list[Route | Job]) -> None:
         self.wire = wire
         self.page = page
-        self.handlers = [Handler(route, config["inline"]) for route in routes]
+        #: By what a REQUEST calls them; a `Job` looks like a handler that is neither inline nor async.
+        self.handlers: list[Any] = [route if route.is_job else Handler(route, config["inline"]) for route in routes]
+        self.jobs: Jobs | None = None
+        if any(route.is_job for route in routes):
+            from .jobs import Jobs
+
+            self.jobs = Jobs(self)
         self.calls: dict[object, Pace] = {}
         self.allow_inline = config["inline"]
         self.decoder = frames.Decoder()
@@ -140,6 +151,8 @@ class Worker:
         self.scheduled = False
         self.draining = False
         self.pid = os.getpid()
+        #: Whether this is a process that a function forked.
+        self.is_child = False
         self.sending = threading.RLock()  # a `__del__` may print while its thread sends
         self.queue: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self.idle = threading.Semaphore(0)
@@ -147,6 +160,8 @@ class Worker:
         #: Requests that wait for a thread or run in one, and those of them that nobody waits for any more.
         self.threaded: set[int] = set()
         self.dropped: set[int] = set()
+        #: Those that have begun and are to stop when they can.
+        self.stopped: set[int] = set()
         self.stdout, self.stderr = output.stdout, output.stderr
         self.stdout.connect(self.send)
         self.stderr.connect(self.send)
@@ -165,13 +180,16 @@ class Worker:
                 _gone()
 
     def forked(self) -> None:
-        """In a child that a function forked: it runs on until it wants to answer, and can neither take nor answer requests."""
+        """In a child that a function forked: it can neither take nor answer requests, and ends with its function, as a script would."""
         # Not `getppid`: where the parent has ended already, that is whoever took its children over.
         parent, self.pid = self.pid, os.getpid()
         self.wire.close()
         self.sending = threading.RLock()  # another thread may have held it
         self.stdout.forked()
         self.stderr.forked()
+        self.is_child = True
+        # At once: what else is in this batch is its parent's.
+        vars(self).update(answered=_done, finish_call=_done)
         # The system counts from the thread that forked: where that one ends before the worker, so would the child.
         if threading.current_thread().name.startswith(_LASTING):
             zygote.end_with_parent(parent)
@@ -223,6 +241,8 @@ class Worker:
                     self.run_inline(handler, request, None, payload[7:])
                 elif handler.is_async:
                     self.starting[request] = self.run_async(handler, request, None, payload[7:]), handler.name
+                elif type(handler) is not Handler:
+                    self.jobs.start(request, handler, payload[7:])  # type: ignore[union-attr]  # there are some
                 else:
                     self.enqueue(request, self.run_in_thread, (handler, request, None, payload[7:]))
                 return
@@ -258,9 +278,21 @@ class Worker:
             self.loop.call_soon(self.leave)
             self.scheduled = True
 
+    def begin(self, request: int) -> bool:
+        """From here on it never runs again. False where the host has revoked it: then it does not run here, and its slot is free."""
+        page = self.page
+        page[request & 0xFFFF] = page[INLINE_CELL] = request
+        if page[REVOKING_CELL] and self.is_revoked(request):
+            self.out.append(self.drop(request))
+            return False
+        return True
+
     # -- routes ----------------------------------------------------------------------------------------------------------
 
-    def start_decoded(self, handler: Handler, head: bytes, request: int, body: bytes) -> None:
+    def start_decoded(self, handler: Any, head: bytes, request: int, body: bytes) -> None:
+        if type(handler) is not Handler:
+            self.jobs.start(request, handler, body)  # type: ignore[union-attr]  # there are some
+            return
         path, query, content, is_form = frames.decode_head(head)
         self.start(handler, request, (path, query, content), frames.decode_form(body) if is_form else body)
 
@@ -274,7 +306,11 @@ class Worker:
             self.enqueue(request, self.run_in_thread, (handler, request, head, body))
 
     def run_inline(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
-        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
+        page = self.page
+        page[request & 0xFFFF] = page[INLINE_CELL] = request
+        if page[REVOKING_CELL] and self.is_revoked(request):
+            self.out.append(self.drop(request))
+            return
         output.running.set(request)
         context = contextvars.copy_context()
         started = perf_counter()
@@ -282,6 +318,8 @@ class Worker:
             arguments = self.bind(handler, head, body)
             payload = handler.encode(context.run(handler.function, **arguments))
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             error = context.run(responses.sent_now, error)
             self.out.append(self.failed(request, handler, error))
             if (after := responses.background(error)) is not None:
@@ -298,7 +336,11 @@ class Worker:
             self.due = ended + QUICK
 
     def run_in_thread(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
-        self.page[request & 0xFFFF] = request
+        page = self.page
+        page[request & 0xFFFF] = request
+        if page[REVOKING_CELL] and self.is_revoked(request):
+            self.send(self.drop(request))
+            return
         elapsed = 0.0
         after = None
         try:
@@ -310,6 +352,8 @@ class Worker:
                 elapsed = perf_counter() - started
             payload = handler.encode(result)
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             started = perf_counter()
             error = responses.sent_now(error)
             elapsed += perf_counter() - started
@@ -326,11 +370,17 @@ class Worker:
         if request in self.dropped:
             self.out.append(self.drop(request))
             return
-        self.page[request & 0xFFFF] = request
+        page = self.page
+        page[request & 0xFFFF] = request
+        if page[REVOKING_CELL] and self.is_revoked(request):
+            self.out.append(self.drop(request))
+            return
         try:
             arguments = self.bind(handler, head, body)
             payload = handler.encode(await handler.function(**arguments))  # type: ignore[misc]
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             error = await responses.sent(error)
             self.out.append(self.failed(request, handler, error))
             if (after := responses.background(error)) is not None:
@@ -346,6 +396,8 @@ class Worker:
         try:
             await background()
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             self.stderr._emit(0, failures.trimmed(error))
 
     @staticmethod
@@ -409,7 +461,8 @@ class Worker:
     def start_call(self, request: int, payload: bytes) -> None:
         from . import calls
 
-        self.page[request & 0xFFFF] = self.page[INLINE_CELL] = request
+        if not self.begin(request):
+            return
         token = output.running.set(request)
         try:
             prepared = calls.prepare(payload)
@@ -419,7 +472,7 @@ class Worker:
         finally:
             output.running.reset(token)
         if prepared.is_async:
-            self.starting[request] = self.call_async(request, prepared), prepared.function.__qualname__
+            self.starting[request] = self.call_async(request, prepared), prepared.name
             return
         pace = self.calls.setdefault(getattr(prepared.function, "__code__", None), Pace(self.allow_inline))
         if pace.inline:
@@ -431,25 +484,59 @@ class Worker:
         output.running.set(request)
         started = perf_counter()
         try:
-            result = contextvars.copy_context().run(prepared.call)
+            result = contextvars.copy_context().run(self.call_through, request, prepared)
             elapsed = perf_counter() - started
             status, payload = prepared.returned(result)
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             elapsed = perf_counter() - started
             status, payload = prepared.raised(error)
         pace.note(elapsed)
         self.finish_call(request, status, payload)
         output.running.set(0)
 
+    def call_through(self, request: int, prepared: Prepared) -> Any:
+        """What a `def` returns; of a generator, the parts go to the caller as they come."""
+        result = prepared.call()
+        if not prepared.streams:
+            return result
+        try:
+            for part in result:
+                self.send_part(request, prepared, part)
+                if request in self.stopped:
+                    break
+        finally:
+            result.close()
+        return None
+
     async def call_async(self, request: int, prepared: Prepared) -> None:
         try:
-            status, payload = prepared.returned(await prepared.call_async())
+            if prepared.streams:
+                result = prepared.call()
+                try:
+                    async for part in result:
+                        self.send_part(request, prepared, part)
+                finally:
+                    await result.aclose()
+                result = None
+            else:
+                result = await prepared.call_async()
+            status, payload = prepared.returned(result)
         except BaseException as error:
+            if self.is_child:
+                _fail(error)
             status, payload = prepared.raised(error)
         self.tasks.pop(request, None)
         self.finish_call(request, status, payload)
 
+    def send_part(self, request: int, prepared: Prepared, part: object) -> None:
+        _, payload = prepared.returned(part)
+        self.finish_output(request)
+        self.send(frames.encode_yield(request, 0, payload))
+
     def finish_call(self, request: int, status: int, payload: bytes) -> None:
+        self.stopped.discard(request)
         self.finish_output(request)
         self.send(frames.encode_answer(request, status, None, payload))
 
@@ -513,9 +600,16 @@ class Worker:
         elif anyway and request in self.tasks:
             self.tasks[request].cancel()
             self.scheduled = True
+        elif anyway and (request in self.starting or request in self.threaded):
+            # It stops at its next part, if it is a generator.
+            self.stopped.add(request)
+
+    def is_revoked(self, request: int) -> bool:
+        """Whether another worker has `request`: this one did not begin it for long. To be asked once its cell says that it begins."""
+        return self.page[REVOKING_CELL + 1 + (request & 0xFFFF)] == request
 
     def drop(self, request: int) -> bytes:
-        """The answer that frees the slot of a request that was dropped; nobody reads it."""
+        """The answer that frees the slot of a request that was dropped or revoked."""
         self.dropped.discard(request)
         return frames.encode_answer(request, _DROPPED, None, b"")
 
@@ -527,9 +621,14 @@ class Worker:
         # they find what they find in the script.
         if self.handlers:
             asyncio.set_event_loop(None)
-        self.loop.run_forever()
+        try:
+            self.loop.run_forever()
+        except BaseException as error:
+            if self.is_child:  # a task of the function's own has forked
+                _fail(error)
+            raise
         self.flush()
-        _leave()
+        _leave(0)
 
     def leave(self) -> None:
         """Stops the loop once nothing runs any more."""
@@ -544,18 +643,37 @@ def _gone() -> NoReturn:
     os._exit(1)
 
 
-def _leave() -> None:
+def _done(*_: object) -> NoReturn:
+    """A function has returned in a child that it forked: its answer is its parent's to give."""
+    _leave(0)
+
+
+def _fail(error: BaseException) -> NoReturn:
+    """A function has raised `error` in a child that it forked, which ends as Python does."""
+    code: object = 1
+    if issubclass(type(error), SystemExit):
+        code = getattr(error, "code", None) or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    else:
+        output.stderr.write(failures.trimmed(error))
+    assert isinstance(code, int), "it is made one"
+    _leave(code & 0xFF)
+
+
+def _leave(status: int) -> NoReturn:
     """Ends this process as Python would, but without unwinding the zygote's frames below us."""
     for step in (atexit._run_exitfuncs, output.flush):
         try:
             step()
         except BaseException:
             traceback.print_exc(file=output.stderr)
-    os._exit(0)
+    os._exit(status)
 
 
-def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route], imported: Imports | None) -> None:
-    """Serves `routes` to the host at `wire` until it says DRAIN or goes away. Does not return."""
+def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Route | Job], imported: Imports | None) -> None:
+    """Serves `routes`, which are jobs where the endpoint is queue-based, to the host at `wire` until it says DRAIN or goes away. Does not return."""
     host = config["host"]
     if host is not None:
         state.host = (host["port"], host["token"])
@@ -567,7 +685,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
         os.register_at_fork(after_in_child=imported.hush)
     ready = {
         "pid": os.getpid(),
-        "routes": [{"name": route.name, "plan": route.plan.to_json()} for route in routes],
+        "routes": [{"name": route.name, "plan": route.described()} for route in routes],
         "files": imported and imported.files(),
     }
     worker.send(frames.encode_json(frames.READY, ready))

@@ -35,13 +35,14 @@ class Argument(typing.NamedTuple):
     by_position_only: bool
 
 
-def read(function: Callable[..., object]) -> list[Argument]:
+def read(function: Callable[..., object], *, may_yield: bool = False) -> list[Argument]:
     """The parameters a request can fill, in order; `*args` and `**kwargs` are left out.
 
-    Raises `Unroutable` for a generator, for an annotation that cannot be resolved, and for types only a web framework provides.
+    Raises `Unroutable` for a generator, unless it `may_yield`, for an annotation that cannot be resolved, and for types only a web framework
+    provides.
     """
     name = function.__qualname__
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if not may_yield and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
         raise Unroutable(
             f"function `{name}` yields, and a route answers with one value\n"
             "  why: streamed answers are not supported\n"

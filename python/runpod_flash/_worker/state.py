@@ -21,8 +21,8 @@ variables: Mapping[str, str] = {}
 #: Loopback port and token of the host, for calls to functions of other endpoints.
 host: tuple[int, str] | None = None
 
-#: In a worker of a deployment, where the endpoints deployed with it are: `url` of the host, as this machine reaches it, and `endpoints`, by
-#: name, each with its `id` and `timeout_ms`. Calls of their functions go there, over loopback, for which nobody needs a key.
+#: In a worker of a deployment, where the other endpoints of the app's environment are called, by their names: `url` of the host, for workers
+#: alone, and the `token` that says which environment is meant. It stays in this process's memory.
 deployment: Deployment | None = None
 
 #: True while the worker imports the project's modules: no function can be called then.

@@ -9,6 +9,7 @@ belong to their frame. A zygote has one thread: fork is safe only so.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import importlib
 import json
@@ -21,13 +22,15 @@ import struct
 import sys
 from array import array
 
-from . import failures, frames, generators, imports, output
+from . import failures, frames, generators, imports, output, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from . import load
+    from .inputs import Job
     from .load import Config
     from .routes import Route
 
@@ -41,14 +44,16 @@ _NICE = 10
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def serve(control: socket.socket, held: Held) -> None:
-    """Forks on command until the host goes away. Returns only in a forked child, never: children end by themselves."""
+def serve(control: socket.socket, held: Held, *, adopts: bool = False) -> None:
+    """Forks on command until the host goes away. Returns only in a forked child, never: children end by themselves.
+
+    adopts: it may get children that it has not forked, as the base zygote does of a deployed endpoint: what workers leave behind.
+    """
     children: set[int] = set()
 
     def reap(*_: object) -> None:
-        for pid in list(children):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
+        for pid, status in _all_ended() if adopts else _ended(list(children)):
+            if pid in children:
                 children.discard(pid)
                 _tell(control, frames.encode(frames.EXITED, 0, struct.pack("<Ii", pid, status)))
 
@@ -76,6 +81,26 @@ def serve(control: socket.socket, held: Held) -> None:
             os.close(descriptor)
 
 
+def _ended(pids: list[int]) -> Iterator[tuple[int, int]]:
+    """Those of these that have ended, with their statuses; modules may have started others, and wait for them."""
+    for pid in pids:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            yield done, status
+
+
+def _all_ended() -> Iterator[tuple[int, int]]:
+    """All children that have ended."""
+    try:
+        while True:
+            done, status = os.waitpid(-1, os.WNOHANG)
+            if not done:
+                return
+            yield done, status
+    except ChildProcessError:  # there are none
+        return
+
+
 class Held:
     """What a zygote holds beyond the runtime, for those that it forks."""
 
@@ -84,7 +109,7 @@ class Held:
         self.torch_seed: generators.TorchSeed | None = None
         self.imports: imports.Imports | None = None
         #: An endpoint's routes, made of its modules.
-        self.loaded: tuple[Config, list[Route]] | None = None
+        self.loaded: tuple[Config, list[Route | Job]] | None = None
 
     def watch(self, *, reload: bool) -> None:
         """Sees what is imported from here on."""
@@ -106,10 +131,12 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
         for pipe, descriptor in ((out, 1), (err, 2)):
             os.dup2(pipe, descriptor)
             os.close(pipe)
+        os.environ.update(order.get("environment", {}))  # what it has of the machine to itself
         wire = socket.socket(fileno=channel)
+        title.show(*_part(order, held))
         if order["role"] == "worker":
             page = memoryview(mmap.mmap(rest[0], 0)).cast("I")
-            os.close(rest[0])
+            _tell_whereabouts(rest[0], page.nbytes)
             _work(wire, page, order.get("config"), held)
         elif order["role"] == "libraries":
             _import_libraries(wire, order["config"], held)
@@ -123,23 +150,45 @@ def _become(parent: int, order: dict[str, Any], descriptors: list[int], control:
     os._exit(0)
 
 
+def _part(order: dict[str, Any], held: Held) -> tuple[str, str | None]:
+    """What this process is to be, and the endpoint that it is for."""
+    role = order["role"]
+    if role == "libraries":
+        return "zygote with libraries", None
+    config = held.loaded[0] if held.loaded is not None else order["config"]
+    return role, config["endpoint"]
+
+
+def _tell_whereabouts(file: int, offset: int) -> None:
+    """From now on a signal has this process write to `file`, behind `offset`, where its main thread is.
+
+    That takes neither the interpreter's lock nor any Python: it is done in the middle of whatever that thread does. The signal is one that
+    processes without a handler ignore.
+    """
+    os.set_inheritable(file, False)
+    os.lseek(file, offset, os.SEEK_SET)
+    faulthandler.register(signal.SIGWINCH, file=file, all_threads=False)
+
+
 def _work(wire: socket.socket, page: memoryview, config: Config | None, held: Held) -> None:
     from . import load
     from . import serve as worker
 
-    if held.loaded is not None:
-        assert held.torch_seed is not None, "it watched for torch while it imported"
-        generators.reseed(held.torch_seed)
-        config, routes = held.loaded
-    else:
-        assert config is not None, "a worker of the base zygote is told what to import"
-        held.watch(reload=config["reload"])
-        try:
+    try:
+        if held.loaded is not None:
+            assert held.torch_seed is not None, "it watched for torch while it imported"
+            generators.reseed(held.torch_seed)
+            config, routes = held.loaded
+        else:
+            assert config is not None, "a worker of the base zygote is told what to import"
+            held.watch(reload=config["reload"])
             routes = load.routes(config)
-        except load.CannotLoad as error:
-            output.flush()
-            wire.sendall(frames.encode_json(frames.FAILED, error.report))
-            os._exit(0)
+        if config["host"] is None:  # else live calls may say what classes are made of
+            load.start(routes)
+    except load.CannotLoad as error:
+        output.flush()
+        wire.sendall(frames.encode_json(frames.FAILED, error.report))
+        os._exit(0)
     worker.run(wire, page, config, routes, held.imports)
 
 
@@ -155,8 +204,9 @@ def _describe(wire: socket.socket, config: Config, held: Held) -> None:
             held.watch(reload=config["reload"])
             routes = load.routes(config)
         from . import openapi
+        from .routes import Route
 
-        said = frames.encode_chunks(openapi.describe(routes))
+        said = frames.encode_chunks(openapi.describe([route for route in routes if isinstance(route, Route)]))
     except load.CannotLoad as error:
         said = frames.encode_json(frames.FAILED, error.report)
     output.flush()  # before: the host ends this process once it knows all

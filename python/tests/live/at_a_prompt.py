@@ -1,9 +1,10 @@
 # Fed to a prompt line by line, and to `python -c`, by test_live_prompt.py: a session without a file.
 from enum import Enum
 
-from runpod_flash import LiveLoadBalancer, remote
+from runpod_flash import LiveLoadBalancer, LiveServerless, remote
 
 api = LiveLoadBalancer(name="prompt")
+queue = LiveServerless(name="prompt-queued")
 factor = 2
 calls = []
 class Point:
@@ -38,6 +39,31 @@ def twice(point):
 def say():
     print("said in the worker")
 
+@remote(queue)
+def queued(point):
+    return Point(helper(point.x)), type(point) is Point
+
+@remote(queue)
+def each(count):
+    for x in range(count):
+        yield Point(helper(x))
+
+@remote(queue)
+class Kept:
+    def __init__(self, point):
+        self.points = [point]
+    def keep(self, point):
+        self.points.append(point)
+        return [helper(point.x) for point in self.points]
+
+async def check_queue():
+    point, known = await queued(Point(1))
+    assert type(point) is Point and known and point.x == factor
+    assert [point.x async for point in each(3)] == [0, factor, 2 * factor]
+    kept = Kept(Point(1))
+    await kept.keep(Point(2))
+    assert await kept.keep(Point(3)) == [factor, 2 * factor, 3 * factor]
+
 import asyncio, contextlib, io
 said = io.StringIO()
 with contextlib.redirect_stdout(said):
@@ -52,6 +78,7 @@ assert (point.scaled(), scale(Point(1), Colour.RED)[0].x) == (10, 5)
 assert scale(Point(1), Colour.RED)[3] == 1 and calls == []
 assert twice(Point(1)).x == 25
 try:
+    asyncio.run(check_queue())
     asyncio.run(find())
 except UserNotFound as e:
     assert e.args == (3,) and "in find" in str(e.__cause__)

@@ -53,10 +53,20 @@ impl<K: Ord + Copy> Rounds<K> {
         median(self.turns(key).iter().map(figure).collect())
     }
 
+    /// The same, with the bounds of the half of the rounds around it.
+    pub fn quartiles(&self, key: K, figure: impl Fn(&Turn) -> f64) -> Quartiles {
+        Quartiles::of(self.turns(key).iter().map(figure).collect())
+    }
+
     /// A figure as a part of another's: the median of the rounds' ratios.
     pub fn ratio(&self, key: K, to: K, figure: impl Fn(&Turn) -> f64) -> f64 {
+        self.ratios(key, to, figure).median
+    }
+
+    /// The same, with the bounds of the half of the rounds around it.
+    pub fn ratios(&self, key: K, to: K, figure: impl Fn(&Turn) -> f64) -> Quartiles {
         let pairs = self.turns(key).iter().zip(self.turns(to));
-        median(pairs.map(|(one, other)| figure(one) / figure(other)).collect())
+        Quartiles::of(pairs.map(|(one, other)| figure(one) / figure(other)).collect())
     }
 
     fn turns(&self, key: K) -> &[Turn] {
@@ -64,15 +74,39 @@ impl<K: Ord + Copy> Rounds<K> {
     }
 }
 
-/// The middle one; of an even number, the mean of the two in the middle. Of none, not a number.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
+/// The median of several values, and the bounds of the half of them around it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quartiles {
+    /// A quarter of them is below.
+    pub lower: f64,
+    /// Half of them is below.
+    pub median: f64,
+    /// A quarter of them is above.
+    pub upper: f64,
+}
+
+impl Quartiles {
+    /// Between values where a quarter ends between two. Of none, no numbers.
+    pub fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |quarter: f64| {
+            let Some(last) = values.len().checked_sub(1) else { return f64::NAN };
+            let place = quarter * last as f64 / 4.0;
+            let below = values[place.floor() as usize];
+            below + (values[place.ceil() as usize] - below) * place.fract()
+        };
+        Self { lower: at(1.0), median: at(2.0), upper: at(3.0) }
     }
+
+    /// How far the half of the values around the median reaches from end to end.
+    pub fn spread(&self) -> f64 {
+        self.upper - self.lower
+    }
+}
+
+/// The middle one; of an even number, the mean of the two in the middle. Of none, not a number.
+pub fn median(values: Vec<f64>) -> f64 {
+    Quartiles::of(values).median
 }
 
 #[cfg(test)]
@@ -88,6 +122,14 @@ mod tests {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn half_of_the_values_are_between_the_quartiles() {
+        assert_eq!(Quartiles::of(vec![5.0, 1.0, 4.0, 2.0, 3.0]), Quartiles { lower: 2.0, median: 3.0, upper: 4.0 });
+        assert_eq!(Quartiles::of(vec![1.0, 2.0, 3.0, 4.0]), Quartiles { lower: 1.75, median: 2.5, upper: 3.25 });
+        assert_eq!(Quartiles::of(vec![7.0]), Quartiles { lower: 7.0, median: 7.0, upper: 7.0 });
+        assert_eq!(Quartiles::of(vec![1.0, 2.0, 3.0, 4.0]).spread(), 1.5);
     }
 
     #[test]

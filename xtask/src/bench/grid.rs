@@ -5,10 +5,10 @@ mod tables;
 
 use std::fmt;
 
-use super::Bench;
 use super::figures::Rounds;
 use super::load::{self, Load, Request};
 use super::servers::Start;
+use super::{Arguments, Bench};
 use crate::failure::Failure;
 use crate::server::Server;
 
@@ -66,20 +66,23 @@ impl Grid {
             Subject::FastApi => &fastapi,
             Subject::Granian => &granian,
         };
-        let chosen = Cell::ALL.into_iter().filter(|cell| bench.arguments.cells.is_empty() || bench.arguments.cells.contains(cell));
-        let turns: Vec<(Cell, Subject)> = chosen.flat_map(|cell| cell.subjects().map(move |subject| (cell, subject))).collect();
-        for &(cell, subject) in &turns {
-            turn(cell, subject, server(subject), WARM_UP)?;
+        let Choice { cells, connections } = Choice::of(bench.arguments);
+        for &cell in &cells {
+            for subject in cell.subjects() {
+                turn(cell, subject, server(subject), WARM_UP)?;
+            }
         }
         let mut rounds = Rounds::default();
-        for round in 1..=bench.arguments.rounds.get() {
-            for connections in CONNECTIONS {
-                for &(cell, subject) in &turns {
-                    let load = Load { connections, seconds: bench.arguments.grid_seconds.get() };
-                    let turn = turn(cell, subject, server(subject), load)?;
-                    let title = cell.title();
-                    eprintln!("round {round}, {title}, {connections} connections, {subject}: {:.0} requests/s", turn.per_second);
-                    rounds.add((cell, connections, subject), turn);
+        for round in 1..=bench.arguments.grid_rounds.get() {
+            for &connections in &connections {
+                for &cell in &cells {
+                    for subject in in_turn(cell, round) {
+                        let load = Load { connections, seconds: bench.arguments.grid_seconds.get() };
+                        let turn = turn(cell, subject, server(subject), load)?;
+                        let title = cell.title();
+                        eprintln!("round {round}, {title}, {connections} connections, {subject}: {:.0} requests/s", turn.per_second);
+                        rounds.add((cell, connections, subject), turn);
+                    }
                 }
             }
         }
@@ -87,6 +90,43 @@ impl Grid {
     }
 }
 
+/// What is measured of the grid.
+struct Choice {
+    cells: Vec<Cell>,
+    connections: Vec<u32>,
+}
+
+impl Choice {
+    fn of(arguments: &Arguments) -> Self {
+        fn given_or<T: Copy>(given: &[T], all: &[T]) -> Vec<T> {
+            if given.is_empty() { all.to_vec() } else { given.to_vec() }
+        }
+        Self { cells: given_or(&arguments.cells, &Cell::ALL), connections: given_or(&arguments.connections, &CONNECTIONS) }
+    }
+}
+
+/// Those of a cell follow upon each other, in every other round the other way round: what the machine does meanwhile, a little faster or slower
+/// from one turn to the next, is then as often for one as against it.
+fn in_turn(cell: Cell, round: u32) -> Vec<Subject> {
+    let mut subjects: Vec<Subject> = cell.subjects().collect();
+    if round.is_multiple_of(2) {
+        subjects.reverse();
+    }
+    subjects
+}
+
 fn turn(cell: Cell, subject: Subject, server: &Server, load: Load) -> Result<super::figures::Turn, Failure> {
     load::make(server, Request { path: &cell.path(subject), body: &cell.request() }, &cell.answer(), load)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_other_round_goes_the_other_way() {
+        let (forth, back) = (in_turn(Cell::Await, 1), in_turn(Cell::Await, 2));
+        assert_eq!(forth, [Subject::Flash(Kind::Async), Subject::FastApi, Subject::Granian]);
+        assert_eq!(back, [Subject::Granian, Subject::FastApi, Subject::Flash(Kind::Async)]);
+    }
 }

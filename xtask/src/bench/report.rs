@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::time::Duration;
 
 use super::Part;
 use crate::failure::Failure;
@@ -31,11 +30,6 @@ fn replaced(text: &str, part: &str, new: &str) -> Option<String> {
 /// Of a bound.
 pub fn verdict(holds: bool) -> &'static str {
     if holds { "met" } else { "missed" }
-}
-
-/// A time with its unit.
-pub fn shown(time: Duration) -> String {
-    format!("{} ms", millis(time.as_secs_f64() * 1e6))
 }
 
 /// Microseconds as milliseconds, with three digits that tell.

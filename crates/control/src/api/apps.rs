@@ -37,10 +37,9 @@ pub(super) async fn make_environment(control: Shared, Names(place): Names<Place>
 pub(super) async fn remove_environment(control: Shared, Names(place): Names<Place>) -> Result<StatusCode, Refusal> {
     let _changing = control.change(&place)?;
     let asked = place.clone();
-    if !control.ask(move |store| store.remove_environment(&asked.app, &asked.environment)).await? {
-        return Err(Refusal::Unknown { what: "environment", name: place.environment });
-    }
-    control.take_down(|deployed| deployed.place == place);
+    let removed = control.ask(move |store| store.remove_environment(&asked.app, &asked.environment)).await?;
+    let forgotten = removed.ok_or(Refusal::Unknown { what: "environment", name: place.environment.clone() })?;
+    control.take_down(forgotten).await?;
     Ok(no_content())
 }
 
@@ -51,10 +50,8 @@ pub(super) async fn remove(control: Shared, Names(named): Names<Named>) -> Resul
     let places = environments.into_iter().map(|environment| Place { app: name.clone(), environment: environment.name });
     let _changing = places.map(|place| control.change(&place)).collect::<Result<Vec<_>, _>>()?;
     let asked = name.clone();
-    if !control.ask(move |store| store.remove_app(&asked)).await? {
-        return Err(Refusal::Unknown { what: "app", name });
-    }
-    control.take_down(|deployed| deployed.place.app == name);
+    let removed = control.ask(move |store| store.remove_app(&asked)).await?;
+    control.take_down(removed.ok_or(Refusal::Unknown { what: "app", name })?).await?;
     Ok(no_content())
 }
 

@@ -9,6 +9,7 @@ use flash_store::State;
 use http::{StatusCode, Uri};
 
 use super::body::Sent;
+use super::document::{Kind, Parameter};
 use super::{Named, Names, Shared, query};
 use crate::builds::is_digest;
 use crate::clock;
@@ -18,6 +19,9 @@ use crate::rollout::Order;
 
 /// The longest that an answer is waited for.
 const LONGEST: Duration = Duration::from_secs(60);
+/// What a query for one may have.
+pub(super) const QUERY: &[Parameter] =
+    &[Parameter { name: "wait", about: "How long the answer may wait for it to settle, in seconds: 60 at most.", kind: Kind::Seconds }];
 /// So many deployments of an environment are listed, and looked through for one to go back to.
 const LISTED: u32 = 100;
 
@@ -72,10 +76,10 @@ pub(super) async fn list(control: Shared, Names(place): Names<Place>) -> Result<
 }
 
 pub(super) async fn find(control: Shared, Names(named): Names<Named>, uri: Uri) -> Result<Json<Deployment>, Refusal> {
-    let text = named.text("id");
+    let text = named.text("deployment");
     let bad = |what, name: &str, why: &str| Refusal::BadName { what, name: name.chars().take(100).collect(), why: why.into() };
     let id = text.parse().map_err(|_| bad("deployment", text, "deployments are numbered"))?;
-    let wait = match query(&uri, &["wait"])?.get("wait") {
+    let wait = match query(&uri, QUERY)?.get("wait") {
         Some(text) => text.parse::<u64>().map_err(|_| bad("wait", text, "it is a number of seconds, up to 60"))?,
         None => 0,
     };

@@ -20,14 +20,14 @@ pub(super) async fn list(control: Shared) -> Result<Json<Vec<Key>>, Refusal> {
 }
 
 pub(super) async fn make(control: Shared, Sent(asked): Sent<KeyRequest>) -> Result<(StatusCode, Json<NewKey>), Refusal> {
-    if asked.name.is_empty() || asked.name.len() > NAME || asked.name.chars().any(char::is_control) {
-        return Err(Refusal::BadBody { why: format!("`name` is of 1 to {NAME} bytes, without control characters") });
+    if asked.name.is_empty() || asked.name.chars().count() > NAME || asked.name.chars().any(char::is_control) {
+        return Err(Refusal::BadBody { why: format!("`name` is of 1 to {NAME} characters, none of them a control character") });
     }
     Ok((StatusCode::CREATED, Json(control.make_key(asked.name, asked.scope).await?)))
 }
 
 pub(super) async fn revoke(control: Shared, Names(named): Names<Named>) -> Result<StatusCode, Refusal> {
-    let id = named.text("id").to_owned();
+    let id = named.text("key").to_owned();
     let removed = control
         .work({
             let id = id.clone();

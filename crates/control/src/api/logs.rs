@@ -17,6 +17,7 @@ use hyper::body::Frame;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
+use super::document::{Kind, Parameter};
 use super::{Shared, query};
 use crate::clock;
 use crate::control::Control;
@@ -26,6 +27,14 @@ use crate::refusal::Refusal;
 /// Lines that wait for a caller who reads slowly.
 const WAITING: usize = 256;
 
+/// What a query for them may have.
+pub(super) const QUERY: &[Parameter] = &[
+    Parameter { name: "endpoint", about: "Lines of the endpoint of this id.", kind: Kind::Text },
+    Parameter { name: "since", about: "Lines from this time on: RFC 3339.", kind: Kind::Time },
+    Parameter { name: "request", about: "Lines of this request, as in its `x-request-id`.", kind: Kind::Text },
+    Parameter { name: "follow", about: "Whether lines that come later are sent as they come.", kind: Kind::Flag },
+];
+
 /// Which lines are asked for.
 struct Asked {
     endpoint: Option<String>,
@@ -34,7 +43,7 @@ struct Asked {
 }
 
 pub(super) async fn read(control: Shared, uri: Uri) -> Result<Response, Refusal> {
-    let query = query(&uri, &["endpoint", "since", "request", "follow"])?;
+    let query = query(&uri, QUERY)?;
     let bad = |what, name: &str, why: String| Refusal::BadName { what, name: name.to_owned(), why };
     let since = query.get("since").map(|text| clock::parse(text).map_err(|why| bad("since", text, why))).transpose()?;
     let follow = match query.get("follow") {

@@ -1,8 +1,9 @@
 //! The server itself.
 
 use axum::Json;
+use axum::response::IntoResponse;
 use flash_api::Server;
-use http::StatusCode;
+use http::{StatusCode, header};
 
 use super::Shared;
 use crate::clock;
@@ -17,6 +18,11 @@ pub(super) async fn about(control: Shared) -> Json<Server> {
         python: about.python.clone(),
         isolation: control.apart.level().to_string(),
     })
+}
+
+/// What this API is, for programs.
+pub(super) async fn document(control: Shared) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], control.document.clone())
 }
 
 pub(super) async fn stop(control: Shared) -> StatusCode {

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::{FlashToml, Given, Layer, Section};
 use crate::quantity::{mebibytes, milliseconds, whole};
 use crate::text::shown;
-use crate::{Diagnostic, EndpointName, EnvironmentName, Location, MOST_CONCURRENCY, Overrides, SettingKey, nearest};
+use crate::{Diagnostic, EndpointName, EnvironmentName, Location, MOST_CONCURRENCY, Overrides, Rollout, SettingKey, nearest};
 
 const ROOT: [&str; 4] = ["app", "server", "endpoints", "environments"];
 const OF_ENVIRONMENT: [&str; 2] = ["server", "endpoints"];
@@ -154,7 +154,16 @@ impl Reader<'_> {
                 DeValue::Boolean(public) => set.public = Some(*public),
                 _ => self.mistyped(key.as_str(), "true or false", value, key.example()),
             },
+            SettingKey::Rollout => set.rollout = self.rollout(value),
         }
+    }
+
+    fn rollout(&mut self, value: &Value<'_>) -> Option<Rollout> {
+        let known = Rollout::ALL.into_iter().find(|known| value.get_ref().as_str() == Some(known.as_str()));
+        if known.is_none() {
+            self.mistyped("rollout", "\"beside\" or \"replace\"", value, SettingKey::Rollout.example());
+        }
+        known
     }
 
     fn workers(&mut self, value: &Value<'_>) -> Option<[u32; 2]> {

@@ -102,16 +102,6 @@ fn an_id_whose_first_deployment_failed_is_free() {
 }
 
 #[test]
-fn numbers_are_small_and_each_endpoints_alone() {
-    let place = place();
-    deploy(&place.store, &new("shop", "production", "a", &["a", "b", "c"]));
-    assert!(place.store.remove_endpoint("shop", "production", "b").unwrap().is_some());
-    deploy(&place.store, &new("other", "production", "a", &["d", "e"]));
-    let numbers: Vec<_> = place.store.endpoints().unwrap().into_iter().map(|endpoint| (endpoint.id, endpoint.number)).collect();
-    assert_eq!(numbers, [("a".to_owned(), 0), ("c".into(), 2), ("d".into(), 1), ("e".into(), 3)]);
-}
-
-#[test]
 fn what_rolled_when_the_server_ended_has_failed() {
     let place = place();
     let (served, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
@@ -129,12 +119,15 @@ fn removing_takes_all_that_is_within() {
     let place = place();
     let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api", "b"]));
     deploy(&place.store, &new("shop", "staging", "a", &["api"]));
-    assert_eq!(place.store.remove_endpoint("shop", "production", "b").unwrap(), Some("b".into()));
-    assert_eq!(place.store.remove_endpoint("shop", "production", "b").unwrap(), None);
-    assert!(place.store.remove_environment("shop", "production").unwrap());
-    assert!(!place.store.remove_environment("shop", "production").unwrap());
+    let freed = |endpoints: Option<Vec<Endpoint>>| endpoints.map(|all| all.into_iter().map(|endpoint| endpoint.id).collect::<Vec<_>>());
+    let removed = || freed(place.store.remove_endpoint("shop", "production", "b").unwrap().map(|endpoint| vec![endpoint]));
+    assert_eq!(removed(), Some(vec!["b".into()]));
+    assert_eq!(removed(), None);
+    assert_eq!(freed(place.store.remove_environment("shop", "production").unwrap()), Some(vec!["api".into()]));
+    assert_eq!(freed(place.store.remove_environment("shop", "production").unwrap()), None);
     assert_eq!(place.store.deployment(id).unwrap(), None);
-    assert!(place.store.remove_app("shop").unwrap());
+    assert_eq!(freed(place.store.remove_app("shop").unwrap()), Some(vec!["api-shop".into()]));
+    assert_eq!(freed(place.store.remove_app("shop").unwrap()), None);
     assert_eq!((place.store.apps().unwrap(), place.store.endpoints().unwrap()), (vec![], vec![]));
     let (next, ids) = deploy(&place.store, &new("other", "production", "a", &["api"]));
     assert!(next > id, "a number is never given twice");
@@ -174,12 +167,27 @@ fn the_file_is_its_owners_alone() {
 }
 
 #[test]
-fn a_newer_file_is_left_alone() {
+fn a_file_of_another_release_is_refused_and_left_alone() {
+    for (version, words) in [(schema::VERSION + 1, "is of a newer release"), (1, "is of an older release")] {
+        let place = place();
+        let path = place.directory.path().join("state.db");
+        place.store.lock().pragma_update(None, "user_version", version).unwrap();
+        drop(place.store);
+        let before = fs::read(&path).unwrap();
+        let Err(error) = Sqlite::open(&path) else { panic!("schema {version} was opened") };
+        assert!(matches!(error, Error::OtherRelease { found, known: schema::VERSION, .. } if found == version), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_file_that_was_written_is_opened_again() {
     let place = place();
-    let path = place.directory.path().join("state.db");
-    place.store.lock().pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+    deploy(&place.store, &new("shop", "production", "a", &["api"]));
     drop(place.store);
-    assert!(matches!(Sqlite::open(&path), Err(Error::Newer { found, known, .. }) if found == known + 1));
+    let store = Sqlite::open(&place.directory.path().join("state.db")).unwrap();
+    assert_eq!(store.endpoints().unwrap().len(), 1);
 }
 
 #[test]
@@ -205,6 +213,26 @@ fn a_damaged_file_is_found_before_anything_is_served() {
     bytes[3 * page..end].fill(0x5a);
     fs::write(&path, bytes).unwrap();
     assert!(matches!(Sqlite::open(&path), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn nothing_is_written_once_a_file_of_it_is_gone() {
+    for name in ["state.db", "state.db-wal"] {
+        let place = place();
+        let (id, _) = deploy(&place.store, &new("shop", "production", "a", &["api"]));
+        let path = place.directory.path().join(name);
+        fs::rename(&path, path.with_extension("away")).unwrap();
+        for replaced in [false, true] {
+            if replaced {
+                fs::write(&path, "").unwrap();
+            }
+            let refused = place.store.begin(&new("shop", "production", "b", &["api"]));
+            assert!(matches!(&refused, Err(Error::Removed { path: gone }) if *gone == path), "{name}: {refused:?}");
+        }
+        assert_eq!(state(&place.store, id), State::Current, "what was read before can be read still");
+        fs::rename(path.with_extension("away"), &path).unwrap();
+        begin(&place.store, &new("shop", "production", "b", &["api"]));
+    }
 }
 
 #[test]

@@ -3,6 +3,11 @@ use flash_wire::{Decoder, Frame};
 
 const FIRST: WorkerId = WorkerId(1);
 const SECOND: WorkerId = WorkerId(2);
+const PID: u32 = 4711;
+
+impl Answered for &'static str {
+    fn given(&mut self, _: WorkerId, _: u32) {}
+}
 
 /// A dispatcher whose replies are names of requests, and the frames its workers were sent.
 struct Trial {
@@ -22,7 +27,7 @@ impl Trial {
     fn with(slots: usize, waiting: usize, workers: &[WorkerId]) -> Self {
         let mut trial = Self::new(slots, waiting);
         for worker in workers {
-            trial.dispatcher.joined(*worker, None);
+            trial.dispatcher.joined(*worker, PID, None);
         }
         trial
     }
@@ -34,8 +39,9 @@ impl Trial {
 
     fn submit_body(&mut self, name: &'static str, body: Bytes) -> Option<WorkerId> {
         let work = Work::Route(0, RequestHead::default());
-        let job = Job { work, body, deadline: self.start + Duration::from_secs(30), cancel: self.cancel };
-        match self.dispatcher.submit(job, name) {
+        let deadline = Deadline::At(self.start + Duration::from_secs(30));
+        let errand = Errand { work, body, deadline, cancel: self.cancel };
+        match self.dispatcher.submit(errand, name) {
             Submitted::Sent(ticket, worker) => {
                 self.tickets.push((name, ticket));
                 Some(worker)
@@ -97,8 +103,8 @@ fn requests_beyond_the_slots_wait_in_their_order_and_beyond_that_are_refused() {
     assert_eq!(trial.submit("a"), Some(FIRST));
     assert_eq!((trial.submit("b"), trial.submit("c")), (None, None));
     let work = Work::Call;
-    let job = Job { work, body: Bytes::new(), deadline: trial.start, cancel: Cancel::UnlessBegun };
-    assert!(matches!(trial.dispatcher.submit(job, "d"), Submitted::Refused("d")));
+    let errand = Errand { work, body: Bytes::new(), deadline: Deadline::At(trial.start), cancel: Cancel::UnlessBegun };
+    assert!(matches!(trial.dispatcher.submit(errand, "d"), Submitted::Refused("d")));
     for expected in ["a", "b", "c"] {
         let request = trial.sent(FIRST)[0].1;
         assert_eq!(trial.answer(FIRST, request), Some(expected));
@@ -111,7 +117,7 @@ fn requests_beyond_the_slots_wait_in_their_order_and_beyond_that_are_refused() {
 fn what_waits_goes_to_the_first_worker_that_joins_after_its_context() {
     let mut trial = Trial::new(4, 4);
     assert_eq!(trial.submit("a"), None);
-    assert!(trial.dispatcher.joined(FIRST, Some(b"{}")));
+    assert!(trial.dispatcher.joined(FIRST, PID, Some(b"{}")));
     let kinds: Vec<Kind> = trial.sent(FIRST).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, [Kind::Context, Kind::Request]);
 }
@@ -124,7 +130,7 @@ fn of_a_lost_worker_s_requests_the_begun_are_lost_and_the_others_go_on_elsewhere
     }
     let requests = trial.sent(FIRST);
     trial.submit("d");
-    trial.dispatcher.joined(SECOND, None);
+    trial.dispatcher.joined(SECOND, PID, None);
     let (lost, told) = trial.dispatcher.lost(FIRST, |request| request == requests[1].1);
     assert_eq!((lost, told), (vec!["b"], vec![SECOND]));
     for expected in ["a", "c", "d"] {
@@ -343,10 +349,132 @@ fn those_are_given_up_whose_deadline_comes_before_there_can_be_a_worker() {
     let mut trial = Trial::new(1, 8);
     for (name, seconds) in [("short", 1), ("long", 60), ("shorter", 0)] {
         let deadline = trial.start + Duration::from_secs(seconds);
-        let job = Job { work: Work::Call, body: Bytes::new(), deadline, cancel: Cancel::UnlessBegun };
-        assert!(matches!(trial.dispatcher.submit(job, name), Submitted::Waiting(_)));
+        let errand = Errand { work: Work::Call, body: Bytes::new(), deadline: Deadline::At(deadline), cancel: Cancel::UnlessBegun };
+        assert!(matches!(trial.dispatcher.submit(errand, name), Submitted::Waiting(_)));
     }
     let next_try = trial.start + Duration::from_secs(2);
     assert_eq!(trial.dispatcher.give_up_waiting(Some(next_try)), ["short", "shorter"]);
     assert_eq!(trial.dispatcher.give_up_waiting(None), ["long"]);
+}
+
+/// What the page says of a worker that has begun nothing.
+fn none_begun(_: u32) -> bool {
+    false
+}
+
+impl Trial {
+    /// The worker has not answered a PING for long.
+    fn silence(&mut self, worker: WorkerId) {
+        self.dispatcher.ping(worker);
+        self.dispatcher.silent(worker);
+    }
+
+    fn send_back(&mut self, worker: WorkerId, request: u32) -> Option<&'static str> {
+        let head = AnswerHead { status: wire::DROPPED, headers: Bytes::new(), body: Bytes::new(), more: false };
+        self.dispatcher.answered(worker, request, head).expect("it has that request").map(|(name, _)| name)
+    }
+}
+
+#[test]
+fn a_silent_worker_gets_nothing_until_it_answers() {
+    let mut trial = Trial::with(8, 8, &[FIRST]);
+    assert!(trial.dispatcher.heard(FIRST).is_err());
+    trial.silence(FIRST);
+    assert_eq!(trial.submit("a"), None);
+    trial.dispatcher.heard(FIRST).expect("it was asked");
+    assert_eq!(trial.dispatcher.pump(), [FIRST]);
+    let sent = trial.sent(FIRST);
+    assert_eq!(sent.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [Kind::Ping, Kind::Request]);
+    // An answer is no sign: a thread may have sent it.
+    trial.silence(FIRST);
+    assert_eq!(trial.answer(FIRST, sent[1].1), Some("a"));
+    assert_eq!(trial.submit("b"), None);
+}
+
+#[test]
+fn what_a_silent_worker_has_not_begun_goes_to_another_and_what_it_has_stays() {
+    let mut trial = Trial::with(8, 8, &[FIRST]);
+    for name in ["begun", "one", "begins", "two"] {
+        trial.submit(name);
+    }
+    let [begun, one, begins, two] = trial.sent(FIRST).iter().map(|(_, request)| *request).collect::<Vec<_>>()[..] else { panic!("four") };
+    trial.silence(FIRST);
+    assert_eq!(trial.dispatcher.revoke(FIRST, |request| request == begun), [one, begins, two]);
+    assert_eq!(trial.dispatcher.revoke(FIRST, |request| request == begun), [0; 0], "they know it already");
+    trial.submit("later");
+    trial.dispatcher.joined(SECOND, PID, None);
+    trial.sent(SECOND);
+    assert_eq!(trial.dispatcher.take_back(FIRST, |request| [begun, begins].contains(&request), Duration::ZERO), (2, vec![SECOND]));
+    let sent: Vec<u32> = trial.sent(SECOND).into_iter().map(|(_, request)| request).collect();
+    assert_eq!(sent.iter().map(|request| trial.answer(SECOND, *request)).collect::<Vec<_>>(), [Some("one"), Some("two")]);
+    // The first one's slots: it frees those that were taken back, and goes on with what it has begun.
+    assert_eq!((trial.dispatcher.in_flight(), trial.send_back(FIRST, one), trial.send_back(FIRST, two)), (2 + 1, None, None));
+    assert_eq!((trial.answer(FIRST, begins), trial.answer(FIRST, begun)), (Some("begins"), Some("begun")));
+    assert_eq!(trial.dispatcher.in_flight(), 1);
+}
+
+#[test]
+fn a_request_that_the_worker_sends_back_goes_to_another() {
+    let mut trial = Trial::with(8, 8, &[FIRST]);
+    trial.submit("a");
+    trial.submit("b");
+    let [a, b] = trial.sent(FIRST).iter().map(|(_, request)| *request).collect::<Vec<_>>()[..] else { panic!("two") };
+    trial.silence(FIRST);
+    assert_eq!(trial.dispatcher.revoke(FIRST, |request| request == a), [b]);
+    // It has said that it begins `b`, and seen then that it must not.
+    assert_eq!(trial.dispatcher.take_back(FIRST, |_| true, Duration::ZERO), (0, vec![]));
+    assert_eq!(trial.send_back(FIRST, b), None);
+    assert_eq!((trial.dispatcher.waiting(), trial.dispatcher.in_flight()), (1, 1));
+    trial.dispatcher.heard(FIRST).expect("it was asked");
+    trial.dispatcher.pump();
+    let (_, again) = trial.sent(FIRST)[1];
+    assert_eq!(trial.answer(FIRST, again), Some("b"));
+    // Nobody has revoked this one: it is an answer like any other.
+    assert_eq!(trial.send_back(FIRST, a), Some("a"));
+}
+
+#[test]
+fn the_time_that_a_request_lay_with_a_silent_worker_is_not_its_loss_but_not_for_ever() {
+    let mut trial = Trial::with(8, 8, &[FIRST]);
+    trial.submit("a");
+    for moved in 1..=5 {
+        trial.silence(FIRST);
+        assert_eq!(trial.dispatcher.revoke(FIRST, none_begun).len(), 1);
+        assert_eq!(trial.dispatcher.take_back(FIRST, none_begun, Duration::from_secs(10)).0, 1);
+        assert!(trial.sweep_after(30 + 10 * moved - 1).expired.is_empty(), "moved {moved} times");
+        trial.dispatcher.heard(FIRST).expect("it was asked");
+        trial.dispatcher.pump();
+    }
+    trial.silence(FIRST);
+    assert_eq!(trial.dispatcher.revoke(FIRST, none_begun), [0; 0]);
+    assert_eq!(trial.sweep_after(80).expired, ["a"]);
+}
+
+#[test]
+fn a_worker_that_was_given_up_is_spent_once_nothing_it_has_can_be_answered_in_time() {
+    let mut trial = Trial::with(8, 8, &[FIRST]);
+    trial.submit("first");
+    trial.submit("second");
+    let requests: Vec<u32> = trial.sent(FIRST).iter().map(|(_, request)| *request).collect();
+    trial.dispatcher.give_up(FIRST);
+    assert!(!trial.dispatcher.is_spent(FIRST));
+    assert_eq!((trial.submit("third"), trial.dispatcher.load().count()), (None, 0));
+    assert_eq!(trial.answer(FIRST, requests[0]), Some("first"));
+    assert!(!trial.dispatcher.is_spent(FIRST));
+    assert_eq!(trial.sweep_after(30).expired, ["third", "second"]);
+    assert!(trial.dispatcher.is_spent(FIRST));
+    // Who gave it up ends it: no other rule does.
+    assert!(trial.sweep_after(300).stuck.is_empty());
+}
+
+#[test]
+fn a_caller_that_leaves_takes_its_request_along_wherever_that_has_gone() {
+    let mut trial = Trial::with(8, 8, &[FIRST, SECOND]);
+    trial.submit("a");
+    trial.silence(FIRST);
+    trial.dispatcher.revoke(FIRST, none_begun);
+    assert_eq!(trial.dispatcher.take_back(FIRST, none_begun, Duration::ZERO), (1, vec![SECOND]));
+    let ticket = trial.ticket("a");
+    assert_eq!(trial.dispatcher.abandoned(ticket), Some(SECOND));
+    assert_eq!(trial.sent(SECOND).iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [Kind::Request, Kind::Cancel]);
 }

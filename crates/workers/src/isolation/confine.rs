@@ -11,7 +11,7 @@ use landlock::{
     path_beneath_rules,
 };
 use rustix::fs::Mode;
-use rustix::process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit, setsid, umask};
+use rustix::process::{Gid, Resource, Rlimit, Uid, getpid, getrlimit, set_child_subreaper, setrlimit, setsid, umask};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, CpuSet, sched_getaffinity, sched_setaffinity, set_capabilities,
     set_capabilities_secure_bits, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
@@ -54,6 +54,8 @@ fn apply(order: &Order) -> Result<(), Refused> {
     let system = |what: &'static str| move |cause: rustix::io::Errno| Refused::system(what, &cause.into());
     // Away from the server's terminal, in which its workers could type, and from what its own parent left open.
     setsid().map_err(system("given a session of its own"))?;
+    // What workers leave behind becomes the base zygote's, not the host's: so it is known whose it is.
+    set_child_subreaper(Some(getpid())).map_err(system("made the parent of what they leave behind"))?;
     close_fds::set_fds_cloexec(3, &[]);
     umask(Mode::RWXG | Mode::RWXO);
     limit(order).map_err(system("limited in what it uses"))?;

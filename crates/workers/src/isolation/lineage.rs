@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::fchown;
-use rustix::process::{Gid, Pid, Uid};
+use rustix::process::{Gid, Pid, PidfdFlags, Uid, pidfd_open};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::{ResourceLimits, memory};
@@ -27,18 +27,36 @@ pub(crate) struct Lineage {
     pub(crate) processors: Option<u32>,
     /// How many of them there were.
     placed: AtomicU32,
+    /// Those whose memory is looked at.
+    forked: memory::Forked,
 }
 
 impl Lineage {
     /// Those of a base zygote that is not there yet.
     pub(crate) fn new(user: Option<u32>, limits: &ResourceLimits) -> Self {
-        Self { base: 0, user, memory: limits.memory, processors: limits.processors, placed: AtomicU32::new(0) }
+        Self {
+            base: 0,
+            user,
+            memory: limits.memory,
+            processors: limits.processors,
+            placed: AtomicU32::new(0),
+            forked: memory::Forked::default(),
+        }
+    }
+
+    /// Has limits kept for what workers leave behind, which becomes the base zygote's; `errors` is its standard error.
+    pub(crate) fn limit_left_behind(&self, errors: OwnedFd) -> std::io::Result<()> {
+        if let (Some(memory), Some(base)) = (self.memory, Pid::from_raw(self.base.cast_signed())) {
+            let process = pidfd_open(base, PidfdFlags::empty())?; // our child, whose status nobody has taken
+            tokio::spawn(memory::keep_left_behind(self.base, process, memory, errors, self.forked.clone()));
+        }
+        Ok(())
     }
 
     /// Has limits kept for a new one, whose standard error is `errors`.
     pub(crate) fn limit(&self, pid: u32, descriptor: &OwnedFd, errors: &OwnedFd) -> std::io::Result<()> {
         if let Some(memory) = self.memory {
-            tokio::spawn(memory::keep(pid, descriptor.try_clone()?, memory, errors.try_clone()?));
+            tokio::spawn(memory::keep(pid, descriptor.try_clone()?, memory, errors.try_clone()?, self.forked.clone()));
         }
         if let Some(processors) = self.processors {
             let turn = self.placed.fetch_add(1, Ordering::Relaxed);

@@ -6,16 +6,16 @@
 //! runs/<start>/tmp/    TMPDIR
 //! ```
 //!
-//! A start's directories go when its processes have ended. Names are short: a socket's path in TMPDIR may have 107 characters.
+//! A start's directories go when its processes have ended, and HOME with the last of them once its endpoint is forgotten. Names are short: a socket's path in TMPDIR may have 107 characters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 
@@ -24,6 +24,21 @@ const RUNS: &str = "runs";
 
 /// The users that endpoints get. Neither Debian nor systemd gives these numbers to anybody, and a container with 65,536 users has them.
 const USERS: RangeInclusive<u32> = 60_578..=61_183;
+
+/// A HOME that is being removed has a name that begins so, which no endpoint's does.
+const GOING: &str = ".going-";
+
+/// The HOMEs in which processes live. An endpoint that is forgotten may be made again while those of the former one end.
+static HOMES_IN_USE: Mutex<BTreeMap<PathBuf, Use>> = Mutex::new(BTreeMap::new());
+
+/// Of one HOME.
+#[derive(Default)]
+struct Use {
+    /// Starts whose processes are there.
+    starts: usize,
+    /// Whether it goes with the last of them.
+    forgotten: bool,
+}
 
 /// The directories of one start. Dropping it removes what does not last.
 #[derive(Debug)]
@@ -39,6 +54,7 @@ impl Surroundings {
         let failed = |cause| Error::NoDirectory { path: directory.to_owned(), cause };
         let directory = std::path::absolute(directory).map_err(failed)?;
         let home = directory.join(HOMES).join(endpoint);
+        let mut in_use = in_use();
         let user = if own_user {
             Some(user_for(&directory, endpoint).map_err(failed)?.ok_or(Error::NoUser)?)
         } else {
@@ -46,6 +62,9 @@ impl Surroundings {
             None
         };
         let run = new_run(&directory.join(RUNS)).map_err(failed)?;
+        let used = in_use.entry(home.clone()).or_default();
+        *used = Use { starts: used.starts + 1, forgotten: false };
+        drop(in_use);
         let made = Self { home, run, user };
         made.fill(sources).map_err(failed)?;
         Ok(made)
@@ -90,6 +109,38 @@ impl Drop for Surroundings {
         if let Err(error) = fs::remove_dir_all(&self.run) {
             tracing::debug!(directory = %self.run.display(), %error, "the directory of a start stays for now");
         }
+        let mut in_use = in_use();
+        let Some(used) = in_use.get_mut(&self.home) else { return };
+        used.starts -= 1;
+        if used.starts == 0 && in_use.remove(&self.home).is_some_and(|used| used.forgotten) {
+            remove_home(&self.home);
+        }
+    }
+}
+
+/// Removes the HOME of an endpoint that is no more, once the last of its processes has ended; unless it is started again before.
+pub fn forget_home(directory: &Path, endpoint: &str) {
+    let Ok(directory) = std::path::absolute(directory) else { return };
+    let home = directory.join(HOMES).join(endpoint);
+    let mut in_use = in_use();
+    match in_use.get_mut(&home) {
+        Some(used) => used.forgotten = true,
+        None => remove_home(&home),
+    }
+}
+
+fn in_use() -> MutexGuard<'static, BTreeMap<PathBuf, Use>> {
+    // It is changed by whole steps.
+    HOMES_IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// It may hold gigabytes: who is next to have its name does not wait for that.
+fn remove_home(home: &Path) {
+    let mut name = [0; 8];
+    let drawn = rustix::rand::getrandom(&mut name, rustix::rand::GetRandomFlags::empty());
+    let going = home.with_file_name(format!("{GOING}{:016x}", u64::from_ne_bytes(name)));
+    if drawn.is_ok() && fs::rename(home, &going).is_ok() {
+        std::thread::spawn(move || fs::remove_dir_all(going)); // what is left goes at the next start
     }
 }
 
@@ -175,6 +226,33 @@ fn own(path: &Path, user: Option<u32>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_home_of_a_forgotten_endpoint_goes_with_its_last_start_unless_there_is_another() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let sources = folder.path().join("sources");
+        fs::create_dir(&sources).expect("there is room");
+        let start = || Surroundings::make(folder.path(), "a+b+c", &sources, false).expect("there is room");
+        let (first, second) = (start(), start());
+        let (home, kept) = (first.home().to_owned(), first.home().join("kept"));
+        fs::write(&kept, "").expect("there is room");
+        forget_home(folder.path(), "a+b+c");
+        drop(first);
+        assert!(kept.exists(), "the processes of another start live there");
+        let third = start();
+        drop(second);
+        drop(third);
+        assert!(kept.exists(), "it was started again after it was forgotten");
+        let last = start();
+        forget_home(folder.path(), "a+b+c");
+        drop(last);
+        assert!(!home.exists());
+        drop(start());
+        assert!(home.exists() && !kept.exists());
+        forget_home(folder.path(), "a+b+c");
+        assert!(!home.exists(), "nobody lives there");
+        forget_home(folder.path(), "a+b+d");
+    }
 
     #[test]
     fn no_two_endpoints_have_a_user_in_common() {

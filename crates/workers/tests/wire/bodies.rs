@@ -65,7 +65,7 @@ async fn what_a_request_prints_has_its_tag_and_comes_before_its_answer() {
 async fn what_a_live_call_prints_in_either_way_comes_before_its_answer() {
     let trial = Trial::new(settings());
     let body = steps([&[Begin, Print("by the descriptor".into()), output("by a frame\n"), Answer]]);
-    let mut events = trial.pool.call(Call { body, timeout: None, cancel: Cancel::UnlessBegun });
+    let mut events = trial.pool.call(Call { body, timeout: None, queued: false, cancel: Cancel::UnlessBegun });
     let mut texts = Vec::new();
     while let Some(event) = std::future::poll_fn(|context| events.poll_next(context)).await {
         match event {

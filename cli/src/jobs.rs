@@ -1,0 +1,220 @@
+//! `flash jobs`: jobs of queue-based endpoints, listed, shown, taken back, sent again.
+
+use flash_api::{Job, JobDetail, JobPage, Purged};
+use owo_colors::OwoColorize as _;
+
+use crate::client::{Client, segment};
+use crate::connection::{Connection, endpoint};
+use crate::output::{print, print_json, table};
+use crate::report::Failure;
+
+/// What the user asked for.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List jobs, the newest first
+    List {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// Only those that are so
+        #[arg(long, value_enum)]
+        status: Option<Status>,
+        /// At most so many
+        #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a job: its input, its output, and how its attempts failed
+    Get {
+        /// Its id
+        id: String,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take jobs back, whether they wait or run
+    Cancel {
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Have jobs run anew that have failed, or ran out of time
+    Retry {
+        /// Their ids
+        #[arg(required_unless_present = "failed")]
+        ids: Vec<String>,
+        /// All failed ones of an endpoint
+        #[arg(long, value_name = "ENDPOINT", conflicts_with = "ids")]
+        failed: Option<String>,
+    },
+    /// Take back all jobs of an endpoint that wait
+    Purge {
+        /// The endpoint's name or id
+        endpoint: String,
+        /// The app that it belongs to
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+        /// The environment that it is deployed to
+        #[arg(long, env = "FLASH_ENV", value_name = "NAME")]
+        env: Option<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct Chosen {
+    /// Only those of this endpoint: its name or id
+    endpoint: Option<String>,
+    /// The app that the endpoint belongs to
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// The environment that the endpoint is deployed to
+    #[arg(long, env = "FLASH_ENV", value_name = "NAME")]
+    env: Option<String>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Status {
+    /// They wait
+    InQueue,
+    /// They run
+    InProgress,
+    /// They have a result
+    Completed,
+    /// They have failed for good
+    Failed,
+    /// Somebody took them back
+    Cancelled,
+    /// Their time was over
+    TimedOut,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::InQueue => "IN_QUEUE",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+            Self::TimedOut => "TIMED_OUT",
+        }
+    }
+}
+
+/// Lists, shows, takes back or sends again.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = crate::project::connection(&arguments.connection, None)?.client()?;
+    match arguments.command {
+        Command::List { chosen, status, limit, json } => list(&client, &chosen, status, limit, json),
+        Command::Get { id, json } => {
+            let job: JobDetail = client.get(&path(&id, ""))?;
+            if json { print_json(&job) } else { print(&detail(&job)) }
+        }
+        Command::Cancel { ids } => each(&ids, |id| {
+            let job: JobDetail = client.post(&path(id, "/cancel"), &())?;
+            Ok(format!("{id} is {}\n", job.job.status))
+        }),
+        Command::Retry { ids, failed } => {
+            let ids = match failed {
+                None => ids,
+                Some(named) => {
+                    let id = endpoint(&client, &named, None, None)?.id;
+                    all(&client, Some(&id), Some(Status::Failed), usize::MAX)?.into_iter().map(|job| job.id).collect()
+                }
+            };
+            each(&ids, |id| {
+                let job: JobDetail = client.post(&path(id, "/retry"), &())?;
+                Ok(format!("{id} is {}\n", job.job.status))
+            })
+        }
+        Command::Purge { endpoint: named, app, env, yes } => {
+            let found = endpoint(&client, &named, app.as_deref(), env.as_deref())?;
+            let waiting = found.jobs.map_or(0, |jobs| jobs.in_queue);
+            crate::prompt::confirm(&format!("Take back {waiting} waiting jobs of {}", found.id), yes)?;
+            let purged: Purged = client.post(&format!("/jobs/purge?endpoint={}", segment(&found.id)), &())?;
+            print(&format!("Took back {} jobs of {}\n", purged.removed, found.id))
+        }
+    }
+}
+
+fn list(client: &Client, chosen: &Chosen, status: Option<Status>, limit: u32, json: bool) -> Result<(), Failure> {
+    let id = match &chosen.endpoint {
+        None => None,
+        // One that was removed may still have jobs.
+        Some(named) => Some(endpoint(client, named, chosen.app.as_deref(), chosen.env.as_deref())?.id),
+    };
+    let jobs = all(client, id.as_deref(), status, limit as usize)?;
+    if json {
+        return print_json(&jobs);
+    }
+    print(&table(&["JOB", "ENDPOINT", "STATUS", "CREATED", "RETRIES", "WORKER"], jobs.iter().map(row).collect(), "no jobs"))
+}
+
+fn all(client: &Client, endpoint: Option<&str>, status: Option<Status>, limit: usize) -> Result<Vec<Job>, Failure> {
+    let (mut jobs, mut after) = (Vec::new(), None);
+    loop {
+        let asked = [
+            endpoint.map(|id| format!("endpoint={}", segment(id))),
+            status.map(|status| format!("status={}", status.as_str())),
+            after.map(|after: i64| format!("after={after}")),
+        ];
+        let query: Vec<String> = asked.into_iter().flatten().collect();
+        let page: JobPage = client.get(&format!("/jobs?{}", query.join("&")))?;
+        jobs.extend(page.jobs);
+        after = page.next;
+        if after.is_none() || jobs.len() >= limit {
+            jobs.truncate(limit);
+            return Ok(jobs);
+        }
+    }
+}
+
+/// Does it to each, and tells of those that it was done to before one that it cannot be done to.
+fn each(ids: &[String], act: impl Fn(&str) -> Result<String, Failure>) -> Result<(), Failure> {
+    ids.iter().try_for_each(|id| print(&act(id)?))
+}
+
+fn path(id: &str, rest: &str) -> String {
+    format!("/jobs/{}{rest}", segment(id))
+}
+
+fn row(job: &Job) -> Vec<String> {
+    let Job { id, endpoint, status, created, retries, worker, .. } = job;
+    let worker = worker.clone().unwrap_or_default();
+    vec![id.clone(), endpoint.clone(), status.clone(), created.clone(), retries.to_string(), worker]
+}
+
+/// All there is to say of one job, a line each.
+fn detail(found: &JobDetail) -> String {
+    let JobDetail { job, input, output, error, attempts } = found;
+    let mut lines = vec![("job", job.id.clone()), ("endpoint", job.endpoint.clone()), ("status", job.status.clone())];
+    lines.extend(job.function.iter().map(|name| ("function", name.clone())));
+    lines.push(("created", job.created.clone()));
+    lines.extend(job.begun.iter().map(|time| ("begun", time.clone())));
+    lines.extend(job.ended.iter().map(|time| ("ended", time.clone())));
+    lines.extend(job.due.iter().map(|time| ("due", time.clone())));
+    lines.extend(job.worker.iter().map(|worker| ("worker", worker.clone())));
+    lines.push(("retries", job.retries.to_string()));
+    lines.push(("input", input.to_string()));
+    lines.extend(output.iter().map(|output| ("output", output.to_string())));
+    lines.extend(error.iter().map(|error| ("error", error.clone())));
+    let mut text: String = lines.into_iter().map(|(name, value)| format!("{name:>10}   {value}\n")).collect();
+    for attempt in attempts {
+        let on = attempt.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
+        text += &format!("{:>10}   {} ({}{on}, {})\n", format!("attempt {}", attempt.number), attempt.error, attempt.ended, attempt.at);
+        text.extend(attempt.traceback.lines().map(|line| format!("{:>10}   {}\n", "", line.dimmed())));
+    }
+    text
+}

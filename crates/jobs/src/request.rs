@@ -1,0 +1,219 @@
+//! The body of `run` and `runsync`: read without looking into the input, which is passed on as it came.
+
+use bytes::Bytes;
+use flash_queue::{Asked, Limits, Policy};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::refusal::Refusal;
+
+/// The priority of what asks for a low one, and for no other.
+const LOW: i8 = -50;
+/// A webhook's address may have so many bytes.
+const LONGEST_URL: usize = 2048;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// The input, as JSON.
+    pub(crate) input: Bytes,
+    /// Which of the endpoint's functions; nothing where it does not say.
+    pub(crate) function: String,
+    /// Whom to tell of its end.
+    pub(crate) webhook: Option<String>,
+    /// How it is run.
+    pub(crate) policy: Policy,
+}
+
+#[derive(Deserialize)]
+struct Body<'body> {
+    /// `null` is an input; the outer option tells that from none.
+    #[serde(borrow, default, deserialize_with = "present")]
+    input: Option<&'body RawValue>,
+    #[serde(default)]
+    function: Option<String>,
+    #[serde(default)]
+    webhook: Option<String>,
+    #[serde(borrow, default)]
+    policy: Option<&'body RawValue>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PolicyFields {
+    execution_timeout: Option<serde_json::Value>,
+    ttl: Option<serde_json::Value>,
+    priority: Option<serde_json::Value>,
+    low_priority: Option<serde_json::Value>,
+    attempts: Option<serde_json::Value>,
+    delay: Option<serde_json::Value>,
+}
+
+const INPUT: &str = "the body is a JSON object with an `input`, as {\"input\": {\"texts\": [\"a\", \"b\"]}}";
+
+/// Reads a body. What it does not say of the policy is as `policy` says for the function that it names.
+pub(crate) fn read(body: &Bytes, policy: impl FnOnce(&str) -> Result<Policy, Refusal>, limits: &Limits) -> Result<Request, Refusal> {
+    if body.is_empty() {
+        return Err(Refusal::bad("input", format!("the body is empty: {INPUT}")));
+    }
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::bad("body", format!("the body is no JSON object: {INPUT}"))); // a list would be read as fields in their order
+    }
+    let read: Body<'_> = serde_json::from_slice(body).map_err(|error| Refusal::bad("body", format!("{error}: {INPUT}")))?;
+    let Some(input) = read.input else { return Err(Refusal::bad("input", format!("`input` is missing: {INPUT}"))) };
+    if let Some(webhook) = &read.webhook {
+        check_webhook(webhook)?;
+    }
+    let function = read.function.unwrap_or_default();
+    let policy = policy(&function)?;
+    let policy = match read.policy {
+        Some(asked) => limits.apply(&policy, &asked_of(asked)?).map_err(|breaches| {
+            let texts: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+            Refusal::bad(policy_field(breaches.first().map_or("", |breach| breach.field)), texts.join("; "))
+        })?,
+        None => policy,
+    };
+    let input = body.slice_ref(input.get().as_bytes());
+    // An empty address is none: forms send it where nothing was filled in.
+    let webhook = read.webhook.filter(|url| !url.is_empty());
+    let policy = if policy.low_priority && policy.priority == 0 { Policy { priority: LOW, ..policy } } else { policy };
+    Ok(Request { input, function, webhook, policy })
+}
+
+fn asked_of(raw: &RawValue) -> Result<Asked, Refusal> {
+    let object = "`policy` is an object, as {\"executionTimeout\": 60000, \"ttl\": 3600000}, in milliseconds";
+    let text = raw.get();
+    if text == "null" {
+        return Ok(Asked::default());
+    }
+    let fields: PolicyFields = match serde_json::from_str(text) {
+        Ok(fields) if text.starts_with('{') => fields,
+        _ => return Err(Refusal::bad("policy", object)),
+    };
+    Ok(Asked {
+        execution_timeout_ms: integer("executionTimeout", "milliseconds", fields.execution_timeout.as_ref())?,
+        ttl_ms: integer("ttl", "milliseconds", fields.ttl.as_ref())?,
+        priority: integer("priority", "larger is sooner", fields.priority.as_ref())?,
+        low_priority: match fields.low_priority {
+            None | Some(serde_json::Value::Null) => None,
+            Some(serde_json::Value::Bool(low)) => Some(low),
+            Some(other) => return Err(Refusal::bad("policy.lowPriority", format!("`policy.lowPriority` is {other}; it is true or false"))),
+        },
+        attempts: integer("attempts", "in all", fields.attempts.as_ref())?,
+        delay_ms: integer("delay", "milliseconds", fields.delay.as_ref())?,
+    })
+}
+
+fn integer(field: &'static str, what: &str, value: Option<&serde_json::Value>) -> Result<Option<i64>, Refusal> {
+    match value {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        // A client in JavaScript may send 60000.0.
+        Some(value) => match value.as_i64().or_else(|| value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Refusal::bad(policy_field(field), format!("`policy.{field}` is {value}; it is an integer ({what})"))),
+        },
+    }
+}
+
+fn policy_field(field: &str) -> &'static str {
+    match field {
+        "executionTimeout" => "policy.executionTimeout",
+        "ttl" => "policy.ttl",
+        "priority" => "policy.priority",
+        "attempts" => "policy.attempts",
+        "delay" => "policy.delay",
+        _ => "policy",
+    }
+}
+
+/// What can be told of an address without looking it up.
+fn check_webhook(url: &str) -> Result<(), Refusal> {
+    if url.is_empty() {
+        return Ok(());
+    }
+    if url.len() > LONGEST_URL {
+        return Err(Refusal::bad("webhook", format!("`webhook` has {} bytes; at most {LONGEST_URL} are allowed", url.len())));
+    }
+    let uri: http::Uri = url.parse().map_err(|_| Refusal::bad("webhook", format!("`webhook` is no URL: `{url}`")))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(()),
+        _ => Err(Refusal::bad("webhook", format!("`webhook` is an http:// or https:// URL, and not `{url}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(body: &str) -> Result<Request, (String, &'static str)> {
+        read(&Bytes::copy_from_slice(body.as_bytes()), |_| Ok(Policy::default()), &Limits::default()).map_err(|refusal| match refusal {
+            Refusal::Bad { what, field } => (what, field),
+            other => panic!("{other}"),
+        })
+    }
+
+    #[test]
+    fn the_input_is_passed_on_as_it_came() {
+        for (body, input) in [
+            (r#"{"input": {"b": 1.50, "a": [ "é" ]}}"#, r#"{"b": 1.50, "a": [ "é" ]}"#),
+            (r#"{"webhook": "", "input": null}"#, "null"),
+            (r#"{"input": 12345678901234567890123, "s3Config": {"accessId": 1}}"#, "12345678901234567890123"),
+            (r#"{"input": {}, "policy": null}"#, "{}"),
+        ] {
+            let request = read_text(body).unwrap();
+            assert_eq!((request.input, request.webhook, request.policy), (Bytes::from(input), None, Policy::default()), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_would_be_right() {
+        for (body, field, text) in [
+            ("", "input", "the body is empty: the body is a JSON object with an `input`"),
+            ("{}", "input", "`input` is missing"),
+            (r#"{"Input": 1}"#, "input", "`input` is missing"),
+            ("[1]", "body", "the body is no JSON object"),
+            ("{]", "body", "key must be a string"),
+            (r#"{"input": 1, "policy": [5000]}"#, "policy", "`policy` is an object"),
+            (r#"{"input": 1"#, "body", "EOF while parsing an object"),
+            (r#"{"input": 1, "input": 2}"#, "body", "duplicate field `input`"),
+            (r#"{"input": 1, "policy": 5}"#, "policy", "`policy` is an object"),
+            (r#"{"input": 1, "policy": {"ttl": 1}}"#, "policy.ttl", "`policy.ttl` is 1; it is from 1000 to 604800000"),
+            (r#"{"input": 1, "policy": {"ttl": "5"}}"#, "policy.ttl", "`policy.ttl` is \"5\"; it is an integer (milliseconds)"),
+            (r#"{"input": 1, "policy": {"lowPriority": 1}}"#, "policy.lowPriority", "`policy.lowPriority` is 1; it is true or false"),
+            (r#"{"input": 1, "policy": {"executionTimeout": 5.5}}"#, "policy.executionTimeout", "`policy.executionTimeout` is 5.5"),
+            (r#"{"input": 1, "webhook": "ftp://a/b"}"#, "webhook", "`webhook` is an http:// or https:// URL"),
+            (r#"{"input": 1, "webhook": "/done"}"#, "webhook", "`webhook` is an http:// or https:// URL"),
+            (r#"{"input": 1, "webhook": 7}"#, "body", "invalid type: integer `7`, expected a string"),
+        ] {
+            let (what, found) = read_text(body).unwrap_err();
+            assert!(what.starts_with(text), "{body}: {what}");
+            assert_eq!(found, field, "{body}");
+        }
+        assert_eq!(read_text(&format!(r#"{{"input": 1, "webhook": "http://a/{}"}}"#, "b".repeat(3000))).unwrap_err().1, "webhook");
+    }
+
+    #[test]
+    fn what_has_a_low_priority_comes_after_the_others_unless_it_says_more() {
+        for (policy, priority) in [(r#"{"lowPriority": true}"#, LOW), (r#"{"lowPriority": true, "priority": 7}"#, 7), ("{}", 0)] {
+            assert_eq!(read_text(&format!(r#"{{"input": 1, "policy": {policy}}}"#)).unwrap().policy.priority, priority, "{policy}");
+        }
+    }
+
+    #[test]
+    fn the_policy_is_what_was_asked_for() {
+        let request = read_text(
+            r#"{"input": 1, "function": "embed", "webhook": "https://example.org/done",
+            "policy": {"executionTimeout": 5000.0, "ttl": 60000, "lowPriority": true, "priority": -3, "attempts": 1, "delay": null}}"#,
+        )
+        .unwrap();
+        let second = std::time::Duration::from_secs(1);
+        let expected =
+            Policy { execution_timeout: 5 * second, ttl: 60 * second, priority: -3, low_priority: true, attempts: 1, ..Policy::default() };
+        assert_eq!(request.policy, expected);
+        assert_eq!((&*request.function, request.webhook.as_deref()), ("embed", Some("https://example.org/done")));
+    }
+}

@@ -1,0 +1,238 @@
+//! Looks after one worker's time: deadlines, a `def` that holds up its main thread, a loop that stands still.
+//!
+//! ```text
+//!  a PING unanswered for   250 ms          500 ms, and                         nothing that it has begun
+//!                                          what it has begun is past a limit   can still be answered in time
+//!  answers ──────────────▶ silent ───────▶ given up ─────────────────────────▶ killed
+//!     ▲                      │
+//!     └──── PONG ────────────┘
+//! ```
+//!
+//! A silent worker gets nothing new, and what it has not begun goes to another: that costs nobody anything, so it comes early. Giving it up
+//! costs what its modules keep in globals, so it takes a request that has exceeded its limit while the loop stood still. A loop that is only
+//! busy answers in between. Where no request is what holds the loop, it is given up for being stopped, or for making others wait.
+
+use std::time::{Duration, Instant};
+
+use crate::dispatch::{Pulse, Suspect, WorkerId};
+use crate::page::{Cells, Page};
+use crate::pool::{Inner, Outcome, Shared};
+use crate::process::Process;
+use crate::standstill::{Cause, Standstill};
+
+/// How often deadlines are looked at.
+pub(crate) const SWEEP: Duration = Duration::from_millis(50);
+/// How often a worker that has requests is asked whether its loop goes round.
+const PING: Duration = Duration::from_millis(100);
+/// A worker that has not answered for this long gets nothing new: many times what a loaded machine needs for it.
+const SILENT: Duration = Duration::from_millis(250);
+/// A loop that goes round again within this was busy, whatever has exceeded its limit meanwhile.
+const BUSY: Duration = Duration::from_millis(500);
+/// How long the main thread may take to say where it is. That is done by a signal, and takes microseconds where it can be done at all.
+const TELLING: Duration = Duration::from_millis(20);
+/// What passes between two looks counts at most like this: where the host itself was stopped, an answer may be there unread.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// What is known of one worker.
+#[derive(Default)]
+pub(crate) struct Watch {
+    inline: u32,
+    swept: Option<Instant>,
+    silence: Silence,
+    given_up: Option<GivenUp>,
+}
+
+struct GivenUp {
+    at: Instant,
+    /// What is to be told of it, once the main thread has said where it is.
+    untold: Option<Standstill>,
+}
+
+impl Watch {
+    /// To be done each tick while something is asked of the endpoint.
+    pub(crate) fn look(&mut self, inner: &Inner, id: WorkerId, page: &Page, process: &Process, now: Instant) {
+        let mut shared = inner.lock();
+        // A `def` that is still there after two ticks holds up the worker's main thread.
+        let inline = page.inline().unwrap_or_default();
+        let told = shared.dispatcher.stalled(id, inline != 0 && inline == self.inline);
+        self.inline = inline;
+        shared.wake(&told);
+        if shared.dispatcher.held_by(id).any(|(_, reply)| reply.is_to_begin())
+            && let Ok(cells) = page.read()
+        {
+            for (request, reply) in shared.dispatcher.held_by(id) {
+                if cells.begun(request) {
+                    reply.begun();
+                }
+            }
+        }
+        // A live endpoint's worker stays, whatever it does: there is no other for its requests.
+        if inner.settings.replace_stuck {
+            self.listen(inner, &mut shared, id, page, now);
+        }
+        if self.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP) {
+            return;
+        }
+        self.swept = Some(now);
+        let swept = shared.dispatcher.sweep(now);
+        shared.wake(&swept.told);
+        if self.silence.lasted >= BUSY && self.given_up.is_none() {
+            self.give_up(inner, &mut shared, id, page, process, now);
+        }
+        let spent = self.given_up.is_some() && shared.dispatcher.is_spent(id);
+        if spent && self.silence.lasted.is_zero() {
+            shared.stop(id); // its loop goes round again: it can end by itself
+        }
+        drop(shared);
+        for reply in swept.expired {
+            reply.give(Outcome::Expired);
+        }
+        self.tell(inner, page, now);
+        if spent && !self.silence.lasted.is_zero() && self.is_told() {
+            process.kill();
+        } else if inner.settings.replace_stuck && swept.stuck.contains(&id) {
+            tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker goes on past its deadline and is replaced");
+            process.kill();
+        }
+    }
+
+    /// Whether the worker is still to be ended.
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.given_up.is_some()
+    }
+
+    /// Asks whether the worker's loop goes round; where it has not for long, others get what it has not begun.
+    fn listen(&mut self, inner: &Inner, shared: &mut Shared, id: WorkerId, page: &Page, now: Instant) {
+        let pulse = shared.dispatcher.pulse(id);
+        if self.silence.look(now, pulse) {
+            shared.dispatcher.ping(id);
+        }
+        if self.silence.lasted < SILENT {
+            return;
+        }
+        shared.dispatcher.silent(id);
+        let Ok(cells) = page.read() else { return };
+        // What was revoked at the last look, a tick ago.
+        let (count, told) = shared.dispatcher.take_back(id, |request| cells.begun(request), self.silence.lasted);
+        if count > 0 {
+            tracing::debug!(endpoint = inner.name, count, "a worker's loop stands still: others get what it has not begun");
+            inner.look.notify_one(); // they wait, unless another worker has them
+        }
+        shared.wake(&told);
+        let revoked = shared.dispatcher.revoke(id, |request| cells.begun(request));
+        if !revoked.is_empty()
+            && let Err(error) = page.revoke(&revoked)
+        {
+            tracing::error!(endpoint = inner.name, %error, "a worker's page cannot be written");
+        }
+    }
+
+    /// Gives the worker up, if there is a reason.
+    fn give_up(&mut self, inner: &Inner, shared: &mut Shared, id: WorkerId, page: &Page, process: &Process, now: Instant) {
+        let Ok(cells) = page.read() else { return };
+        let suspects = shared.dispatcher.suspects(id, |request| Cells::begun(&cells, request));
+        let waited = (inner.settings.timeout / 2).min(inner.settings.workers.probe_timeout);
+        let cause = if process.is_stopped() {
+            Cause::Stopped
+        } else if suspects.iter().any(|suspect| suspect.expired) {
+            Cause::PastLimit(overdue(inner, &suspects))
+        } else if suspects.is_empty() && shared.dispatcher.waiting() > 0 && self.silence.lasted >= waited {
+            Cause::Nobody
+        } else {
+            return;
+        };
+        inner.give_up(shared, id);
+        process.ask_whereabouts();
+        let standstill = Standstill { cause, silence: self.silence.lasted, limit: inner.settings.timeout };
+        self.given_up = Some(GivenUp { at: now, untold: Some(standstill) });
+    }
+
+    fn is_told(&self) -> bool {
+        self.given_up.as_ref().is_some_and(|given_up| given_up.untold.is_none())
+    }
+
+    /// Says in the log that the worker was given up.
+    fn tell(&mut self, inner: &Inner, page: &Page, now: Instant) {
+        if let Some(given_up) = &mut self.given_up
+            && now.duration_since(given_up.at) >= TELLING
+            && let Some(standstill) = given_up.untold.take()
+        {
+            inner.print(None, 2, &standstill.told(&inner.name, &page.whereabouts().unwrap_or_default()));
+        }
+    }
+}
+
+/// The functions whose requests are past their limits, each once.
+fn overdue(inner: &Inner, suspects: &[Suspect]) -> Vec<String> {
+    let name = |suspect: &Suspect| match suspect.route {
+        Some(route) => inner.config["functions"][usize::from(route)]["qualname"].as_str().unwrap_or("a function").to_owned(),
+        None => "a live call".to_owned(),
+    };
+    let mut names: Vec<String> = suspects.iter().filter(|suspect| suspect.expired).map(name).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// For how long a PING has not been answered.
+#[derive(Default)]
+struct Silence {
+    looked: Option<Instant>,
+    asked: Option<Instant>,
+    lasted: Duration,
+}
+
+impl Silence {
+    /// Takes what a look has found; true when the worker is to be asked.
+    fn look(&mut self, now: Instant, pulse: Pulse) -> bool {
+        let since = self.looked.replace(now).map_or(Duration::ZERO, |looked| now.duration_since(looked));
+        if pulse.pinged {
+            self.lasted += since.min(GLANCE);
+            return false;
+        }
+        self.lasted = Duration::ZERO;
+        let due = self.asked.is_none_or(|asked| now.duration_since(asked) >= PING);
+        let asks = pulse.busy && due;
+        if asks {
+            self.asked = Some(now);
+        }
+        asks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Pulse = Pulse { busy: false, pinged: false };
+    const ASKED: Pulse = Pulse { busy: true, pinged: true };
+    const HEARD: Pulse = Pulse { busy: true, pinged: false };
+
+    /// What looks at these moments (in ms) find; whether the last of them asks, and for how long the worker is silent then, in ms.
+    fn looks(looks: &[(u64, Pulse)]) -> (bool, u128) {
+        let start = Instant::now();
+        let mut silence = Silence::default();
+        let asks = looks.iter().map(|(at, pulse)| silence.look(start + Duration::from_millis(*at), *pulse)).last();
+        (asks.expect("there are looks"), silence.lasted.as_millis())
+    }
+
+    #[test]
+    fn a_worker_that_has_requests_is_asked_now_and_then() {
+        assert_eq!(looks(&[(0, QUIET)]), (false, 0));
+        assert_eq!(looks(&[(0, HEARD)]), (true, 0));
+        assert_eq!(looks(&[(0, HEARD), (99, HEARD)]), (false, 0));
+        assert_eq!(looks(&[(0, HEARD), (100, HEARD)]), (true, 0));
+        assert_eq!(looks(&[(0, HEARD), (100, QUIET)]), (false, 0));
+    }
+
+    #[test]
+    fn silence_lasts_until_the_answer() {
+        assert_eq!(looks(&[(0, HEARD), (10, ASKED), (30, ASKED)]), (false, 30));
+        assert_eq!(looks(&[(0, HEARD), (10, ASKED), (30, HEARD)]), (false, 0));
+    }
+
+    #[test]
+    fn what_the_host_has_slept_through_is_no_silence() {
+        assert_eq!(looks(&[(0, HEARD), (10, ASKED), (600_000, ASKED)]), (false, 60));
+    }
+}

@@ -1,0 +1,188 @@
+"""Jobs: how a worker runs the functions of a queue-based endpoint, and what it says of them to its host.
+
+A failure is an answer too: JSON with its `kind`, as `docs/wire.md` has it. The host decides what is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from .. import _raised
+from . import failures, frames, output
+from .answers import encoder
+from .inputs import Unbound
+from .responses import Answered, Unsent, Unserialisable, type_name
+
+if TYPE_CHECKING:
+    from .inputs import Call, Job
+    from .serve import Worker
+
+#: Text of an exception and of its traceback at most, in characters; of longer ones the end of the traceback says most.
+_LONGEST = 64 * 1024
+
+_UNBOUND, _FAILED, _CANCELLED = 422, 500, 499
+
+
+#: Those of this process, where it is a worker that has some.
+here: Jobs | None = None
+
+
+class Jobs:
+    """Those of one worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        global here
+        here = self
+        self._worker = worker
+        self._running: set[int] = set()
+
+    def start(self, request: int, job: Job, body: bytes) -> None:
+        """Has one run: at once where its function is quick, in a thread, or as a task."""
+        worker = self._worker
+        if not worker.begin(request):
+            return
+        self._running.add(request)
+        token = output.running.set(request)
+        try:
+            call = job.bind(body)
+            job.start()
+        except BaseException as error:
+            self._end(request, self._failed(request, error), worker.out.append)
+            return
+        finally:
+            output.running.reset(token)
+        method = call.method
+        if method.is_async:
+            worker.starting[request] = self._run_async(request, call), method.name
+        elif method.inline:
+            contextvars.copy_context().run(self._run, request, call, worker.out.append)
+        else:
+            worker.enqueue(request, self._run, (request, call, worker.send))
+
+    def _run(self, request: int, call: Call, send: Callable[[bytes], None]) -> None:
+        """Runs a `def`, or a generator."""
+        output.running.set(request)
+        method = call.method
+        started = perf_counter()
+        try:
+            if request in self._worker.stopped:
+                raise _Stopped
+            result = method.function(**call.arguments)
+            if inspect.iscoroutine(result):  # behind a decorator, an `async def` need not look like one
+                result = asyncio.run(_awaited(result))
+            if inspect.isgenerator(result):
+                payload = self._gather(request, call, result)
+            elif inspect.isasyncgen(result):
+                payload = asyncio.run(self._gather_async(request, call, result))
+            else:
+                payload = self._encoded(call, result)
+        except BaseException as error:
+            answer = self._failed(request, error)
+        else:
+            answer = self._worker.answered(request, payload)
+        method.note(perf_counter() - started)
+        self._end(request, answer, send)
+
+    async def _run_async(self, request: int, call: Call) -> None:
+        worker = self._worker
+        try:
+            if request in self._worker.stopped:
+                raise _Stopped
+            result = call.method.function(**call.arguments)
+            if inspect.isasyncgen(result):
+                payload = await self._gather_async(request, call, result)
+            else:
+                payload = self._encoded(call, await result)
+        except BaseException as error:
+            answer = self._failed(request, error)
+        else:
+            answer = worker.answered(request, payload)
+        worker.tasks.pop(request, None)
+        self._end(request, answer, worker.out.append)
+
+    def _end(self, request: int, answer: bytes, send: Callable[[bytes], None]) -> None:
+        with self._worker.sending:  # after its answer nothing may come of it
+            self._running.discard(request)
+        self._worker.stopped.discard(request)
+        send(answer)
+
+    def _gather(self, request: int, call: Call, generator: Iterator[Any]) -> bytes:
+        """Sends the parts as they come; returns all of them."""
+        parts = []
+        try:
+            for part in generator:
+                parts.append(self._part(request, call, part))
+                if request in self._worker.stopped:
+                    raise _Stopped
+        finally:
+            generator.close()  # type: ignore[attr-defined]
+        return b"[" + b",".join(parts) + b"]"
+
+    async def _gather_async(self, request: int, call: Call, generator: AsyncIterator[Any]) -> bytes:
+        parts = []
+        try:
+            async for part in generator:
+                parts.append(self._part(request, call, part))
+                if request in self._worker.stopped:
+                    raise _Stopped
+        finally:
+            await generator.aclose()  # type: ignore[attr-defined]
+        return b"[" + b",".join(parts) + b"]"
+
+    def _part(self, request: int, call: Call, part: object) -> bytes:
+        encoded = self._encoded(call, part)
+        self._worker.finish_output(request)
+        self._worker.send(frames.encode_yield(request, 0, encoded))
+        return encoded
+
+    @staticmethod
+    def _encoded(call: Call, value: object) -> bytes:
+        try:
+            return call.method.encode(value)
+        except (Answered, Unsent):
+            raise Unserialisable(
+                f"`{call.method.name}` returned a `{type_name(value)}` that cannot be sent as JSON\n"
+                "  why: a job has an output, and no answer over HTTP\n"
+                "  try: return the data itself"
+            ) from None
+
+    def progress(self, value: object) -> None:
+        """Says how far the job is that calls this, while it runs."""
+        request = output.running.get()
+        frame = frames.encode_yield(request, frames.PROGRESS, encoder("progress")(value))
+        with self._worker.sending:
+            if request in self._running:
+                self._worker.send(frame)
+
+    def _failed(self, request: int, error: BaseException) -> bytes:
+        """The answer's frame; what the function raised goes to stderr as well. Never raises."""
+        kind = type(error)  # `isinstance` would ask the exception's own `__class__`
+        status, trace = _FAILED, None
+        if kind is Unbound:
+            status, said = _UNBOUND, {"kind": "unbound", "error": _raised.message(error), "type": error.kind}  # type: ignore[attr-defined]
+        elif kind is Unserialisable:
+            said = {"kind": "unserialisable", "error": _raised.message(error), "type": "TypeError"}
+            self._worker.stderr._emit(request, f"{error}\n")
+        elif kind is _Stopped or issubclass(kind, asyncio.CancelledError):
+            status, said = _CANCELLED, {"kind": "cancelled", "error": "the job was cancelled", "type": "CancelledError"}
+        else:
+            trace = failures.trimmed(error)[-_LONGEST:]
+            name = _raised.type_name(error)
+            said = {"kind": "raised", "error": _raised.message(error)[:_LONGEST] or name, "type": name}
+            self._worker.stderr._emit(request, trace)
+        self._worker.finish_output(request)
+        return frames.encode_answer(request, status, None, json.dumps({**said, "traceback": trace}).encode())
+
+
+class _Stopped(BaseException):
+    """A job was told to stop before its end."""
+
+
+async def _awaited(coroutine: Any) -> Any:
+    return await coroutine

@@ -1,0 +1,382 @@
+"""The job API of `flash serve`: what it answers, what it refuses, and what becomes of jobs whose workers, servers and endpoints go."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flash_process import run_to_end, wait_for
+from jobs_project import SOURCE, Meeting, deployed, ended, get, post, project, run
+from serve_process import Server, build
+
+
+@pytest.fixture
+def flash(server: Callable[..., Server], tmp_path: Path) -> Server:
+    return deployed(server(), tmp_path / "project")
+
+
+def status(flash: Server, endpoint: str, job: str) -> str:
+    return str(get(flash, f"{endpoint}/status/{job}")["status"])
+
+
+def test_a_job_is_run_and_told_with_all_its_fields(flash: Server) -> None:
+    answer = post(flash, "embedder/runsync", {"input": {"texts": ["a", "b"]}})
+    job = answer.json()
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert job["id"].startswith("sync-") and job["id"].endswith("-u1")
+    assert (job["status"], job["output"]) == ("COMPLETED", [97, 98])
+    assert all(isinstance(job[name], int) for name in ("delayTime", "executionTime")) and job["workerId"]
+    assert get(flash, f"embedder/status/{job['id']}") == job
+    assert flash.request("POST", f"/v2/embedder/status/{job['id']}").json() == job
+
+
+def test_bad_requests_are_told_what_is_wrong_and_where(flash: Server) -> None:
+    for path, body, code, field, text in [
+        ("embedder/run", {}, 400, "input", "`input` is missing"),
+        ("embedder/runsync", {"input": 1, "policy": {"ttl": 1}}, 400, "policy.ttl", "`policy.ttl` is 1; it is from 1000 to 604800000"),
+        ("embedder/runsync?wait=x", {"input": 1}, 400, "wait", "it is in milliseconds"),
+        ("embedder/run", {"input": 1, "webhook": "http://127.0.0.1/x"}, 400, "webhook", "no public address"),
+        ("pair/run", {"input": {"x": 1}}, 400, "function", "`first`, `second`"),
+        ("pair/run", {"input": {"x": 1}, "function": "third"}, 400, "function", "no function `third`"),
+        ("nowhere/run", {"input": 1}, 404, None, "no endpoint `nowhere`"),
+        ("embedder/jog", {"input": 1}, 404, None, "no `jog` here"),
+        ("embedder/status/nothing", None, 404, None, "no job `nothing`"),
+        ("embedder/cancel/nothing", None, 404, None, "no job `nothing`"),
+        ("embedder/retry/nothing", None, 404, None, "no job `nothing`"),
+    ]:
+        answer = post(flash, path, body)
+        told = answer.json()
+        assert (answer.status, told.get("field")) == (code, field), (path, told)
+        assert text in told["error"], told
+    assert flash.request("GET", "/v2/embedder/run").status == 405
+    other = run(flash, "embedder", input={"texts": []})
+    assert post(flash, f"held/status/{other}").status == 404, "a job is its own endpoint's alone"
+
+
+def test_a_body_that_is_too_long_is_refused(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server("--max-payload", "64KiB"), tmp_path / "project")
+    answer = post(flash, "embedder/run", {"input": {"texts": ["x" * 70_000]}})
+    assert (answer.status, answer.json()) == (413, {"error": "the body is longer than the 65536 bytes that are allowed"})
+    ended_job = post(flash, "counting/runsync", {"input": {"upto": 5000}}).json()
+    assert ended_job["status"] == "FAILED" and "65536 bytes" in ended_job["error"]
+
+
+def test_functions_are_named_beside_the_input(flash: Server) -> None:
+    for name, output in (("first", 6), ("second", 10)):
+        assert post(flash, "pair/runsync", {"function": name, "input": {"x": 5}}).json()["output"] == output
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("raise", "ValueError: boom"), ("unserialisable", "object"), ("error", None), ("empty", None), ("none", None)],
+)
+def test_what_a_function_does_becomes_the_job_s_end(flash: Server, kind: str, expected: str | None) -> None:
+    job = post(flash, "failing/runsync", {"input": {"kind": kind}, "policy": {"attempts": 1}}).json()
+    if expected is None:
+        output = {"error": {"error": "this is a result"}, "empty": {}, "none": None}[kind]
+        assert (job["status"], job["output"]) == ("COMPLETED", output)
+    else:
+        assert job["status"] == "FAILED" and expected in job["error"], job
+
+
+def test_input_that_does_not_bind_is_not_tried_again(flash: Server) -> None:
+    job = post(flash, "embedder/runsync", {"input": {"text": ["a"]}}).json()
+    assert job["status"] == "FAILED" and "texts" in job["error"] and "retries" not in job
+
+
+def test_what_fails_is_tried_again_and_every_attempt_is_kept(flash: Server) -> None:
+    job = run(flash, "failing", input={"kind": "raise"}, policy={"attempts": 2})
+    assert ended(flash, "failing", job)["retries"] == 1
+    detail = flash.api("GET", f"/jobs/{job}").json()
+    assert [(attempt["ended"], attempt["error"]) for attempt in detail["attempts"]] == [("raised", "ValueError: boom")] * 2
+    assert all("boom" in attempt["traceback"] for attempt in detail["attempts"])
+    assert get(flash, "failing/health")["jobs"]["retried"] == 1
+    assert post(flash, f"failing/retry/{job}").json() == {"id": job, "status": "IN_QUEUE"}
+    assert ended(flash, "failing", job)["status"] == "FAILED"
+
+
+def test_one_key_is_one_job(flash: Server) -> None:
+    first = post(flash, "embedder/run", {"input": {"texts": ["a"]}}, **{"Idempotency-Key": "k"}).json()["id"]
+    again = post(flash, "embedder/runsync", {"input": {"texts": ["a"]}}, **{"Idempotency-Key": "k"}).json()
+    assert (again["id"], again["output"]) == (first, [97])
+    other = post(flash, "embedder/run", {"input": {"texts": ["b"]}}, **{"Idempotency-Key": "k"})
+    assert other.status == 409 and first in other.json()["error"]
+
+
+def test_one_job_at_a_time_by_priority_then_arrival(flash: Server) -> None:
+    with Meeting() as meeting:
+        run(flash, "held", input={"port": meeting.port, "said": "running"})
+        meeting.wait(1)
+        for said, priority in [("a", 0), ("b", 5), ("c", 0), ("d", -5)]:
+            run(flash, "held", input={"port": meeting.port, "said": said}, policy={"priority": priority})
+        for count in range(1, 6):
+            meeting.wait(count)[count - 1].let_go()
+        assert [guest.said for guest in meeting.guests] == ["running", "b", "a", "c", "d"]
+
+
+def test_what_a_job_prints_is_found_by_its_id(flash: Server) -> None:
+    with Meeting() as meeting:
+        job = run(flash, "held", input={"port": meeting.port, "said": "hello"})
+        meeting.wait(1)[0].let_go()
+        ended(flash, "held", job)
+    wait_for(
+        lambda: "held hello" in run_to_end("logs", "held", "--request", job, FLASH_HOME=str(flash.home)).stdout, "what the job has printed"
+    )
+
+
+def test_a_low_priority_starts_no_further_worker_and_comes_last(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server(), tmp_path / "project", held={"workers": [0, 2]})
+    with Meeting() as meeting:
+        low = run(flash, "held", input={"port": meeting.port, "said": "first"}, policy={"lowPriority": True})
+        meeting.wait(1)
+        jobs = [
+            run(flash, "held", input={"port": meeting.port, "said": said}, policy={"lowPriority": True}) for said in ("low", "taken back")
+        ]
+        assert post(flash, f"held/cancel/{jobs[1]}").json()["status"] == "CANCELLED"
+        assert get(flash, "held/health")["workers"]["ready"] == 1
+        run(flash, "held", input={"port": meeting.port, "said": "plain"})
+        assert meeting.wait(2)[1].said == "plain", "it has the second worker started"
+        for guest in list(meeting.guests):
+            guest.let_go()
+        meeting.wait(3)[2].let_go()
+        assert meeting.guests[2].said == "low"
+        assert [ended(flash, "held", job)["status"] for job in (low, jobs[0])] == ["COMPLETED"] * 2
+        assert len(meeting.guests) == 3
+
+
+def test_runsync_answers_when_its_wait_is_over(flash: Server) -> None:
+    with Meeting() as meeting:
+        answer = post(flash, "held/runsync?wait=1000", {"input": {"port": meeting.port}}).json()
+        assert answer["status"] in ("IN_QUEUE", "IN_PROGRESS"), answer
+        meeting.wait(1)[0].let_go("later")
+        assert ended(flash, "held", answer["id"])["output"] == "later"
+
+
+def test_parts_come_while_the_job_runs_and_once(flash: Server) -> None:
+    with Meeting() as meeting:
+        job = run(flash, "counting", input={"upto": 2, "port": meeting.port})
+        meeting.wait(1)
+        parts: list[Any] = []
+
+        def both() -> bool:
+            found = get(flash, f"counting/stream/{job}")
+            assert found["status"] == "IN_PROGRESS"
+            parts.extend(found["stream"])
+            return len(parts) == 2
+
+        wait_for(both, "the parts")
+        meeting.guests[0].let_go()
+        assert parts == [{"output": {"number": 0}}, {"output": {"number": 1}}]
+        assert ended(flash, "counting", job)["output"] == [{"number": 0}, {"number": 1}]
+        assert get(flash, f"counting/stream/{job}") == {"status": "COMPLETED", "stream": []}
+
+
+def test_the_time_limit_ends_a_job_and_its_worker(flash: Server) -> None:
+    with Meeting() as meeting:
+        job = run(flash, "held", input={"port": meeting.port}, policy={"executionTimeout": 1000})
+        guest = meeting.wait(1)[0]
+        assert ended(flash, "held", job)["status"] == "TIMED_OUT"
+        wait_for(lambda: not Path(f"/proc/{guest.pid}").exists(), "the worker's end")
+
+
+def test_the_time_to_live_ends_a_job_that_waits(flash: Server) -> None:
+    with Meeting() as meeting:
+        run(flash, "held", input={"port": meeting.port})
+        meeting.wait(1)
+        job = run(flash, "held", input={"port": meeting.port}, policy={"ttl": 1000})
+        done = ended(flash, "held", job)
+        assert (done["status"], done["executionTime"]) == ("TIMED_OUT", 0)
+        assert "time to live" in done["error"]
+        meeting.guests[0].let_go()
+        assert get(flash, "held/health")["jobs"]["inQueue"] == 0
+
+
+def test_a_job_goes_on_elsewhere_when_its_worker_is_killed(flash: Server) -> None:
+    with Meeting() as meeting:
+        job = run(flash, "held", input={"port": meeting.port}, policy={"attempts": 1})
+        os.kill(meeting.wait(1)[0].pid, signal.SIGKILL)
+        meeting.wait(2)[1].let_go("second")
+        done = ended(flash, "held", job)
+        assert (done["output"], done["retries"]) == ("second", 1)
+
+
+def test_a_worker_that_was_stopped_past_its_lease_cannot_complete(server: Callable[..., Server], tmp_path: Path) -> None:
+    settings = "[endpoints.held]\nworkers = [0, 2]\n"
+    flash = deployed(server("--job-lease", "1s"), tmp_path / "project", settings=settings, held={"workers": [0, 2]})
+    with Meeting() as meeting:
+        job = run(flash, "held", input={"port": meeting.port})
+        stopped = meeting.wait(1)[0]
+        os.kill(stopped.pid, signal.SIGSTOP)
+        second = meeting.wait(2)[1]
+        stopped.let_go("too late")
+        os.kill(stopped.pid, signal.SIGCONT)
+        wait_for(lambda: get(flash, "held/metrics")["answersRefused"] == 1, "the answer that is refused")
+        second.let_go("in time")
+        assert ended(flash, "held", job)["output"] == "in time"
+        attempt = flash.api("GET", f"/jobs/{job}").json()["attempts"][0]
+        assert attempt["ended"] == "lost" and "did not run" in attempt["error"]
+
+
+def test_jobs_outlast_a_server_that_is_killed(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server(), tmp_path / "project")
+    with Meeting() as meeting:
+        running, waiting = (run(flash, "held", input={"port": meeting.port, "said": said}) for said in ("running", "waiting"))
+        done = post(flash, "embedder/runsync", {"input": {"texts": ["a"]}}).json()
+        meeting.wait(1)
+        flash.end(signal.SIGKILL)
+        meeting.answer = lambda guest: guest.let_go()
+        flash = server()
+        assert get(flash, f"embedder/status/{done['id']}") == done
+        assert ended(flash, "held", running)["retries"] == 1
+        assert ended(flash, "held", waiting)["status"] == "COMPLETED"
+
+
+def test_a_server_that_is_told_to_stop_lets_jobs_end(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server(), tmp_path / "project")
+    with Meeting() as meeting:
+        running, waiting = (run(flash, "held", input={"port": meeting.port, "said": said}) for said in ("running", "waiting"))
+        meeting.wait(1)
+        flash.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: any("are finished first" in line for line in flash.stderr), "the server to stop")
+        meeting.guests[0].let_go("whole")
+        assert flash.wait() == 0
+        meeting.answer = lambda guest: guest.let_go()
+        flash = server()
+        done = get(flash, f"held/status/{running}")
+        assert (done["output"], done.get("retries")) == ("whole", None)
+        assert ended(flash, "held", waiting)["status"] == "COMPLETED"
+
+
+def test_a_deployment_takes_over_what_waits_and_lets_what_runs_end(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server(), tmp_path / "project")
+    with Meeting() as meeting:
+        running, waiting = (run(flash, "held", input={"port": meeting.port, "said": said}) for said in ("running", "waiting"))
+        meeting.wait(1)
+        deployed(flash, tmp_path / "project", SOURCE.replace("return meet(port, said)", 'return "new " + meet(port, said)'))
+        meeting.wait(2)[1].let_go()
+        assert ended(flash, "held", waiting)["output"] == "new done"
+        assert status(flash, "held", running) == "IN_PROGRESS"
+        meeting.guests[0].let_go()
+        assert ended(flash, "held", running)["output"] == "done"
+
+
+def test_jobs_of_an_endpoint_that_is_gone_wait_for_it(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server(), tmp_path / "project")
+    with Meeting() as meeting:
+        running, waiting = (run(flash, "held", input={"port": meeting.port, "said": said}) for said in ("running", "waiting"))
+        meeting.wait(1)
+        assert flash.api("DELETE", "/apps/shop/environments/production/endpoints/held").status == 204
+        meeting.guests[0].let_go("whole")
+        assert ended(flash, "held", running)["output"] == "whole"
+        assert status(flash, "held", waiting) == "IN_QUEUE"
+        refused = post(flash, "held/run", {"input": {"port": 1}})
+        assert refused.status == 404 and "takes no more jobs" in refused.json()["error"]
+        meeting.answer = lambda guest: guest.let_go()
+        deployed(flash, tmp_path / "project")
+        assert ended(flash, "held", waiting)["status"] == "COMPLETED"
+
+
+def test_operators_list_show_cancel_and_send_again(flash: Server) -> None:
+    def jobs(*arguments: str) -> Any:
+        done = run_to_end("jobs", *arguments, FLASH_HOME=str(flash.home))
+        assert done.code == 0, done
+        return done.stdout
+
+    failed = run(flash, "failing", input={"kind": "raise"}, policy={"attempts": 1})
+    later = run(flash, "held", input={"port": 1}, policy={"delay": 600_000})
+    ended(flash, "failing", failed)
+    listed = {job["id"]: job["status"] for job in json.loads(jobs("list", "--json"))}
+    assert listed == {failed: "FAILED", later: "IN_QUEUE"}
+    assert failed in jobs("list", "failing", "--status", "failed") and failed not in jobs("list", "held")
+    assert "ValueError: boom" in jobs("get", failed)
+    assert json.loads(jobs("get", failed, "--json"))["input"] == {"kind": "raise"}
+    assert jobs("cancel", later) == f"{later} is CANCELLED\n"
+    assert jobs("retry", "--failed", "failing") == f"{failed} is IN_QUEUE\n"
+    run(flash, "held", input={"port": 1}, policy={"delay": 600_000})
+    assert jobs("purge", "held", "--yes") == "Took back 1 jobs of held\n"
+    assert "no jobs" not in run_to_end("status", FLASH_HOME=str(flash.home)).stdout
+    called = run_to_end("call", "embedder", "embed", '["a"]', FLASH_HOME=str(flash.home))
+    assert (called.code, called.stdout) == (0, "[97]\n"), called
+
+
+@contextmanager
+def receiver(answers: list[int]) -> Iterator[tuple[str, queue.Queue[tuple[dict[str, str], bytes]]]]:
+    """Takes webhooks, and answers with these in turn."""
+    came: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(answers.pop(0) if answers else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            came.put(({name.lower(): value for name, value in self.headers.items()}, body))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.server_address[1]}/done", came
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+def test_a_webhook_is_signed_and_sent_again_until_it_is_taken(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server("--private-webhooks"), tmp_path / "project")
+    with receiver([500]) as (url, came):
+        job = run(flash, "embedder", input={"texts": ["a"]}, webhook=url)
+        sent = [came.get(timeout=60) for _ in range(2)]
+    secret = base64.b64decode((flash.home / "webhook-secret").read_text().strip().removeprefix("whsec_"))
+    for headers, body in sent:
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        expected = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+        assert headers["webhook-signature"] == f"v1,{expected}"
+        assert json.loads(body) == get(flash, f"embedder/status/{job}")
+    assert sent[0][0]["webhook-id"] == sent[1][0]["webhook-id"], "a receiver knows a repetition by it"
+
+
+def test_a_key_may_stand_alone_and_others_need_one(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server("--domain", "flash.example"), tmp_path / "project", embedder={"public": True})
+    body = json.dumps({"input": {"texts": ["a"]}}).encode()
+    host = {"Host": "flash.example", "Content-Type": "application/json"}
+    for endpoint, headers, code in [
+        ("held", {}, 401),
+        ("nowhere", {}, 401),
+        ("embedder", {}, 200),
+        ("nowhere", {"Authorization": flash.token}, 404),
+        ("nowhere", {"Authorization": f"Bearer {flash.token}"}, 404),
+        ("nowhere", {"Authorization": "wrong"}, 401),
+    ]:
+        assert flash.request("POST", f"/v2/{endpoint}/runsync", body, {**host, **headers}).status == code, (endpoint, headers)
+
+
+def test_two_servers_never_have_one_queue(flash: Server, tmp_path: Path) -> None:
+    done = run_to_end("serve", "--port", "0", "--home", str(flash.home))
+    assert done.code == 1 and "already" in done.stderr
+
+
+def test_an_endpoint_with_routes_takes_no_jobs(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    source = 'from runpod_flash import LiveLoadBalancer, remote\n\napi = LiveLoadBalancer(name="api")\n\n\n'
+    source += '@remote(api, method="GET", path="/x")\ndef x() -> int:\n    return 1\n'
+    done = flash.deploy(build(project(tmp_path / "routed", source)))
+    assert done["state"] == "current", done
+    refused = post(flash, "api/run", {"input": {}})
+    assert refused.status == 400 and refused.json()["error"].startswith("not allowed for QB API")
