@@ -153,3 +153,16 @@ def test_places_are_where_libraries_are_installed(write: Write, tmp_path: Path) 
     installed = tmp_path / "site-packages"
     assert found[str(installed)] == installed.stat().st_mtime_ns
     assert str(tmp_path / "project") not in found
+
+
+def test_links_are_told_with_the_files_that_they_lead_to(write: Write, tmp_path: Path) -> None:
+    real = write("elsewhere/noted_real.py", "")
+    link = tmp_path / "project" / "noted_link.py"
+    link.symlink_to(real)
+    importlib.invalidate_caches()
+    imports = Imports()
+    told: list[bytes] = []
+    imports.tell(told.append)
+    importlib.import_module("noted_link")
+    assert imports.files() == [str(real), str(link)]
+    assert {frame[9:].decode() for frame in told} == {str(real), str(link)}

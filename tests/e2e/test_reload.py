@@ -80,6 +80,51 @@ def test_what_is_saved_answers(serve: Serve, tmp_path: Path, save: Callable[[Pat
     assert set(reloads(flash)) == {"app.py"}
 
 
+def test_a_link_that_leads_elsewhere_is_a_change(serve: Serve, tmp_path: Path) -> None:
+    """As `current` of a deployment is, or a file of a mounted configuration; what they led to before stays as it was."""
+    more = """
+import lib
+
+@remote(api, method="GET", path="/lib")
+def of_lib() -> str:
+    return lib.NAME
+"""
+    releases, project = tmp_path / "releases", tmp_path / "project"
+    for name in ("one", "two"):
+        (releases / name).mkdir(parents=True)
+        (releases / name / "inner.py").write_text(f"NAME = {name!r}\n")
+    for name in ("file-one", "file-two"):
+        (releases / f"{name}.py").write_text(f"NAME = {name!r}\n")
+    project.mkdir()
+    (project / "flash.toml").touch()
+    (project / "app.py").write_text(source("v0", more=more))
+    link = project / "lib.py"
+    link.symlink_to(releases / "file-one.py")
+
+    def lead(link: Path, to: Path) -> None:
+        new = link.with_name("new")
+        new.symlink_to(to)
+        new.rename(link)
+
+    flash = serve(project / "app.py")
+
+    def wait_for_name(name: str) -> None:
+        wait_for(lambda: flash.request("GET", "/lb/app/lib").json() == name, f"{name} in\n{flash.told()}")
+
+    wait_for_name("file-one")
+    lead(link, releases / "file-two.py")
+    wait_for_name("file-two")
+    by_rename(link, "NAME = 'none'\n")
+    wait_for_name("none")
+    (project / "current").symlink_to(releases / "one")
+    by_rename(link, "from current.inner import NAME\n")
+    wait_for_name("one")
+    lead(project / "current", releases / "two")
+    wait_for_name("two")
+    lead(project / "current", releases / "one")
+    wait_for_name("one")
+
+
 def test_the_guides_service_starts_with_its_own_state_again(serve: Serve, tmp_path: Path) -> None:
     service = tmp_path / "user_service.py"
     service.write_text((ROOT / "examples/guide/user_service.py").read_text())

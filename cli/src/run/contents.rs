@@ -6,10 +6,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The files that there were, at one look. Paths are free of links.
+/// The files that there were, at one look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
+    /// By paths that are free of links.
     files: BTreeMap<PathBuf, Seen>,
+    /// Where the links among the paths that were looked at lead.
+    links: BTreeMap<PathBuf, PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,27 +47,36 @@ impl Contents {
     pub fn look(files: impl IntoIterator<Item = PathBuf>, before: &Self, written: &BTreeSet<PathBuf>) -> Self {
         let mut folders = Folders::default();
         let written: BTreeSet<_> = written.iter().filter_map(|file| folders.without_links(file)).collect();
-        let mut seen = BTreeMap::new();
-        for file in files {
-            let Some(file) = folders.without_links(&file) else { continue };
+        let (mut seen, mut links) = (BTreeMap::new(), BTreeMap::new());
+        for path in files {
+            let Some(file) = folders.without_links(&path) else { continue };
+            if path != file {
+                links.insert(path, file.clone());
+            }
             let Some(stamp) = fs::metadata(&file).ok().filter(Metadata::is_file).map(|metadata| Stamp::of(&metadata)) else { continue };
             let known = before.files.get(&file).filter(|known| known.stamp == stamp && !written.contains(&file));
             let digest = known.map_or_else(|| digest(&file), |known| known.digest);
             seen.insert(file, Seen { stamp, digest });
         }
-        Self { files: seen }
+        Self { files: seen, links }
     }
 
-    /// The files that hold something else than before, are new, or are gone.
+    /// The files that hold something else than before, are new, or are gone; and the links that lead to another file since, which does.
     pub fn changed_since(&self, before: &Self) -> BTreeSet<PathBuf> {
-        let all = self.files.keys().chain(before.files.keys());
-        let digest = |contents: &Self, file: &PathBuf| contents.files.get(file).map(|seen| seen.digest);
-        all.filter(|file| digest(self, file) != digest(before, file)).cloned().collect()
+        let led_elsewhere = before.links.iter().filter(|(link, file)| self.links.get(*link) != Some(file)).map(|(link, _)| link);
+        let all = self.files.keys().chain(before.files.keys()).chain(led_elsewhere);
+        all.filter(|path| self.digest(path) != before.digest(path)).cloned().collect()
+    }
+
+    /// What was found at a path, be it a link or not.
+    fn digest(&self, path: &Path) -> Option<Option<u64>> {
+        let file = self.links.get(path).map_or(path, PathBuf::as_path);
+        self.files.get(file).map(|seen| seen.digest)
     }
 
     /// Whether all of these were there.
     pub fn has_all(&self, files: &BTreeSet<PathBuf>) -> bool {
-        files.iter().all(|file| self.files.contains_key(file))
+        files.iter().all(|file| self.files.contains_key(file) || self.links.contains_key(file))
     }
 
     /// Takes over what is known of `files` for the first time: they are not new, nobody looked for them before.
@@ -159,6 +171,30 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_leads_to_another_file_has_changed_if_that_holds_something_else() {
+        let folder = Folder::new();
+        let [one, same, other] =
+            [("one.py", "x = 1"), ("same.py", "x = 1"), ("other.py", "x = 2")].map(|(name, text)| folder.write(name, text));
+        let link = folder.path("link.py");
+        let look_with = |to: Option<&PathBuf>| {
+            let _ = fs::remove_file(&link);
+            match to {
+                Some(to) => std::os::unix::fs::symlink(to, &link).unwrap(),
+                None => drop(folder.write("link.py", "x = 3")),
+            }
+            look(&[&one, &same, &other, &link])
+        };
+        let before = look_with(Some(&one));
+        assert!(before.has_all(&[link.clone(), one.clone()].into()));
+        assert_eq!(look_with(Some(&same)).changed_since(&before), [].into());
+        assert_eq!(look_with(Some(&other)).changed_since(&before), [link.clone()].into());
+        assert_eq!(look_with(None).changed_since(&before), [link.clone()].into());
+        assert_eq!(before.changed_since(&look_with(None)), [link.clone()].into());
+        fs::remove_file(&link).unwrap();
+        assert_eq!(look(&[&one, &same, &other, &link]).changed_since(&before), [link].into());
+    }
+
+    #[test]
     fn what_was_written_is_read_though_its_stamp_is_the_same() {
         let folder = Folder::new();
         let file = folder.write("a.py", "x = 1");
@@ -199,8 +235,9 @@ mod tests {
         let real = folder.write("real/a.py", "x = 1");
         std::os::unix::fs::symlink(folder.path("real"), folder.path("linked")).unwrap();
         std::os::unix::fs::symlink(&real, folder.path("b.py")).unwrap();
-        let before = look(&[&folder.path("linked/a.py"), &folder.path("b.py")]);
+        let both = [&folder.path("linked/a.py"), &folder.path("b.py")];
+        let before = look(&both);
         fs::write(&real, "x = 2").unwrap();
-        assert_eq!(look(&[&folder.path("linked/a.py")]).changed_since(&before), [real].into());
+        assert_eq!(look(&both).changed_since(&before), [real].into());
     }
 }

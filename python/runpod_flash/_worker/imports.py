@@ -55,8 +55,8 @@ class Imports:
         if not spec.has_location or _is_library(spec.origin):
             self._libraries[name] = None
             return
-        file = os.path.realpath(spec.origin)
-        if file not in self._files:
+        # A link to it as well: it may come to lead elsewhere.
+        for file in {os.path.realpath(spec.origin), os.path.abspath(spec.origin)} - self._files:
             self._files.add(file)
             if self._tell is not None:
                 self._tell(frames.encode(frames.IMPORTED, 0, _utf8(file) or b""))
@@ -70,7 +70,7 @@ class Imports:
         self._tell = None
 
     def files(self) -> list[str] | None:
-        """The project's own files that were imported; None where that is not all, or cannot be said."""
+        """The project's own files that were imported, and links to them by which they were; None where that is not all, or cannot be said."""
         encoded = [_utf8(file) for file in self._files]
         if sys.meta_path[0] is not self or None in encoded or sum(len(file or b"") + 4 for file in encoded) > _MOST_FILES:
             return None
