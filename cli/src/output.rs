@@ -13,7 +13,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
     offer(text).map(drop)
 }
 
-/// As [`print`], for what goes on: false once its reader has left.
+/// As [`print()`], for what goes on: false once its reader has left.
 pub fn offer(text: &str) -> Result<bool, Failure> {
     let mut out = anstream::stdout().lock();
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
