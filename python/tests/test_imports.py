@@ -71,14 +71,6 @@ def test_a_library_that_was_only_looked_for_is_none(write: Write) -> None:
     assert imports.libraries() == []
 
 
-def test_a_file_behind_a_link_is_noted_where_it_is(write: Write, tmp_path: Path) -> None:
-    real = write("elsewhere/noted_real.py", "")
-    (tmp_path / "project/noted_link.py").symlink_to(real)
-    imports = Imports()
-    importlib.import_module("noted_link")
-    assert imports.files() == [str(real)]
-
-
 def test_libraries_are_not_to_be_imported_ahead_of_a_program_that_sets_the_environment(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ class Host:
 
     def __init__(self, module: Path, functions: list[dict[str, Any]]) -> None:
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        options = json.dumps({"routes": True, "parent": os.getpid(), "open_files": None})
+        options = json.dumps({"routes": True, "parent": os.getpid(), "endpoint": None, "open_files": None})
         code = "import runpod_flash._worker.__main__"
         self.zygote = subprocess.Popen([sys.executable, "-c", code, options], stdin=theirs, env={**os.environ, "PYTHONPATH": SOURCES})
         theirs.close()
