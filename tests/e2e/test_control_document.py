@@ -100,7 +100,7 @@ def test_every_route_takes_the_methods_and_scopes_that_the_document_says(server:
     flash = server()
     document = Document(flash)
     keys = {scope: flash.api("POST", "/keys", {"name": scope, "scope": scope}).json()["secret"] for scope in ("deploy", "invoke")}
-    examples = {"digest": "0" * 64, "deployment": "4711", "key": "none", "app": "a", "environment": "b", "name": "c"}
+    examples = {"digest": "0" * 64, "deployment": "4711", "key": "none", "job": "none", "app": "a", "environment": "b", "name": "c"}
     reached = {"invoke": (), "deploy": ("invoke",), "admin": ("deploy", "invoke")}
     assert len(document.text["paths"]) > 10
     for path, item in document.text["paths"].items():

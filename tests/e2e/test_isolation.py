@@ -162,11 +162,9 @@ def test_home_lasts_over_deployments_and_restarts_and_goes_with_its_endpoint(
     assert flash.terminate() == 0
     flash = server(home=home)
     assert wait_for(lambda: flash.request("GET", f"/lb/api/read?file={quote(kept)}"), "the deployment").json() == "for later"
-    assert flash.api("DELETE", "/apps/shop").status == 204
-    assert flash.terminate() == 0
     assert Path(kept).exists()
-    server(home=home)
-    assert not Path(kept).exists()
+    assert flash.api("DELETE", "/apps/shop").status == 204
+    wait_for(lambda: not Path(kept).exists(), "the end of the HOME")
 
 
 def test_what_a_server_that_was_killed_left_is_removed(server: Callable[..., Server], home: Path, tmp_path: Path) -> None:

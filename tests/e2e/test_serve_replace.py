@@ -98,9 +98,11 @@ def slow(port: int) -> int:
         begun, _ = listener.accept()
         with begun:
             rolling = flash.begin(device(tmp_path / "two", 2, new), api=REPLACE).json()["id"]
-            wait_for(
-                lambda: "ending" in flash.api("GET", f"/deployments/{rolling}").json()["events"][-1]["text"], "the end of the old workers"
-            )
+
+            def texts() -> list[str]:
+                return [event["text"] for event in flash.api("GET", f"/deployments/{rolling}").json()["events"]]
+
+            wait_for(lambda: any("ending" in text for text in texts()), "the end of the old workers")
             late = call("/new", {"text": "made by what serves afterwards"})
             assert flash.api("GET", f"/deployments/{rolling}?wait=1").json()["state"] == "rolling"
             assert answers == {}

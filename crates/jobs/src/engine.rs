@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use flash_queue::{Policy, State};
 use flash_store::jobs::{Claimed, Lease};
-use flash_workers::Pool;
+use flash_workers::{Pool, Snapshot};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -148,7 +148,12 @@ impl Serving {
     /// Whether a further job would wait, and have a worker started beside those that there are.
     fn is_full(&self) -> bool {
         let seen = self.pool.snapshot();
-        seen.ready + seen.starting > 0 && self.held() >= (seen.ready * self.pool.slots()).max(1)
+        seen.ready + seen.starting > 0 && self.claiming(&seen) >= (seen.ready * self.pool.slots()).max(1)
+    }
+
+    /// How many jobs have slots, or are to have them. What a worker has that is stopped, or past its time, takes none of the next one's.
+    fn claiming(&self, seen: &Snapshot) -> usize {
+        self.held().saturating_sub(seen.on_stopping)
     }
 
     /// How many jobs are to be claimed on top of those that are held or asked for.
@@ -158,7 +163,7 @@ impl Serving {
         let (slots, there) = (seen.ready * self.pool.slots(), seen.ready + seen.starting);
         // What waits on top of what workers can take has more of them started: as many again at a time.
         let more = if starts { self.most_workers.saturating_sub(there).min(there) } else { 0 };
-        let held = self.held() + asked;
+        let held = self.claiming(&seen) + asked;
         let starting = if more > 0 { (slots + more).saturating_sub(held) } else { 0 };
         ahead::wanted(slots, held + parked, self.pace()).max(starting)
     }

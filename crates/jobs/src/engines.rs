@@ -272,7 +272,7 @@ impl Engines {
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.stopped() => return,
+                () = self.stopped() => return shared.running.stop_lapsed(), // they are not waited for
                 _ = rounds.tick() => {}
             }
             let looked = shared.running.look(shared.settings.lease, Instant::now());

@@ -158,6 +158,15 @@ impl Running {
         looked
     }
 
+    /// Has attempts stop whose leases have lapsed: whatever they say is refused.
+    pub(crate) fn stop_lapsed(&self) {
+        for entry in self.lock().attempts.values_mut().filter(|entry| entry.lapsed) {
+            if let Some(stop) = entry.stop.take() {
+                let _ = stop.send(()); // it may have come to its end by itself
+            }
+        }
+    }
+
     fn change(&self, lease: Lease, change: impl FnOnce(&mut Entry)) {
         if let Some(entry) = self.lock().attempts.get_mut(&lease) {
             change(entry);

@@ -527,6 +527,11 @@ impl<R: Answered> Dispatcher<R> {
         self.lanes.iter().map(Lane::in_flight_count).sum()
     }
 
+    /// Those of them that retired workers have.
+    pub fn in_flight_on_retired(&self) -> usize {
+        self.lanes.iter().filter(|lane| lane.retired).map(Lane::in_flight_count).sum()
+    }
+
     /// The workers there are.
     pub fn workers(&self) -> Vec<WorkerId> {
         self.lanes.iter().map(|lane| lane.id).collect()

@@ -590,6 +590,7 @@ impl Pool {
             starting: shared.starting,
             stopping,
             in_flight: shared.dispatcher.in_flight(),
+            on_stopping: shared.dispatcher.in_flight_on_retired(),
             waiting: shared.dispatcher.waiting(),
             restarts: shared.restarts,
             state,

@@ -20,8 +20,10 @@ pub struct Snapshot {
     pub starting: usize,
     /// Those that take no more requests, and are about to end.
     pub stopping: usize,
-    /// Requests in flight on them.
+    /// Requests in flight on all of them.
     pub in_flight: usize,
+    /// Those of them that are in flight on workers which take no more.
+    pub on_stopping: usize,
     /// Requests that wait for a slot.
     pub waiting: usize,
     /// Workers that have ended unasked since the pool was started, ready ones.

@@ -223,8 +223,7 @@ def _jsonable(value: Any, lenient: bool = False) -> Any:
 
 
 def _attributes(value: Any) -> dict[Any, Any]:
-    is_remote = isinstance(value, types.FunctionType) and hasattr(value, "__remote_config__")
-    if is_remote:
+    if issubclass(type(value), types.FunctionType) and hasattr(value, "__remote_config__"):
         raise _Stranger(value)  # rather than whatever of its marks has no form first
     try:
         return dict(value)
