@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 pub use flash_queue::{Asked as AskedPolicy, Breach, Life, Limits, Policy, State, Timestamp};
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 
 pub use clock::Clock;
 pub use error::{Error, Result};
@@ -395,7 +396,8 @@ impl Jobs {
     ) -> Result<T> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let work = Box::new(writer::Asked { work, found: None, seal: |found| found, answer });
-        self.shared.inbox.push(lane, Command { work, patience, bytes })?;
+        let runtime = Handle::try_current().ok();
+        self.shared.inbox.push(lane, Command { work, patience, bytes, runtime })?;
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
@@ -411,7 +413,8 @@ impl Jobs {
         let inbox = Arc::clone(&self.shared.inbox);
         let seal = |(found, leased)| (found, Unbegun { leased, inbox });
         let work = Box::new(writer::Asked { work, found: None, seal, answer });
-        self.shared.inbox.push(lane, Command { work, patience, bytes })?;
+        let runtime = Handle::try_current().ok();
+        self.shared.inbox.push(lane, Command { work, patience, bytes, runtime })?;
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
