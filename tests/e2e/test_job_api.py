@@ -228,6 +228,7 @@ def test_a_worker_that_was_stopped_past_its_lease_cannot_complete(server: Callab
         assert ended(flash, "held", job)["output"] == "in time"
         attempt = flash.api("GET", f"/jobs/{job}").json()["attempts"][0]
         assert attempt["ended"] == "lost" and "did not run" in attempt["error"]
+    noted(flash, "held", f"the answer to job {job} was refused: attempt 1 had lost its lease")
 
 
 def test_jobs_outlast_a_server_that_is_killed(server: Callable[..., Server], tmp_path: Path) -> None:
@@ -284,6 +285,8 @@ def test_jobs_of_an_endpoint_that_is_gone_wait_for_it(server: Callable[..., Serv
         assert status(flash, "held", waiting) == "IN_QUEUE"
         refused = post(flash, "held/run", {"input": {"port": 1}})
         assert refused.status == 404 and "takes no more jobs" in refused.json()["error"]
+        listed = run_to_end("jobs", "list", "held", "--status", "in-queue", "--json", FLASH_HOME=str(flash.home))
+        assert [job["id"] for job in json.loads(listed.stdout)] == [waiting], listed
         meeting.answer = lambda guest: guest.let_go()
         deployed(flash, tmp_path / "project")
         assert ended(flash, "held", waiting)["status"] == "COMPLETED"
@@ -308,13 +311,15 @@ def test_operators_list_show_cancel_and_send_again(flash: Server) -> None:
     run(flash, "held", input={"port": 1}, policy={"delay": 600_000})
     assert jobs("purge", "held", "--yes") == "Took back 1 jobs of held\n"
     assert "no jobs" not in run_to_end("status", FLASH_HOME=str(flash.home)).stdout
+    unknown = run_to_end("jobs", "get", "nothing", FLASH_HOME=str(flash.home))
+    assert unknown.code == 1 and "nothing" in unknown.stderr and "try: " in unknown.stderr, unknown
     called = run_to_end("call", "embedder", "embed", '["a"]', FLASH_HOME=str(flash.home))
     assert (called.code, called.stdout) == (0, "[97]\n"), called
 
 
 @contextmanager
-def receiver(answers: list[int]) -> Iterator[tuple[str, queue.Queue[tuple[dict[str, str], bytes]]]]:
-    """Takes webhooks, and answers with these in turn."""
+def receiver(answers: list[int], location: str = "") -> Iterator[tuple[str, queue.Queue[tuple[dict[str, str], bytes]]]]:
+    """Takes webhooks, and answers with these in turn; a redirect leads to the location."""
     came: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -322,6 +327,8 @@ def receiver(answers: list[int]) -> Iterator[tuple[str, queue.Queue[tuple[dict[s
             body = self.rfile.read(int(self.headers["content-length"]))
             self.send_response(answers.pop(0) if answers else 200)
             self.send_header("Content-Length", "0")
+            if location:
+                self.send_header("Location", location)
             self.end_headers()
             came.put(({name.lower(): value for name, value in self.headers.items()}, body))
 
@@ -352,6 +359,45 @@ def test_a_webhook_is_signed_and_sent_again_until_it_is_taken(server: Callable[.
     assert sent[0][0]["webhook-id"] == sent[1][0]["webhook-id"], "a receiver knows a repetition by it"
 
 
+def noted(flash: Server, endpoint: str, text: str) -> None:
+    """Waits until it is in the endpoint's log."""
+    wait_for(lambda: text in run_to_end("logs", endpoint, FLASH_HOME=str(flash.home)).stdout, f"{text!r} in the log of {endpoint}")
+
+
+@pytest.mark.parametrize("name", ["127.1", "2130706433"])
+def test_a_webhook_whose_name_leads_to_a_private_address_is_not_sent(server: Callable[..., Server], tmp_path: Path, name: str) -> None:
+    """These are no addresses by their looks: what looks names up finds out."""
+    flash = deployed(server(), tmp_path / "project")
+    with receiver([]) as (url, came):
+        job = run(flash, "embedder", input={"texts": ["a"]}, webhook=url.replace("127.0.0.1", name))
+        noted(flash, "embedder", f"the webhook of job {job} was not taken (try 1): it leads to a private address")
+        assert came.empty()
+
+
+def test_a_webhook_that_is_led_elsewhere_is_not_taken(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server("--private-webhooks"), tmp_path / "project")
+    with receiver([]) as (elsewhere, came_elsewhere), receiver([307], elsewhere) as (url, came):
+        job = run(flash, "embedder", input={"texts": ["a"]}, webhook=url)
+        assert json.loads(came.get(timeout=20)[1])["id"] == job
+        noted(flash, "embedder", f"the webhook of job {job} was not taken (try 1): the answer was 307")
+        assert came_elsewhere.empty()
+
+
+@pytest.mark.parametrize("end", ["cancelled", "its time to live is over"])
+def test_a_job_that_is_stopped_while_it_runs_ends_its_worker(flash: Server, end: str) -> None:
+    with Meeting() as meeting:
+        job = run(flash, "held", input={"port": meeting.port}, policy={} if end == "cancelled" else {"ttl": 2000})
+        guest = meeting.wait(1)[0]
+        if end == "cancelled":
+            assert post(flash, f"held/cancel/{job}").json()["status"] == "CANCELLED"
+        found = ended(flash, "held", job)
+        assert found["status"] == ("CANCELLED" if end == "cancelled" else "TIMED_OUT") and "retries" not in found
+        wait_for(lambda: not Path(f"/proc/{guest.pid}").exists(), "the end of a worker whose function does not stop")
+        second = run(flash, "held", input={"port": meeting.port})
+        meeting.wait(2)[1].let_go("next")
+        assert ended(flash, "held", second)["output"] == "next"
+
+
 def test_a_key_may_stand_alone_and_others_need_one(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = deployed(server("--domain", "flash.example"), tmp_path / "project", embedder={"public": True})
     body = json.dumps({"input": {"texts": ["a"]}}).encode()
@@ -369,7 +415,15 @@ def test_a_key_may_stand_alone_and_others_need_one(server: Callable[..., Server]
 
 def test_two_servers_never_have_one_queue(flash: Server, tmp_path: Path) -> None:
     done = run_to_end("serve", "--port", "0", "--home", str(flash.home))
-    assert done.code == 1 and "already" in done.stderr
+    assert done.code == 1 and "already" in done.stderr and "  try: " in done.stderr, done
+    # Nor where somebody has another home with the same queue in it.
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in ("jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.lock"):
+        (other / file).symlink_to(flash.home / file)
+    done = run_to_end("serve", "--port", "0", "--home", str(other))
+    assert done.code == 1, done
+    assert "is another server's" in done.stderr and "try: stop the other server, or choose another FLASH_HOME" in done.stderr, done
 
 
 def test_an_endpoint_with_routes_takes_no_jobs(server: Callable[..., Server], tmp_path: Path) -> None:
