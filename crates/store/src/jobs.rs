@@ -78,7 +78,7 @@ impl Default for Settings {
 pub enum Synchronous {
     /// The disk: what is accepted is there after the power was cut.
     Full,
-    /// Nothing. For tests that show what that loses.
+    /// Nothing. For a queue that ends with its process, and for tests that show what is lost.
     Off,
 }
 
