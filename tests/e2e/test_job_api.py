@@ -51,6 +51,7 @@ def test_bad_requests_are_told_what_is_wrong_and_where(flash: Server) -> None:
         ("embedder/run", {"input": 1, "webhook": "http://127.0.0.1/x"}, 400, "webhook", "no public address"),
         ("pair/run", {"input": {"x": 1}}, 400, "function", "`first`, `second`"),
         ("pair/run", {"input": {"x": 1}, "function": "third"}, 400, "function", "no function `third`"),
+        ("pair/run", {"input": {"x": 1}, "function": 7}, 400, "function", "`function` is 7; it is a string"),
         ("nowhere/run", {"input": 1}, 404, None, "no endpoint `nowhere`"),
         ("embedder/jog", {"input": 1}, 404, None, "no `jog` here"),
         ("embedder/status/nothing", None, 404, None, "no job `nothing`"),
@@ -62,6 +63,8 @@ def test_bad_requests_are_told_what_is_wrong_and_where(flash: Server) -> None:
         assert (answer.status, told.get("field")) == (code, field), (path, told)
         assert text in told["error"], told
     assert flash.request("GET", "/v2/embedder/run").status == 405
+    limit = flash.request("GET", "/v2/embedder/requests?limit=101")
+    assert (limit.status, limit.json()["field"]) == (400, "limit") and "from 1 to 100" in limit.json()["error"]
     other = run(flash, "embedder", input={"texts": []})
     assert post(flash, f"held/status/{other}").status == 404, "a job is its own endpoint's alone"
 
@@ -95,6 +98,28 @@ def test_what_a_function_does_becomes_the_job_s_end(flash: Server, kind: str, ex
 def test_input_that_does_not_bind_is_not_tried_again(flash: Server) -> None:
     job = post(flash, "embedder/runsync", {"input": {"text": ["a"]}}).json()
     assert job["status"] == "FAILED" and "texts" in job["error"] and "retries" not in job
+
+
+def test_a_result_that_is_no_json_is_not_tried_again(flash: Server) -> None:
+    job = post(flash, "failing/runsync", {"input": {"kind": "unserialisable"}}).json()
+    assert job["status"] == "FAILED" and "`object`" in job["error"] and "retries" not in job, job
+
+
+def test_input_that_python_cannot_read_fails_its_job_alone(flash: Server) -> None:
+    for value in ("[" * 100_000 + "]" * 100_000, "1" + "0" * 5000):
+        job = post(flash, "pair/runsync", f'{{"function": "first", "input": {{"x": {value}}}}}'.encode()).json()
+        assert job["status"] == "FAILED" and job["error"].startswith("Malformed input: it cannot be read"), job
+    assert post(flash, "pair/runsync", {"function": "first", "input": {"x": 1}}).json()["output"] == 2
+
+
+def test_a_caller_that_leaves_has_sent_a_job_all_the_same(flash: Server) -> None:
+    with Meeting() as meeting:
+        with flash.connect() as connection:
+            connection.request("POST", "/v2/held/runsync", json.dumps({"input": {"port": meeting.port}}))
+            meeting.wait(1)
+        meeting.guests[0].let_go("whole")
+        (found,) = get(flash, "held/requests")["requests"]
+        assert ended(flash, "held", found["id"])["output"] == "whole"
 
 
 def test_what_fails_is_tried_again_and_every_attempt_is_kept(flash: Server) -> None:

@@ -40,6 +40,11 @@ pub fn settings() -> Settings {
     Settings { log_limit: 400_000, inline_payload: 32 << 10, ..Settings::default() }
 }
 
+/// One that is brought into the database with each commit, nearly: that has its turn to fail as well.
+fn short_log() -> Settings {
+    Settings { log_limit: 20_000, ..settings() }
+}
+
 fn payload(id: &str, what: &str) -> Bytes {
     let number = id.bytes().fold(0_usize, |sum, byte| sum + usize::from(byte));
     let length = [0, 0, 0, 0, 0, 3000, 20_000, 40_000][number % 8];
@@ -130,7 +135,7 @@ fn on_a_disk_that_fails(refused: impl Fn()) {
     let work = async {
         // A server that cannot open its queue is started again, by whoever looks after it.
         let jobs = loop {
-            match Jobs::open(home.as_ref(), settings()) {
+            match Jobs::open(home.as_ref(), short_log()) {
                 Ok(jobs) => break jobs,
                 Err(error) => eprintln!("not opened: {error}: {}", error.why()),
             }
