@@ -182,6 +182,22 @@ def test_a_low_priority_starts_no_further_worker_and_comes_last(server: Callable
         assert len(meeting.guests) == 3
 
 
+def test_a_job_that_is_sent_again_has_a_worker_started_though_others_have_a_low_priority(
+    server: Callable[..., Server], tmp_path: Path
+) -> None:
+    flash = deployed(server(), tmp_path / "project", held={"workers": [0, 2]})
+    job = run(flash, "held", input={"nothing": 1})
+    assert ended(flash, "held", job)["status"] == "FAILED"
+    with Meeting() as meeting:
+        low = [run(flash, "held", input={"port": meeting.port}, policy={"lowPriority": True}) for _ in range(2)]
+        meeting.wait(1)
+        assert post(flash, f"held/retry/{job}").json()["status"] == "IN_QUEUE"
+        assert get(flash, f"held/status-sync/{job}?wait=15000")["status"] == "FAILED", "a second worker runs it, and not the first one"
+        for count in (1, 2):
+            meeting.wait(count)[count - 1].let_go()
+        assert [ended(flash, "held", one)["status"] for one in low] == ["COMPLETED"] * 2
+
+
 def test_runsync_answers_when_its_wait_is_over(flash: Server) -> None:
     with Meeting() as meeting:
         answer = post(flash, "held/runsync?wait=1000", {"input": {"port": meeting.port}}).json()
