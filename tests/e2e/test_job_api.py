@@ -272,6 +272,20 @@ def test_a_worker_that_was_stopped_past_its_lease_cannot_complete(server: Callab
     noted(flash, "held", f"the answer to job {job} was refused: attempt 1 had lost its lease")
 
 
+def test_leases_are_kept_without_a_word_to_the_disk(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server("--job-lease", "1s"), tmp_path / "project")
+    with Meeting() as meeting:
+        job = run(flash, "held", input={"port": meeting.port})
+        meeting.wait(1)
+        before = get(flash, "held/metrics")["queue"]["commits"]
+        ended(flash, "embedder", run(flash, "embedder", input={"texts": ["a"]}, policy={"delay": 2500}))
+        # That one was accepted, due, leased and completed. Meanwhile the other's worker was looked at ten times.
+        assert get(flash, "held/metrics")["queue"]["commits"] <= before + 6
+        meeting.guests[0].let_go("held for long")
+        found = ended(flash, "held", job)
+        assert (found["output"], found.get("retries")) == ("held for long", None)
+
+
 def test_jobs_outlast_a_server_that_is_killed(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = deployed(server(), tmp_path / "project")
     with Meeting() as meeting:
