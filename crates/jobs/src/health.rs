@@ -74,6 +74,14 @@ pub(crate) fn metrics(engines: &Engines, engine: &Engine) -> Bytes {
         "workers": workers(engine),
         "readyWorkers": names,
         "answersRefused": queue.refused,
+        // Of the server, not of the endpoint alone.
+        "queue": {
+            "commits": queue.commits,
+            "written": queue.commands,
+            "batches": queue.batches,
+            "failures": queue.failures,
+            "failing": queue.failing.map(|error| format!("{error}: {}", error.why())),
+        },
     });
     metrics.to_string().into()
 }
