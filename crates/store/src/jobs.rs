@@ -429,7 +429,7 @@ impl Jobs {
         };
         let work = Box::new(writer::Asked { work, found: None, seal: |found| found, answer });
         // Where the queue is closed, the next start removes it.
-        drop(self.shared.inbox.push(Lane::Care, Command { work, patience: Patience::Wait, bytes: 0 }));
+        drop(self.shared.inbox.push(Lane::Care, Command { work, patience: Patience::Wait, bytes: 0, runtime: None }));
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> Result<T> {
