@@ -230,6 +230,17 @@ def test_a_worker_that_was_stopped_past_its_lease_cannot_complete(server: Callab
         assert attempt["ended"] == "lost" and "did not run" in attempt["error"]
 
 
+def test_metrics_tell_how_many_commands_a_commit_had(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server(), tmp_path / "project")
+    before = get(flash, "embedder/metrics")["commits"]
+    for _ in range(3):
+        assert post(flash, "embedder/runsync", {"input": {"texts": ["a"]}}).json()["status"] == "COMPLETED"
+    after = get(flash, "embedder/metrics")["commits"]
+    assert after["commands"] - before["commands"] >= 6, "each is accepted and ends"
+    assert sum(after["batches"]) == after["count"] > before["count"]
+    assert (after["failed"], after["busyMs"] > 0) == (0, True)
+
+
 def test_jobs_outlast_a_server_that_is_killed(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = deployed(server(), tmp_path / "project")
     with Meeting() as meeting:

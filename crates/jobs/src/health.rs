@@ -74,6 +74,13 @@ pub(crate) fn metrics(engines: &Engines, engine: &Engine) -> Bytes {
         "workers": workers(engine),
         "readyWorkers": names,
         "answersRefused": queue.refused,
+        "commits": {
+            "count": queue.commits,
+            "commands": queue.commands,
+            "batches": queue.batches,
+            "busyMs": queue.busy.as_millis(),
+            "failed": queue.failures,
+        },
     });
     metrics.to_string().into()
 }
