@@ -1,6 +1,5 @@
 """The smallest job as Procrastinate has it, and its tables."""
 
-import asyncio
 import os
 
 from procrastinate import App, PsycopgConnector

@@ -96,7 +96,6 @@ impl Jobs {
     /// Measures.
     pub fn measure(ours: &Environment, theirs: &Environment, rounds: NonZeroU32, seconds: NonZeroU32) -> Result<Self, Failure> {
         let place = Place(Folder::empty("jobs")?);
-        let syncs = disk::sync_times(&place.0.path(""))?;
         let mut missing = Vec::new();
         let mut without = |failure: Failure| {
             eprintln!("{failure}");
@@ -121,7 +120,10 @@ impl Jobs {
             servers.turn(subject, CLIENTS[0], WARM_UP_SECONDS)?;
         }
         let (mut figures, mut commits) = (Rounds::default(), BTreeMap::<u32, Commits>::new());
+        let mut syncs = Vec::new();
         for round in 1..=rounds.get() {
+            // In each round: other programs have the disk busy at some times.
+            syncs.extend(disk::sync_times(&place.0.path(""), disk::TIMES.div_ceil(rounds.get()))?);
             for clients in CLIENTS {
                 for subject in servers.subjects() {
                     let before = servers.flash.commits(ENDPOINT)?;
@@ -137,7 +139,7 @@ impl Jobs {
         let Servers { mut flash, celery, procrastinate, .. } = servers;
         drop((celery, procrastinate));
         let waiting = Waiting::measure(&mut flash, &mut Flash::start(ours, "full")?)?;
-        Ok(Self { rounds: figures, commits, syncs, missing, waiting })
+        Ok(Self { rounds: figures, commits, syncs: Quartiles::of(syncs), missing, waiting })
     }
 }
 
@@ -162,14 +164,10 @@ impl Jobs {
                 times(procrastinate),
             )?;
         }
-        let Some(Commits { count, commands, batches }) = self.commits.get(&clients) else { return Ok(()) };
-        writeln!(text, "\n`flash` had {:.1} commands in a commit; of {count} commits,", *commands as f64 / *count as f64)?;
-        let shares = batches.iter().enumerate().filter(|(_, batch)| **batch > 0).map(|(place, batch)| {
-            let (first, last) = (1u64 << place, (2u64 << place) - 1);
-            let size = if first == last { first.to_string() } else { format!("{first} to {last}") };
-            format!("{:.0} % had {size}", *batch as f64 / *count as f64 * 100.0)
-        });
-        writeln!(text, "{}.", shares.collect::<Vec<_>>().join(", "))
+        match self.commits.get(&clients) {
+            Some(commits) => writeln!(text, "\n{commits}"),
+            None => Ok(()),
+        }
     }
 
     fn ratio(&self, subject: Subject, to: Subject, clients: u32) -> Option<f64> {

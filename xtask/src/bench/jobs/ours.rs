@@ -1,5 +1,6 @@
 //! `flash serve` with `bench/jobs.py` deployed.
 
+use std::fmt::{self, Display};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -97,5 +98,39 @@ impl Commits {
         for (place, batch) in self.batches.iter_mut().enumerate() {
             *batch += after.batches[place] - before.batches.get(place).copied().unwrap_or(0);
         }
+    }
+}
+
+impl Display for Commits {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, commands, batches } = self;
+        write!(formatter, "`flash` had {:.1} commands in a commit; of {count} commits", *commands as f64 / *count as f64)?;
+        let mut between = "";
+        for (place, batch) in batches.iter().enumerate().filter(|(_, batch)| **batch > 0) {
+            let size = match (1_u64 << place, (2_u64 << place) - 1) {
+                _ if place > 0 && place + 1 == batches.len() => format!("{} and more", 1_u64 << place),
+                (first, last) if first == last => first.to_string(),
+                (first, last) => format!("{first} to {last}"),
+            };
+            write!(formatter, "{between} {:.0} % had {size}", *batch as f64 / *count as f64 * 100.0)?;
+            between = ",";
+        }
+        formatter.write_str(".")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_are_those_between_two_looks_and_told_by_their_size() {
+        let mut found = Commits::default();
+        let before = Commits { count: 2, commands: 2, batches: vec![2, 0, 0] };
+        found.add(&before, &Commits { count: 6, commands: 14, batches: vec![3, 2, 1] });
+        assert_eq!(
+            found.to_string(),
+            "`flash` had 3.0 commands in a commit; of 4 commits 25 % had 1, 50 % had 2 to 3, 25 % had 4 and more."
+        );
     }
 }
