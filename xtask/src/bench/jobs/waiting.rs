@@ -26,7 +26,7 @@ const AT_MOST: Duration = Duration::from_secs(2);
 /// Seconds of a turn of looking at jobs.
 const LOOKING: u32 = 1;
 /// How often each place takes its turn.
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 7;
 /// So long nothing takes that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
