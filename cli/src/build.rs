@@ -81,7 +81,13 @@ pub fn build(path: &Path, options: &Options, output: Option<&Path>) -> Result<Ar
 
 fn summary(artifact: &Artifact, took: Duration) -> String {
     let endpoints = &artifact.manifest.endpoints;
-    let routes = endpoints.iter().flat_map(|endpoint| &endpoint.functions).filter(|function| function.route.is_some()).count();
+    let functions = endpoints.iter().flat_map(|endpoint| &endpoint.functions);
+    let (routes, queued): (Vec<_>, Vec<_>) = functions.partition(|function| function.route.is_some());
+    let offers = match (routes.len(), queued.len()) {
+        (routes, 0) => count(routes, "route"),
+        (0, queued) => count(queued, "queue-based function"),
+        (routes, queued) => format!("{}, {}", count(routes, "route"), count(queued, "queue-based function")),
+    };
     let dependencies = match artifact.lock.as_ref().map_or(0, |lock| lock.packages.len()) {
         1 => "1 dependency".into(),
         number => format!("{number} dependencies"),
@@ -90,7 +96,7 @@ fn summary(artifact: &Artifact, took: Duration) -> String {
         "Built {} {}, {}, {}, {dependencies} in {} ms\n  artifact  {}  {}  sha256 {}\n",
         artifact.manifest.app,
         count(endpoints.len(), "endpoint"),
-        count(routes, "route"),
+        offers,
         count(artifact.files.len(), "file"),
         took.as_millis(),
         shown(&artifact.path).display(),

@@ -84,8 +84,8 @@ pub fn begin(client: &Client, place: &Place<'_>, how: &str, request: &impl Seria
     let mut text = format!("{done} {app} to {environment} in {:.1}s\n", began.elapsed().as_secs_f64());
     let width = endpoints.iter().map(|endpoint| endpoint.name.len()).max().unwrap_or_default();
     for Endpoint { name, url, functions, workers, remarks, .. } in &endpoints {
-        let routes = count(functions.len(), "route");
-        text += &format!("  {name:width$}  {}  {routes}  workers {} now, up to {}\n", url.cyan(), workers.ready, workers.max);
+        let offers = count(functions.len(), if functions.iter().any(|function| function.method.is_some()) { "route" } else { "function" });
+        text += &format!("  {name:width$}  {}  {offers}  workers {} now, up to {}\n", url.cyan(), workers.ready, workers.max);
         for remark in remarks {
             text += &format!("  {:width$}  note: {remark}\n", "");
         }

@@ -123,6 +123,16 @@ def test_the_guides_folder_yields_the_services_and_none_of_the_tests(tmp_path: P
     assert [endpoint["name"] for endpoint in manifest["endpoints"]] == ["example-api", "my-api", "user-service"]
 
 
+def test_functions_are_counted_by_their_kind(project: Path) -> None:
+    queued = (
+        "from runpod_flash import LiveServerless, remote\n\nqueue = LiveServerless(name='queue')\n\n@remote(queue)\ndef work():\n    pass\n"
+    )
+    (project / "queued.py").write_text(queued)
+    assert flash("build", at=project).stdout.startswith("Built shop 2 endpoints, 1 route, 1 queue-based function, 2 files, ")
+    (project / "app.py").unlink()
+    assert flash("build", at=project).stdout.startswith("Built shop 1 endpoint, 1 queue-based function, 1 file, ")
+
+
 def test_json_says_what_was_built(project: Path) -> None:
     (project / ".env").write_text("KEY=1")
     report = built(project)

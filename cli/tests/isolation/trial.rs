@@ -9,7 +9,7 @@ use std::time::Duration;
 use flash_wire::{Content, RequestHead};
 use flash_workers::{
     Answer, Base, Cancel, Interpreter, Isolation, Landlock, Level, Limits, Outcome, Pool, Printed, Request, ResourceLimits, Settings,
-    user_for,
+    closed_to_others, user_for,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -36,15 +36,23 @@ def do(code: str):
 
 /// The levels that this machine offers, the weakest first.
 pub fn levels() -> Vec<Level> {
-    let Level { user, landlock } = Level::available();
+    let Level { user, landlock } = strongest();
     let users: &[bool] = if user { &[false, true] } else { &[false] };
     let landlocks: &[Landlock] = if landlock == Landlock::No { &[Landlock::No] } else { &[Landlock::No, landlock] };
     users.iter().flat_map(|user| landlocks.iter().map(|landlock| Level { user: *user, landlock: *landlock })).collect()
 }
 
-/// The strongest of them.
+/// The strongest of them. As a server does, it takes no users of their own for workers that could not reach their interpreter.
 pub fn strongest() -> Level {
-    Level::available()
+    let level = Level::available();
+    let needed = [python(), env!("CARGO_BIN_EXE_flash").into(), repository()];
+    match closed_to_others(needed.iter().map(PathBuf::as_path)) {
+        Some(closed) if level.user => {
+            eprintln!("users of their own are not tried: `{}` is closed to others", closed.display());
+            Level { user: false, ..level }
+        }
+        _ => level,
+    }
 }
 
 /// A server's home, and the endpoint.

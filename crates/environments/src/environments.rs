@@ -133,7 +133,8 @@ impl Environments {
             place::write(&locked, lock)?;
             place::write(&needed, &WORKERS_NEED.join("\n"))?;
             let python: [&Path; 2] = ["--python".as_ref(), &about.base];
-            uv.run(["venv".as_ref()].into_iter().chain(python).chain([&*environment]), "", &place)?;
+            // Quiet, for it says how to activate what nobody activates.
+            uv.run(["venv".as_ref(), "--quiet".as_ref()].into_iter().chain(python).chain([&*environment]), "", &place)?;
             // Many processes will read it, of users who may not write there.
             let install: [&Path; 4] = ["pip".as_ref(), "install".as_ref(), "--compile-bytecode".as_ref(), "--python".as_ref()];
             let what: [&Path; 5] = [&found.python, "-r".as_ref(), &locked, "-r".as_ref(), &needed];
