@@ -286,6 +286,17 @@ def test_leases_are_kept_without_a_word_to_the_disk(server: Callable[..., Server
         assert (found["output"], found.get("retries")) == ("held for long", None)
 
 
+def test_metrics_tell_how_many_commands_a_commit_had(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server(), tmp_path / "project")
+    before = get(flash, "embedder/metrics")["queue"]
+    for _ in range(3):
+        assert post(flash, "embedder/runsync", {"input": {"texts": ["a"]}}).json()["status"] == "COMPLETED"
+    after = get(flash, "embedder/metrics")["queue"]
+    assert after["written"] - before["written"] >= 6, "each is accepted and ends"
+    assert sum(after["batches"]) == after["commits"] > before["commits"]
+    assert (after["failures"], after["busyMs"] > 0) == (0, True)
+
+
 def test_jobs_outlast_a_server_that_is_killed(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = deployed(server(), tmp_path / "project")
     with Meeting() as meeting:
