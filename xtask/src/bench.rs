@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast `flash` is, beside bare hyper and FastAPI, measured in one run.
+//! `cargo xtask bench`: how fast `flash` is, beside bare hyper, FastAPI and queues of jobs, measured in one run.
 //!
 //! All servers of a part are up all the time, and take turns at the load, round by round: what else happens on the machine
 //! then happens to all of them. A figure is the median of its rounds; a ratio, the median of the rounds' ratios.
