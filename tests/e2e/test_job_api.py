@@ -5,14 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.server
 import json
 import os
-import queue
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ import pytest
 from flash_process import run_to_end, wait_for
 from jobs_project import SOURCE, Meeting, deployed, ended, get, post, project, run
 from serve_process import Server, build
+from webhooks import receiver
 
 
 @pytest.fixture
@@ -286,6 +283,17 @@ def test_leases_are_kept_without_a_word_to_the_disk(server: Callable[..., Server
         assert (found["output"], found.get("retries")) == ("held for long", None)
 
 
+def test_metrics_tell_how_many_commands_a_commit_had(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server(), tmp_path / "project")
+    before = get(flash, "embedder/metrics")["queue"]
+    for _ in range(3):
+        assert post(flash, "embedder/runsync", {"input": {"texts": ["a"]}}).json()["status"] == "COMPLETED"
+    after = get(flash, "embedder/metrics")["queue"]
+    assert after["written"] - before["written"] >= 6, "each is accepted and ends"
+    assert sum(after["batches"]) == after["commits"] > before["commits"]
+    assert (after["failures"], after["busyMs"] > 0) == (0, True)
+
+
 def test_jobs_outlast_a_server_that_is_killed(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = deployed(server(), tmp_path / "project")
     with Meeting() as meeting:
@@ -370,34 +378,6 @@ def test_operators_list_show_cancel_and_send_again(flash: Server) -> None:
     assert unknown.code == 1 and "nothing" in unknown.stderr and "try: " in unknown.stderr, unknown
     called = run_to_end("call", "embedder", "embed", '["a"]', FLASH_HOME=str(flash.home))
     assert (called.code, called.stdout) == (0, "[97]\n"), called
-
-
-@contextmanager
-def receiver(answers: list[int], location: str = "") -> Iterator[tuple[str, queue.Queue[tuple[dict[str, str], bytes]]]]:
-    """Takes webhooks, and answers with these in turn; a redirect leads to the location."""
-    came: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(answers.pop(0) if answers else 200)
-            self.send_header("Content-Length", "0")
-            if location:
-                self.send_header("Location", location)
-            self.end_headers()
-            came.put(({name.lower(): value for name, value in self.headers.items()}, body))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.server_address[1]}/done", came
-        finally:
-            listening.shutdown()
-            thread.join()
 
 
 def test_a_webhook_is_signed_and_sent_again_until_it_is_taken(server: Callable[..., Server], tmp_path: Path) -> None:

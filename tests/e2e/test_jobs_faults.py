@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from faults import Faults
 from flash_process import run_to_end, wait_for
 from jobs_project import Meeting, deployed, ended, get, post, run
 from serve_process import Server
+from webhooks import receiver
 
 DAY = 24 * 3600
 # A longer input is a file beside the database.
@@ -71,6 +74,26 @@ def test_a_disk_that_takes_nothing_refuses_jobs_and_what_was_accepted_goes_on_af
     files = 2 if error == errno.EIO else 3
     wait_for(lambda: len(list((flash.home / "payloads").iterdir())) == files, "the files of what was refused to go")
     assert any(why in line for line in flash.stderr), flash.stderr
+
+
+def test_a_webhook_that_was_taken_is_not_sent_again_because_that_cannot_be_written(
+    server: Callable[..., Server], tmp_path: Path, faults: Faults
+) -> None:
+    flash = deployed(server("--private-webhooks", **faults.environment), tmp_path / "project")
+
+    def failures() -> int:
+        return int(get(flash, "embedder/metrics")["queue"]["failures"])
+
+    with ExitStack() as disk, receiver([], come=lambda: disk.enter_context(faults.disk())) as (url, came):
+        run(flash, "embedder", input={"texts": ["a"]}, webhook=url)
+        came.get(timeout=20)
+        wait_for(lambda: failures() >= 2, "two tries to write that it was taken")
+        assert came.empty()
+        disk.close()
+        wait_for(lambda: get(flash, "embedder/metrics")["queue"]["failing"] is None, "the disk to be used again")
+        job = run(flash, "embedder", input={"texts": ["b"]}, webhook=url)
+        assert json.loads(came.get(timeout=20)[1])["id"] == job
+        assert came.empty()
 
 
 def test_a_server_that_is_killed_while_the_disk_is_full_starts_once_there_is_room(

@@ -1,10 +1,13 @@
-//! `cargo xtask bench`: how fast `flash` is, beside bare hyper and FastAPI, measured in one run.
+//! `cargo xtask bench`: how fast `flash` is, beside bare hyper, FastAPI and queues of jobs, measured in one run.
 //!
 //! All servers of a part are up all the time, and take turns at the load, round by round: what else happens on the machine
 //! then happens to all of them. A figure is the median of its rounds; a ratio, the median of the rounds' ratios.
 
 mod figures;
+mod files;
 mod grid;
+mod home;
+mod jobs;
 mod load;
 mod machine;
 mod once;
@@ -21,6 +24,7 @@ use crate::failure::Failure;
 use crate::{process, project};
 
 use grid::{Cell, Grid};
+use jobs::Jobs;
 use once::Once;
 use rates::Rates;
 use uneven::Uneven;
@@ -81,10 +85,12 @@ pub enum Part {
     Grid,
     /// A function that is quick but for one call in a hundred
     Uneven,
+    /// Jobs of the durable queue, beside Celery with Redis and Procrastinate with PostgreSQL; a million that wait
+    Jobs,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Rates, Self::Once, Self::Grid, Self::Uneven];
+    const ALL: [Self; 5] = [Self::Rates, Self::Once, Self::Grid, Self::Uneven, Self::Jobs];
 
     fn name(self) -> &'static str {
         match self {
@@ -92,6 +98,7 @@ impl Part {
             Self::Once => "once",
             Self::Grid => "grid",
             Self::Uneven => "uneven",
+            Self::Jobs => "jobs",
         }
     }
 }
@@ -118,9 +125,17 @@ impl Bench<'_> {
     }
 }
 
+fn unexpected(program: &str, cause: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("`{program}` answered something else than the bench expects"), cause, "run it yourself")
+}
+
 /// Measures, prints the tables, and keeps them.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    load::check_tool()?;
+    let parts = arguments.parts();
+    let requests: Vec<Part> = parts.iter().copied().filter(|part| *part != Part::Jobs).collect();
+    if !requests.is_empty() {
+        load::check_tool()?;
+    }
     let load_average = machine::load_average()?;
     if load_average > BUSY {
         eprintln!("warning: the machine is busy (load average {load_average:.2}): what is measured will be too low, and uneven");
@@ -128,32 +143,47 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let ours = Environment::of_project(arguments.python.as_deref())?;
     ours.install_wheel(Profile::Released)?;
     let theirs = Environment::make(project::target().join("bench-venv"), arguments.python.as_deref())?;
-    theirs.install(["-r", "bench/requirements.txt"])?;
     process::run(Command::new("cargo").args(["build", "--release", "--locked", "--package", "flash-bench"]))?;
 
+    let machine = machine::describe()?;
+    let keep = |part: Part, text: &str| {
+        let where_on = "shared by the load, the servers and their workers";
+        let text = format!("Machine: {machine}, {where_on}; load average before the bench: {load_average:.2}.\n{text}");
+        println!("{text}");
+        if arguments.is_of_some_cells() { Ok(()) } else { report::keep(part, &text) }
+    };
     let mut bench = Bench { arguments, ours, theirs, cores: 1 };
-    let flash = rates::flash(&bench)?;
+    if !requests.is_empty() {
+        bench.theirs.install(["-r", "bench/requirements.txt"])?;
+        measure_requests(&mut bench, &requests, keep)?;
+    }
+    if parts.contains(&Part::Jobs) {
+        bench.theirs.install(["-r", "bench/requirements-jobs.txt"])?;
+        let Arguments { rounds, seconds, .. } = *arguments;
+        keep(Part::Jobs, &format!("{rounds} rounds of {seconds} s. {}", Jobs::measure(&bench.ours, &bench.theirs, rounds, seconds)?))?;
+    }
+    Ok(())
+}
+
+/// The parts that are of requests to routes.
+fn measure_requests(bench: &mut Bench, parts: &[Part], keep: impl Fn(Part, &str) -> Result<(), Failure>) -> Result<(), Failure> {
+    let flash = rates::flash(bench)?;
     let idle_bytes = machine::resident_bytes(flash.id())?;
     bench.cores = rates::busy_cores(&flash)?.max(HOST_AND_WORKER).min(machine::cores()?.len() as u32);
-    let Arguments { rounds, seconds, grid_rounds, grid_seconds, .. } = arguments;
-    let machine = machine::describe()?;
-    for part in arguments.parts() {
+    let Arguments { rounds, seconds, grid_rounds, grid_seconds, .. } = bench.arguments;
+    for &part in parts {
         let text = match part {
             Part::Rates => {
                 let cores = bench.cores;
                 let header = format!("{rounds} rounds of {seconds} s. `flash`, with one worker, kept up to {cores} of the cores busy.\n");
-                header + &Rates::measure(&bench, &flash)?.to_string()
+                header + &Rates::measure(bench, &flash)?.to_string()
             }
             Part::Once => Once::measure(&bench.ours, &flash, idle_bytes)?.to_string(),
-            Part::Grid => format!("{grid_rounds} rounds of {grid_seconds} s. ") + &Grid::measure(&bench)?.to_string(),
-            Part::Uneven => format!("{rounds} rounds of {seconds} s. ") + &Uneven::measure(&bench)?.to_string(),
+            Part::Grid => format!("{grid_rounds} rounds of {grid_seconds} s. ") + &Grid::measure(bench)?.to_string(),
+            Part::Uneven => format!("{rounds} rounds of {seconds} s. ") + &Uneven::measure(bench)?.to_string(),
+            Part::Jobs => continue, // of no route
         };
-        let where_on = "shared by the load, the servers and their workers";
-        let text = format!("Machine: {machine}, {where_on}; load average before the bench: {load_average:.2}.\n{text}");
-        println!("{text}");
-        if !arguments.is_of_some_cells() {
-            report::keep(part, &text)?;
-        }
+        keep(part, &text)?;
     }
     Ok(())
 }

@@ -15,6 +15,11 @@ impl Failure {
     pub fn new(what: impl Display, why: impl Display, remedy: impl Display) -> Self {
         Self { what: what.to_string(), why: why.to_string(), remedy: remedy.to_string() }
     }
+
+    /// What happened, without the rest.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
 }
 
 impl Display for Failure {

@@ -35,7 +35,7 @@ enum Task {
     Test(test::Arguments),
     /// Everything that CI checks: format, lints, docs, licences, tests, types
     Ci(test::Arguments),
-    /// Measure `flash` against bare hyper, FastAPI and Granian, and keep the tables in bench/README.md
+    /// Measure `flash` against bare hyper, FastAPI, Granian, Celery and Procrastinate, and keep the tables in bench/README.md
     Bench(bench::Arguments),
 }
 

@@ -105,7 +105,8 @@ impl Server {
     }
 }
 
-fn write_to(command: &mut Command, path: &Path) -> io::Result<()> {
+/// Has a command write both of its streams to a file.
+pub fn write_to(command: &mut Command, path: &Path) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(project::root()))?;
     let file = File::create(path)?;
     command.stdout(Stdio::from(file.try_clone()?)).stderr(Stdio::from(file));

@@ -81,6 +81,7 @@ pub(crate) fn metrics(engines: &Engines, engine: &Engine) -> Bytes {
             "batches": queue.batches,
             "failures": queue.failures,
             "failing": queue.failing.map(|error| format!("{error}: {}", error.why())),
+            "busyMs": queue.busy.as_millis(),
         },
     });
     metrics.to_string().into()

@@ -4,8 +4,6 @@ mod calls;
 mod commands;
 mod deployed;
 mod deployments;
-mod files;
-mod home;
 mod replacements;
 
 use std::fmt::{self, Display};
@@ -97,10 +95,6 @@ fn typical(mut measure: impl FnMut() -> Result<Duration, Failure>) -> Result<Qua
     measure()?;
     let times = (0..TIMES).map(|_| Ok(measure()?.as_secs_f64() * 1e6)).collect::<Result<_, Failure>>()?;
     Ok(Quartiles::of(times))
-}
-
-fn unexpected(program: &str, cause: impl Display) -> Failure {
-    Failure::new(format!("`{program}` answered something else than the bench expects"), cause, "run it yourself")
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Row, timed, typical, unexpected};
+use super::{Row, timed, typical};
 use crate::bench::figures::Quartiles;
+use crate::bench::unexpected;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::process;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::files::{Folder, GUIDE, guide};
 use super::{Row, timed, typical};
+use crate::bench::files::{Folder, GUIDE, guide};
 use crate::environment::Environment;
 use crate::failure::Failure;
 

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde::Deserialize;
 
-use super::files::Folder;
-use super::home::Home;
-use super::{Row, calls, typical, unexpected};
+use super::{Row, calls, typical};
 use crate::bench::figures::Quartiles;
+use crate::bench::files::Folder;
+use crate::bench::home::Home;
+use crate::bench::unexpected;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::{http, process, project};

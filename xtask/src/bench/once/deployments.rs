@@ -1,8 +1,8 @@
 //! How long `flash deploy` takes, until the command says that what was deployed serves.
 
-use super::files::{Folder, GUIDE, guide};
-use super::home::Home;
 use super::{Row, timed, typical};
+use crate::bench::files::{Folder, GUIDE, guide};
+use crate::bench::home::Home;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::process;

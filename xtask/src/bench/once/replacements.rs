@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde::Deserialize;
 
-use super::files::{Folder, GUIDE, guide};
-use super::{Row, typical, unexpected};
+use super::{Row, typical};
 use crate::bench::figures::Quartiles;
+use crate::bench::files::{Folder, GUIDE, guide};
+use crate::bench::unexpected;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::server::{Output, Server, free_port};

@@ -29,6 +29,11 @@ impl<'a> Home<'a> {
         self.here(self.environment.program("python"), &[&program.to_string_lossy()])
     }
 
+    /// Whether a server has said that it runs here: commands find it then.
+    pub fn has_server(&self) -> bool {
+        self.folder.path("server.json").exists()
+    }
+
     fn here(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).env("FLASH_HOME", self.folder.path("")).env("FLASH_PORT", "0");
         for other in ["FLASH_SERVER", "FLASH_API_KEY", "FLASH_ENV", "FLASH_APP", "FLASH_TARGET"] {
