@@ -21,8 +21,10 @@ pub struct Arguments {
 enum Command {
     /// List jobs, the newest first
     List {
+        /// Only those of this endpoint: its name or id
+        endpoint: Option<String>,
         #[command(flatten)]
-        chosen: Chosen,
+        place: Place,
         /// Only those that are so
         #[arg(long, value_enum)]
         status: Option<Status>,
@@ -55,27 +57,24 @@ enum Command {
         /// All failed ones of an endpoint
         #[arg(long, value_name = "ENDPOINT", conflicts_with = "ids")]
         failed: Option<String>,
+        #[command(flatten)]
+        place: Place,
     },
     /// Take back all jobs of an endpoint that wait
     Purge {
         /// The endpoint's name or id
         endpoint: String,
-        /// The app that it belongs to
-        #[arg(long, value_name = "NAME")]
-        app: Option<String>,
-        /// The environment that it is deployed to
-        #[arg(long, env = "FLASH_ENV", value_name = "NAME")]
-        env: Option<String>,
+        #[command(flatten)]
+        place: Place,
         /// Do not ask
         #[arg(short, long)]
         yes: bool,
     },
 }
 
+/// Which of the endpoints of one name.
 #[derive(clap::Args)]
-struct Chosen {
-    /// Only those of this endpoint: its name or id
-    endpoint: Option<String>,
+struct Place {
     /// The app that the endpoint belongs to
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
@@ -117,7 +116,14 @@ impl Status {
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = crate::project::connection(&arguments.connection, None)?.client()?;
     match arguments.command {
-        Command::List { chosen, status, limit, json } => list(&client, &chosen, status, limit, json),
+        Command::List { endpoint, place, status, limit, json } => {
+            let id = endpoint.map(|named| find(&client, &named, &place)).transpose()?;
+            let jobs = all(&client, id.as_ref().map(|(id, _)| &**id), status, limit as usize)?;
+            if json {
+                return print_json(&jobs);
+            }
+            print(&table(&["JOB", "ENDPOINT", "STATUS", "CREATED", "RETRIES", "WORKER"], jobs.iter().map(row).collect(), "no jobs"))
+        }
         Command::Get { id, json } => {
             let job: JobDetail = client.get(&path(&id, ""))?;
             if json { print_json(&job) } else { print(&detail(&job)) }
@@ -126,11 +132,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let job: JobDetail = client.post(&path(id, "/cancel"), &())?;
             Ok(format!("{id} is {}\n", job.job.status))
         }),
-        Command::Retry { ids, failed } => {
+        Command::Retry { ids, failed, place } => {
             let ids = match failed {
                 None => ids,
                 Some(named) => {
-                    let id = endpoint(&client, &named, None, None)?.id;
+                    let (id, _) = find(&client, &named, &place)?;
                     all(&client, Some(&id), Some(Status::Failed), usize::MAX)?.into_iter().map(|job| job.id).collect()
                 }
             };
@@ -139,27 +145,23 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 Ok(format!("{id} is {}\n", job.job.status))
             })
         }
-        Command::Purge { endpoint: named, app, env, yes } => {
-            let found = endpoint(&client, &named, app.as_deref(), env.as_deref())?;
-            let waiting = found.jobs.map_or(0, |jobs| jobs.in_queue);
-            crate::prompt::confirm(&format!("Take back {waiting} waiting jobs of {}", found.id), yes)?;
-            let purged: Purged = client.post(&format!("/jobs/purge?endpoint={}", segment(&found.id)), &())?;
-            print(&format!("Took back {} jobs of {}\n", purged.removed, found.id))
+        Command::Purge { endpoint: named, place, yes } => {
+            let (id, waiting) = find(&client, &named, &place)?;
+            let all = waiting.map_or_else(|| "all".to_owned(), |count| count.to_string());
+            crate::prompt::confirm(&format!("Take back {all} waiting jobs of {id}"), yes)?;
+            let purged: Purged = client.post(&format!("/jobs/purge?endpoint={}", segment(&id)), &())?;
+            print(&format!("Took back {} jobs of {id}\n", purged.removed))
         }
     }
 }
 
-fn list(client: &Client, chosen: &Chosen, status: Option<Status>, limit: u32, json: bool) -> Result<(), Failure> {
-    let id = match &chosen.endpoint {
-        None => None,
-        // One that was removed may still have jobs.
-        Some(named) => Some(endpoint(client, named, chosen.app.as_deref(), chosen.env.as_deref())?.id),
-    };
-    let jobs = all(client, id.as_deref(), status, limit as usize)?;
-    if json {
-        return print_json(&jobs);
-    }
-    print(&table(&["JOB", "ENDPOINT", "STATUS", "CREATED", "RETRIES", "WORKER"], jobs.iter().map(row).collect(), "no jobs"))
+/// The id of an endpoint, or of one that was removed and has jobs; and how many wait, where that is known.
+fn find(client: &Client, named: &str, place: &Place) -> Result<(String, Option<u64>), Failure> {
+    let found = endpoint(client, named, place.app.as_deref(), place.env.as_deref());
+    found.map(|found| (found.id, found.jobs.map(|jobs| jobs.in_queue))).or_else(|failure| {
+        let page: JobPage = client.get(&format!("/jobs?endpoint={}&limit=1", segment(named)))?;
+        if page.jobs.is_empty() { Err(failure) } else { Ok((named.to_owned(), None)) }
+    })
 }
 
 fn all(client: &Client, endpoint: Option<&str>, status: Option<Status>, limit: usize) -> Result<Vec<Job>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use flash_gateway::Finished;
@@ -25,7 +25,11 @@ struct Inner {
     colour: bool,
     /// Whether lines name their endpoint: with one alone they need not.
     several: AtomicBool,
+    jobs: OnceLock<Tagged>,
 }
+
+/// The id of the job whose prints have this tag; `None` where they are a request's.
+type Tagged = Box<dyn Fn(u64) -> Option<String> + Send + Sync>;
 
 /// Callers of the endpoints have nothing to do with who reads the log: the end of `flash run | head` is not theirs.
 fn serves_on(error: &io::Error) {
@@ -49,7 +53,7 @@ impl Log {
         let clock = Mutex::new(Clock { text: String::new(), until: Instant::now() });
         let lines = Lines::start(io::stdout(), io::stdout(), serves_on);
         let writer = Writer(lines.clone());
-        (Self { inner: Arc::new(Inner { lines, clock, colour, several: AtomicBool::new(false) }) }, writer)
+        (Self { inner: Arc::new(Inner { lines, clock, colour, several: AtomicBool::new(false), jobs: OnceLock::new() }) }, writer)
     }
 
     /// Whether there is room for more.
@@ -60,6 +64,11 @@ impl Log {
     /// From now on lines name their endpoint, or no longer.
     pub fn name_endpoints(&self, several: bool) {
         self.inner.several.store(several, Ordering::Relaxed);
+    }
+
+    /// From now on what jobs print is told from what requests do. Only the first call has an effect.
+    pub fn know_jobs(&self, tagged: Tagged) {
+        let _ = self.inner.jobs.set(tagged); // as documented
     }
 
     /// Something that `flash` itself has done, in a line with the time.
@@ -105,12 +114,15 @@ impl Log {
 
     /// A function, or a module while it was imported, printed something.
     pub fn printed(&self, printed: &Printed<'_>) {
+        let job = printed.tag.and_then(|tag| self.inner.jobs.get()?(tag));
         self.inner.lines.add(printed.text.len(), |text| {
             for line in printed.text.lines() {
                 if let Some(endpoint) = printed.endpoint.filter(|_| self.inner.several.load(Ordering::Relaxed)) {
                     let _ = write!(text, "{endpoint} ");
                 }
-                if let Some(tag) = printed.tag {
+                if let Some(job) = &job {
+                    let _ = write!(text, "{job} ");
+                } else if let Some(tag) = printed.tag {
                     let _ = write!(text, "#{tag:x} ");
                 }
                 let _ = writeln!(text, "{line}");

@@ -4,6 +4,7 @@
 mod burst;
 mod contents;
 mod dependencies;
+mod jobs;
 mod listen;
 mod place;
 mod plan;
@@ -21,7 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use flash_control::service::give_up;
 use flash_gateway::{Gateway, Settings};
-use flash_manifest::Project;
+use flash_manifest::{Endpoint, Kind, Project};
 use flash_workers::{Base, Interpreter, Orphans, Program};
 use tokio::sync::watch::channel;
 
@@ -31,6 +32,7 @@ use crate::lines::{detach_errors, to_errors};
 use crate::log::Log;
 use crate::report::{Failure, Fault, Trouble, warn};
 use crate::run::dependencies::Dependencies;
+use crate::run::jobs::Queue;
 use crate::run::listen::listen;
 use crate::run::project::{Target, served};
 use crate::run::reload::{Reloader, Sight};
@@ -69,6 +71,9 @@ pub struct Arguments {
     /// set all of these headers, or remove them
     #[arg(long)]
     trust_proxy: bool,
+    /// Let webhooks of jobs go to addresses of this machine and of private networks
+    #[arg(long, env = "FLASH_PRIVATE_WEBHOOKS")]
+    private_webhooks: bool,
     /// Write the token that live calls take to this file, which only you can read; it is removed at the end
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -91,15 +96,32 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut target = Target::new(&arguments.path, crate::project::environment(arguments.env.as_deref())?);
     let project = target.scan()?;
     target.warn(&project);
+    let is_queue_based = |endpoint: &Endpoint| endpoint.class.kind() == Kind::QueueBased;
+    let queue = match Queue::make() {
+        Ok(queue) => Some(queue),
+        Err(trouble) => {
+            if project.endpoints.iter().any(is_queue_based) {
+                warn(&trouble);
+            }
+            None
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::system("cannot start", &cause))?;
     let orphans = Orphans::adopt().map_err(|cause| Failure::system("cannot adopt orphans", &cause))?;
-    let done = runtime.block_on(serve(arguments, target, &project, sight));
+    let done = runtime.block_on(serve(arguments, target, &project, sight, queue.as_ref()));
+    drop(runtime); // before the queue: its tasks may still write
     orphans.end();
     done
 }
 
-async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: Option<Sight>) -> Result<(), Failure> {
+async fn serve(
+    arguments: &Arguments,
+    target: Target,
+    project: &Project,
+    sight: Option<Sight>,
+    queue: Option<&Queue>,
+) -> Result<(), Failure> {
     let failed = |what: &'static str| move |cause| Failure::system(what, &cause);
     let mut signals = Signals::new().map_err(failed("cannot listen for signals"))?;
     let listener = listen(arguments.host, arguments.port).await?;
@@ -128,9 +150,11 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
     }
     let observed = log.clone();
     let gateway = Arc::new(gateway.with_observer(Arc::new(move |finished| observed.request(&finished))));
+    let engines = queue.map(|queue| queue.start(&gateway, &log, arguments.private_webhooks));
     let host = token.map(|token| serde_json::json!({ "port": address.port(), "token": token }));
     let setting = Setting {
         gateway: gateway.clone(),
+        engines: engines.clone(),
         limits: limits.clone(),
         base,
         host,
@@ -173,9 +197,14 @@ async fn serve(arguments: &Arguments, target: Target, project: &Project, sight: 
         () = signals.next() => {}
         () = reloads => {}
     }
-    let said = format!("Requests under way are answered first, for at most {} s", limits.timeout.as_secs());
+    let said = format!("Requests and jobs under way are finished first, for at most {} s", limits.timeout.as_secs());
     let under_way = async {
-        let _ = (&mut server).await; // an error would be a panic, after which nothing is left to drain
+        let jobs = async {
+            if let Some(engines) = &engines {
+                engines.close(limits.timeout).await;
+            }
+        };
+        let (_, ()) = tokio::join!(&mut server, jobs); // an error would be a panic, after which nothing is left to drain
     };
     drain(&stop, under_way, &said, service.close(), &mut signals).await;
     Ok(())

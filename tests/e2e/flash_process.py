@@ -195,7 +195,7 @@ class Flash(Running):
         def listed() -> bool:
             assert self.process.poll() is None, f"flash run ended: {self.told()}"
             for line in self.stdout:
-                if match := re.fullmatch(r"  (\S+) +http://([^/]+):(\d+)(/lb/\S+)   \d+ routes?", line):
+                if match := re.fullmatch(r"  (\S+) +http://([^/]+):(\d+)(/(?:lb|v2)/\S+)   \d+ (?:route|function)s?", line):
                     self.endpoints[match[1]] = match[4]
                     self.port = int(match[3])
             return bool(self.endpoints)

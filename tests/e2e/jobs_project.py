@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flash_process import Answer, wait_for
+from flash_process import Answer, Running, wait_for
 from serve_process import Server, build
 
 SOURCE = '''
@@ -96,26 +96,26 @@ def deployed(flash: Server, place: Path, source: str = SOURCE, settings: str = "
     return flash
 
 
-def post(flash: Server, path: str, body: Any = None, **headers: str) -> Answer:
+def post(flash: Running, path: str, body: Any = None, **headers: str) -> Answer:
     """A request to the job API."""
     return flash.request("POST", f"/v2/{path}", body, {"Content-Type": "application/json", **headers})
 
 
-def get(flash: Server, path: str) -> Any:
+def get(flash: Running, path: str) -> Any:
     """What the job API says there."""
     answer = flash.request("GET", f"/v2/{path}")
     assert answer.status == 200, answer
     return answer.json()
 
 
-def run(flash: Server, endpoint: str, **request: Any) -> str:
+def run(flash: Running, endpoint: str, **request: Any) -> str:
     """Sends a job; gives its id."""
     answer = post(flash, f"{endpoint}/run", request)
     assert (answer.status, answer.json()["status"]) == (200, "IN_QUEUE"), answer
     return str(answer.json()["id"])
 
 
-def ended(flash: Server, endpoint: str, job: str) -> Any:
+def ended(flash: Running, endpoint: str, job: str) -> Any:
     """The job, once it has ended."""
     while (found := get(flash, f"{endpoint}/status-sync/{job}?wait=20000"))["status"] in ("IN_QUEUE", "IN_PROGRESS"):
         pass

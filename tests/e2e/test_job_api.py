@@ -5,14 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.server
 import json
 import os
-import queue
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ import pytest
 from flash_process import run_to_end, wait_for
 from jobs_project import SOURCE, Meeting, deployed, ended, get, post, project, run
 from serve_process import Server, build
+from webhooks import receiver
 
 
 @pytest.fixture
@@ -51,6 +48,7 @@ def test_bad_requests_are_told_what_is_wrong_and_where(flash: Server) -> None:
         ("embedder/run", {"input": 1, "webhook": "http://127.0.0.1/x"}, 400, "webhook", "no public address"),
         ("pair/run", {"input": {"x": 1}}, 400, "function", "`first`, `second`"),
         ("pair/run", {"input": {"x": 1}, "function": "third"}, 400, "function", "no function `third`"),
+        ("pair/run", {"input": {"x": 1}, "function": 7}, 400, "function", "`function` is 7; it is a string"),
         ("nowhere/run", {"input": 1}, 404, None, "no endpoint `nowhere`"),
         ("embedder/jog", {"input": 1}, 404, None, "no `jog` here"),
         ("embedder/status/nothing", None, 404, None, "no job `nothing`"),
@@ -62,6 +60,8 @@ def test_bad_requests_are_told_what_is_wrong_and_where(flash: Server) -> None:
         assert (answer.status, told.get("field")) == (code, field), (path, told)
         assert text in told["error"], told
     assert flash.request("GET", "/v2/embedder/run").status == 405
+    limit = flash.request("GET", "/v2/embedder/requests?limit=101")
+    assert (limit.status, limit.json()["field"]) == (400, "limit") and "from 1 to 100" in limit.json()["error"]
     other = run(flash, "embedder", input={"texts": []})
     assert post(flash, f"held/status/{other}").status == 404, "a job is its own endpoint's alone"
 
@@ -95,6 +95,28 @@ def test_what_a_function_does_becomes_the_job_s_end(flash: Server, kind: str, ex
 def test_input_that_does_not_bind_is_not_tried_again(flash: Server) -> None:
     job = post(flash, "embedder/runsync", {"input": {"text": ["a"]}}).json()
     assert job["status"] == "FAILED" and "texts" in job["error"] and "retries" not in job
+
+
+def test_a_result_that_is_no_json_is_not_tried_again(flash: Server) -> None:
+    job = post(flash, "failing/runsync", {"input": {"kind": "unserialisable"}}).json()
+    assert job["status"] == "FAILED" and "`object`" in job["error"] and "retries" not in job, job
+
+
+def test_input_that_python_cannot_read_fails_its_job_alone(flash: Server) -> None:
+    for value in ("[" * 100_000 + "]" * 100_000, "1" + "0" * 5000):
+        job = post(flash, "pair/runsync", f'{{"function": "first", "input": {{"x": {value}}}}}'.encode()).json()
+        assert job["status"] == "FAILED" and job["error"].startswith("Malformed input: it cannot be read"), job
+    assert post(flash, "pair/runsync", {"function": "first", "input": {"x": 1}}).json()["output"] == 2
+
+
+def test_a_caller_that_leaves_has_sent_a_job_all_the_same(flash: Server) -> None:
+    with Meeting() as meeting:
+        with flash.connect() as connection:
+            connection.request("POST", "/v2/held/runsync", json.dumps({"input": {"port": meeting.port}}))
+            meeting.wait(1)
+        meeting.guests[0].let_go("whole")
+        (found,) = get(flash, "held/requests")["requests"]
+        assert ended(flash, "held", found["id"])["output"] == "whole"
 
 
 def test_what_fails_is_tried_again_and_every_attempt_is_kept(flash: Server) -> None:
@@ -155,6 +177,22 @@ def test_a_low_priority_starts_no_further_worker_and_comes_last(server: Callable
         assert meeting.guests[2].said == "low"
         assert [ended(flash, "held", job)["status"] for job in (low, jobs[0])] == ["COMPLETED"] * 2
         assert len(meeting.guests) == 3
+
+
+def test_a_job_that_is_sent_again_has_a_worker_started_though_others_have_a_low_priority(
+    server: Callable[..., Server], tmp_path: Path
+) -> None:
+    flash = deployed(server(), tmp_path / "project", held={"workers": [0, 2]})
+    job = run(flash, "held", input={"nothing": 1})
+    assert ended(flash, "held", job)["status"] == "FAILED"
+    with Meeting() as meeting:
+        low = [run(flash, "held", input={"port": meeting.port}, policy={"lowPriority": True}) for _ in range(2)]
+        meeting.wait(1)
+        assert post(flash, f"held/retry/{job}").json()["status"] == "IN_QUEUE"
+        assert get(flash, f"held/status-sync/{job}?wait=15000")["status"] == "FAILED", "a second worker runs it, and not the first one"
+        for count in (1, 2):
+            meeting.wait(count)[count - 1].let_go()
+        assert [ended(flash, "held", one)["status"] for one in low] == ["COMPLETED"] * 2
 
 
 def test_runsync_answers_when_its_wait_is_over(flash: Server) -> None:
@@ -228,17 +266,32 @@ def test_a_worker_that_was_stopped_past_its_lease_cannot_complete(server: Callab
         assert ended(flash, "held", job)["output"] == "in time"
         attempt = flash.api("GET", f"/jobs/{job}").json()["attempts"][0]
         assert attempt["ended"] == "lost" and "did not run" in attempt["error"]
+    noted(flash, "held", f"the answer to job {job} was refused: attempt 1 had lost its lease")
+
+
+def test_leases_are_kept_without_a_word_to_the_disk(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server("--job-lease", "1s"), tmp_path / "project")
+    with Meeting() as meeting:
+        job = run(flash, "held", input={"port": meeting.port})
+        meeting.wait(1)
+        before = get(flash, "held/metrics")["queue"]["commits"]
+        ended(flash, "embedder", run(flash, "embedder", input={"texts": ["a"]}, policy={"delay": 2500}))
+        # That one was accepted, due, leased and completed. Meanwhile the other's worker was looked at ten times.
+        assert get(flash, "held/metrics")["queue"]["commits"] <= before + 6
+        meeting.guests[0].let_go("held for long")
+        found = ended(flash, "held", job)
+        assert (found["output"], found.get("retries")) == ("held for long", None)
 
 
 def test_metrics_tell_how_many_commands_a_commit_had(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = deployed(server(), tmp_path / "project")
-    before = get(flash, "embedder/metrics")["commits"]
+    before = get(flash, "embedder/metrics")["queue"]
     for _ in range(3):
         assert post(flash, "embedder/runsync", {"input": {"texts": ["a"]}}).json()["status"] == "COMPLETED"
-    after = get(flash, "embedder/metrics")["commits"]
-    assert after["commands"] - before["commands"] >= 6, "each is accepted and ends"
-    assert sum(after["batches"]) == after["count"] > before["count"]
-    assert (after["failed"], after["busyMs"] > 0) == (0, True)
+    after = get(flash, "embedder/metrics")["queue"]
+    assert after["written"] - before["written"] >= 6, "each is accepted and ends"
+    assert sum(after["batches"]) == after["commits"] > before["commits"]
+    assert (after["failures"], after["busyMs"] > 0) == (0, True)
 
 
 def test_jobs_outlast_a_server_that_is_killed(server: Callable[..., Server], tmp_path: Path) -> None:
@@ -295,6 +348,8 @@ def test_jobs_of_an_endpoint_that_is_gone_wait_for_it(server: Callable[..., Serv
         assert status(flash, "held", waiting) == "IN_QUEUE"
         refused = post(flash, "held/run", {"input": {"port": 1}})
         assert refused.status == 404 and "takes no more jobs" in refused.json()["error"]
+        listed = run_to_end("jobs", "list", "held", "--status", "in-queue", "--json", FLASH_HOME=str(flash.home))
+        assert [job["id"] for job in json.loads(listed.stdout)] == [waiting], listed
         meeting.answer = lambda guest: guest.let_go()
         deployed(flash, tmp_path / "project")
         assert ended(flash, "held", waiting)["status"] == "COMPLETED"
@@ -319,34 +374,10 @@ def test_operators_list_show_cancel_and_send_again(flash: Server) -> None:
     run(flash, "held", input={"port": 1}, policy={"delay": 600_000})
     assert jobs("purge", "held", "--yes") == "Took back 1 jobs of held\n"
     assert "no jobs" not in run_to_end("status", FLASH_HOME=str(flash.home)).stdout
+    unknown = run_to_end("jobs", "get", "nothing", FLASH_HOME=str(flash.home))
+    assert unknown.code == 1 and "nothing" in unknown.stderr and "try: " in unknown.stderr, unknown
     called = run_to_end("call", "embedder", "embed", '["a"]', FLASH_HOME=str(flash.home))
     assert (called.code, called.stdout) == (0, "[97]\n"), called
-
-
-@contextmanager
-def receiver(answers: list[int]) -> Iterator[tuple[str, queue.Queue[tuple[dict[str, str], bytes]]]]:
-    """Takes webhooks, and answers with these in turn."""
-    came: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(answers.pop(0) if answers else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            came.put(({name.lower(): value for name, value in self.headers.items()}, body))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.server_address[1]}/done", came
-        finally:
-            listening.shutdown()
-            thread.join()
 
 
 def test_a_webhook_is_signed_and_sent_again_until_it_is_taken(server: Callable[..., Server], tmp_path: Path) -> None:
@@ -361,6 +392,45 @@ def test_a_webhook_is_signed_and_sent_again_until_it_is_taken(server: Callable[.
         assert headers["webhook-signature"] == f"v1,{expected}"
         assert json.loads(body) == get(flash, f"embedder/status/{job}")
     assert sent[0][0]["webhook-id"] == sent[1][0]["webhook-id"], "a receiver knows a repetition by it"
+
+
+def noted(flash: Server, endpoint: str, text: str) -> None:
+    """Waits until it is in the endpoint's log."""
+    wait_for(lambda: text in run_to_end("logs", endpoint, FLASH_HOME=str(flash.home)).stdout, f"{text!r} in the log of {endpoint}")
+
+
+@pytest.mark.parametrize("name", ["127.1", "2130706433"])
+def test_a_webhook_whose_name_leads_to_a_private_address_is_not_sent(server: Callable[..., Server], tmp_path: Path, name: str) -> None:
+    """These are no addresses by their looks: what looks names up finds out."""
+    flash = deployed(server(), tmp_path / "project")
+    with receiver([]) as (url, came):
+        job = run(flash, "embedder", input={"texts": ["a"]}, webhook=url.replace("127.0.0.1", name))
+        noted(flash, "embedder", f"the webhook of job {job} was not taken (try 1): it leads to a private address")
+        assert came.empty()
+
+
+def test_a_webhook_that_is_led_elsewhere_is_not_taken(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = deployed(server("--private-webhooks"), tmp_path / "project")
+    with receiver([]) as (elsewhere, came_elsewhere), receiver([307], elsewhere) as (url, came):
+        job = run(flash, "embedder", input={"texts": ["a"]}, webhook=url)
+        assert json.loads(came.get(timeout=20)[1])["id"] == job
+        noted(flash, "embedder", f"the webhook of job {job} was not taken (try 1): the answer was 307")
+        assert came_elsewhere.empty()
+
+
+@pytest.mark.parametrize("end", ["cancelled", "its time to live is over"])
+def test_a_job_that_is_stopped_while_it_runs_ends_its_worker(flash: Server, end: str) -> None:
+    with Meeting() as meeting:
+        job = run(flash, "held", input={"port": meeting.port}, policy={} if end == "cancelled" else {"ttl": 2000})
+        guest = meeting.wait(1)[0]
+        if end == "cancelled":
+            assert post(flash, f"held/cancel/{job}").json()["status"] == "CANCELLED"
+        found = ended(flash, "held", job)
+        assert found["status"] == ("CANCELLED" if end == "cancelled" else "TIMED_OUT") and "retries" not in found
+        wait_for(lambda: not Path(f"/proc/{guest.pid}").exists(), "the end of a worker whose function does not stop")
+        second = run(flash, "held", input={"port": meeting.port})
+        meeting.wait(2)[1].let_go("next")
+        assert ended(flash, "held", second)["output"] == "next"
 
 
 def test_a_key_may_stand_alone_and_others_need_one(server: Callable[..., Server], tmp_path: Path) -> None:
@@ -380,7 +450,15 @@ def test_a_key_may_stand_alone_and_others_need_one(server: Callable[..., Server]
 
 def test_two_servers_never_have_one_queue(flash: Server, tmp_path: Path) -> None:
     done = run_to_end("serve", "--port", "0", "--home", str(flash.home))
-    assert done.code == 1 and "already" in done.stderr
+    assert done.code == 1 and "already" in done.stderr and "  try: " in done.stderr, done
+    # Nor where somebody has another home with the same queue in it.
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in ("jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.lock"):
+        (other / file).symlink_to(flash.home / file)
+    done = run_to_end("serve", "--port", "0", "--home", str(other))
+    assert done.code == 1, done
+    assert "is another server's" in done.stderr and "try: stop the other server, or choose another FLASH_HOME" in done.stderr, done
 
 
 def test_an_endpoint_with_routes_takes_no_jobs(server: Callable[..., Server], tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Nothing that was accepted is lost, and nothing runs twice unseen: workers and the server are killed at random under load.
+"""Nothing that was accepted is lost, and nothing runs twice unseen: workers, the server and both are killed at random under load.
 
-`FLASH_KILLS` says how many are killed; by hand a few hundred.
+`FLASH_KILLS` says how often; by hand a few hundred times.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flash_process import wait_for
 from jobs_project import deployed, ended, post
@@ -83,9 +84,12 @@ class Load:
         self.flash = flash
         self.ledger = ledger
         self.accepted: dict[int, str] = {}
+        # Jobs as their ends were first seen.
+        self.ends: dict[int, Any] = {}
         self.wrong: list[object] = []
         self.ending = threading.Event()
         self.threads = [threading.Thread(target=self._send, args=(sender,)) for sender in range(SENDERS)]
+        self.threads.append(threading.Thread(target=self._watch))
         for thread in self.threads:
             thread.start()
 
@@ -101,11 +105,34 @@ class Load:
             if answer.status == 200:
                 self.accepted[number] = answer.json()["id"]
                 number += SENDERS
-            elif answer.status in (404, 503):  # the server stops, or has only just started
+            elif answer.status == 503:  # no worker can be started yet
                 self.ending.wait(0.02)
             else:
                 self.wrong.append(answer)
                 return
+
+    def _watch(self) -> None:
+        """Asks for jobs in turn, as clients do: one that was accepted is there always, and one that has ended stays as it is."""
+        dice = random.Random()
+        while not self.ending.is_set():
+            known = list(self.accepted.items())
+            if not known:
+                self.ending.wait(0.02)
+                continue
+            # Mostly those of which something becomes now.
+            done = sum(self.ledger.payments.values())
+            number, job = dice.choice(known[max(0, done - 20) : done + 20] if dice.random() < 0.8 and done < len(known) else known)
+            try:
+                answer = self.flash.request("GET", f"/v2/paid/status/{job}")
+            except (OSError, http.client.HTTPException):
+                self.ending.wait(0.02)
+                continue
+            found = answer.json() if answer.status == 200 else answer
+            before = self.ends.get(number)
+            if answer.status != 200 or (before is not None and found != before):
+                self.wrong.append((before, found))
+            elif found["status"] not in ("IN_QUEUE", "IN_PROGRESS"):
+                self.ends[number] = found
 
     def end(self) -> None:
         self.ending.set()
@@ -124,21 +151,23 @@ def test_killed_workers_and_servers_lose_nothing(server: Callable[..., Server], 
         for _ in range(KILLS):
             before, some = sum(ledger.payments.values()), dice.randrange(1, 40)
             wait_for(lambda before=before, some=some: load.wrong or sum(ledger.payments.values()) >= before + some, "jobs to be done")
-            if dice.random() < 0.5:
+            victim = dice.choice(["server", "worker", "both"])
+            if victim != "server":
+                worker = ledger.last_worker
+                if worker in flash.processes():
+                    os.kill(worker, signal.SIGKILL)
+                else:
+                    victim = "server"  # it went with its server
+            if victim != "worker":
                 flash.end(signal.SIGKILL)
                 flash = load.flash = server()
-                killed["server"] += 1
-            else:
-                try:
-                    os.kill(ledger.last_worker, signal.SIGKILL)
-                    killed["worker"] += 1
-                except ProcessLookupError:
-                    pass  # it went with its server
+            killed[victim] += 1
         load.end()
         assert not load.wrong
         for number, job in load.accepted.items():
             found = ended(flash, "paid", job)
             assert (found["status"], found["output"]) == ("COMPLETED", 2 * number), found
+            assert load.ends.get(number, found) == found, "it has ended once"
             paid, attempts = ledger.payments[number], 1 + found.get("retries", 0)
             assert 1 <= paid <= attempts, (number, paid, found)
     finally:
@@ -146,4 +175,6 @@ def test_killed_workers_and_servers_lose_nothing(server: Callable[..., Server], 
         ledger.close()
     # At most one job of each sender was accepted without its sender hearing of it.
     assert len(set(ledger.payments) - set(load.accepted)) <= SENDERS
-    print(f"{len(load.accepted)} jobs, killed: {dict(killed)}, paid more than once: {sum(n > 1 for n in ledger.payments.values())}")
+    print(
+        f"{len(load.accepted)} jobs, {len(load.ends)} ends seen under way, killed: {dict(killed)}, paid more than once: {sum(n > 1 for n in ledger.payments.values())}"
+    )

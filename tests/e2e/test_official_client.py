@@ -70,6 +70,15 @@ def test_errors_come_as_the_client_raises_them(flash: Server) -> None:
         failing.run({"input": {"kind": ""}, "policy": {"ttl": 1}})
 
 
+def test_a_key_that_is_wrong_is_told_as_the_client_tells_it(flash: Server) -> None:
+    endpoint = runpod.Endpoint("embedder")
+    endpoint.rp_client.headers["X-Forwarded-For"] = "192.0.2.1"  # as by a proxy: whoever calls from this machine needs no key
+    assert endpoint.run_sync({"texts": ["a"]}) == [97]
+    endpoint.rp_client.headers["Authorization"] = "Bearer flash_wrong"
+    with pytest.raises(RuntimeError, match="401 Unauthorized"):
+        endpoint.run({"texts": ["a"]})
+
+
 def test_the_asynchronous_client_does_the_same(flash: Server) -> None:
     async def main() -> None:
         async with AsyncClientSession() as session:

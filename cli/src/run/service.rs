@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use flash_control::service::{self, Started, Wanted};
 use flash_gateway::{Access, Gateway, Settings};
+use flash_jobs::Engines;
 use flash_manifest::{Endpoint, Kind};
 use flash_queue::Policy;
 use flash_workers::{Base, Limits, MAX_SLOTS, Status, Workers};
@@ -37,6 +38,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct Setting {
     /// Where callers come in.
     pub gateway: Arc<Gateway>,
+    /// What runs jobs; without it there are live calls alone.
+    pub engines: Option<Engines>,
     /// Its limits.
     pub limits: Settings,
     /// What workers are forked from.
@@ -63,7 +66,8 @@ pub struct Service {
 impl Service {
     /// Serves nothing yet.
     pub fn new(setting: Setting) -> Self {
-        let service = service::Service::new(setting.gateway.clone(), None, Arc::new(|_, error| warn(&Trouble::from(error))));
+        let service =
+            service::Service::new(setting.gateway.clone(), setting.engines.clone(), Arc::new(|_, error| warn(&Trouble::from(error))));
         Self { setting, overlays: Overlays::new(), endpoints: Vec::new(), service }
     }
 
@@ -97,7 +101,7 @@ impl Service {
                 base: self.setting.base.clone(),
                 access: if self.setting.host.is_some() { Access::Live } else { Access::Routes },
                 public: true,
-                policy: Policy::default(),
+                policy: Policy { execution_timeout: endpoint.timeout.unwrap_or(QUEUED_TIMEOUT), ..Policy::default() },
             })
         };
         endpoints.into_iter().map(start).collect()
@@ -124,6 +128,9 @@ impl Service {
             let count = endpoint.functions.len();
             let (place, what) = match endpoint.class.kind() {
                 Kind::LoadBalanced => (format!("http://{address}/lb/{name}").cyan().to_string(), "route"),
+                Kind::QueueBased if self.setting.engines.is_some() => {
+                    (format!("http://{address}/v2/{name}").cyan().to_string(), "function")
+                }
                 Kind::QueueBased => ("queue-based: live calls alone".to_owned(), "function"),
             };
             format!("  {name:width$}   {place}   {count} {what}{}\n", if count == 1 { "" } else { "s" })

@@ -1,6 +1,6 @@
 //! What is served: endpoints, each with its workers; started, switched over to, retired, ended. `flash run` and `flash serve` share it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,10 +89,12 @@ impl Service {
     pub fn switch(&mut self, started: Vec<Started>, stop: &BTreeSet<String>) {
         let gone: Vec<String> = stop.iter().cloned().collect();
         let (queued, routed): (Vec<_>, Vec<_>) = started.iter().partition(|started| self.engines.is_some() && started.is_queue_based());
+        // Live calls of queue-based functions come through the gateway, whether there are jobs or not.
+        let (live, queued_alone): (Vec<_>, Vec<_>) = queued.iter().partition(|started| started.wanted.access == Access::Live);
         // One whose kind has changed is gone as what it was.
         let ids = |started: &[&Started]| started.iter().map(|started| started.id().to_owned()).collect::<Vec<_>>();
-        let (unrouted, unqueued) = ([&*gone, &ids(&queued)].concat(), ids(&routed));
-        let retired = self.gateway.switch(routed.into_iter().map(gateway_endpoint).collect(), &unrouted);
+        let (unrouted, unqueued) = ([&*gone, &ids(&queued_alone)].concat(), ids(&routed));
+        let retired = self.gateway.switch(routed.into_iter().chain(live).map(gateway_endpoint).collect(), &unrouted);
         let leaving = match &self.engines {
             Some(engines) => engines.switch(queued.into_iter().map(queue).collect(), &unqueued, &gone),
             None => Vec::new(),
@@ -102,8 +104,7 @@ impl Service {
         let tell = &self.tell;
         self.served.extend(started.into_iter().map(|started| started.told_to(tell)));
         self.retiring.retain(|retiring| !retiring.end.is_finished());
-        self.retiring.extend(retired.into_iter().map(retire));
-        self.retiring.extend(leaving.into_iter().map(leave));
+        self.retiring.extend(leave(retired, leaving));
     }
 
     /// Has requests for these endpoints wait from now on, at most so many for each, until a switch puts others in their place. What is
@@ -242,10 +243,21 @@ fn retire(mut retired: Retired) -> Retiring {
     retiring(pool, async move { retired.unused().await })
 }
 
-/// Lets the workers finish the jobs that they have.
-fn leave(leaving: Leaving) -> Retiring {
-    let pool = leaving.pool().clone();
-    retiring(pool, async move { leaving.unused().await })
+/// Lets the workers finish the requests and the jobs that they have. Those of a live endpoint may have both.
+fn leave(retired: Vec<Retired>, leaving: Vec<Leaving>) -> Vec<Retiring> {
+    let mut leaving: BTreeMap<String, Leaving> = leaving.into_iter().map(|leaving| (leaving.pool().name().to_owned(), leaving)).collect();
+    let mut all = Vec::new();
+    for mut retired in retired {
+        let pool = retired.pool().clone();
+        all.push(match leaving.remove(pool.name()) {
+            Some(leaving) => retiring(pool, async move {
+                let ((), ()) = tokio::join!(retired.unused(), leaving.unused());
+            }),
+            None => retire(retired),
+        });
+    }
+    all.extend(leaving.into_values().map(|leaving| retiring(leaving.pool().clone(), async move { leaving.unused().await })));
+    all
 }
 
 fn retiring(pool: Pool, unused: impl Future<Output = ()> + Send + 'static) -> Retiring {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,8 +58,11 @@ pub(crate) struct Engine {
     attempts: Mutex<JoinSet<()>>,
     /// Leased jobs of low priority that wait until a slot is free: given to the pool they would have a worker started.
     parked: Mutex<VecDeque<Claimed>>,
-    /// What is ready has a low priority, as far as is known: nothing is claimed to have workers started.
-    only_low: AtomicBool,
+    /// How often something became ready that is to have workers started.
+    wishes: AtomicU64,
+    /// What they were when what was claimed had a low priority: unless there were more since, what is ready has one too, and nothing is claimed
+    /// to have workers started.
+    only_low: AtomicU64,
     /// Attempts that were followed by another one, since the server started.
     pub(crate) retried: AtomicU64,
 }
@@ -172,9 +175,9 @@ impl Serving {
 impl Engine {
     pub(crate) fn new(id: &str, shared: Arc<Shared>) -> Self {
         let (serving, paused) = (watch::Sender::new(None), Mutex::default());
-        let (parked, only_low) = (Mutex::default(), AtomicBool::new(false));
+        let (parked, wishes, only_low) = (Mutex::default(), AtomicU64::new(1), AtomicU64::new(0));
         let (asked, attempts, retried) = (AtomicUsize::new(0), Mutex::default(), AtomicU64::new(0));
-        Self { id: id.into(), shared, serving, look: Notify::new(), paused, asked, attempts, parked, only_low, retried }
+        Self { id: id.into(), shared, serving, look: Notify::new(), paused, asked, attempts, parked, wishes, only_low, retried }
     }
 
     /// What serves it; `None` where it was removed.
@@ -199,20 +202,22 @@ impl Engine {
     pub(crate) fn ask(&self) -> Asked {
         let paused = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         let closed = *self.shared.stopping.borrow() || paused.is_some_and(|until| until > Instant::now());
+        let wishes = self.wishes.load(Relaxed);
+        let starts = self.only_low.load(Relaxed) < wishes;
         let wanted = match self.serving().filter(|_| !closed) {
             Some(serving) => {
                 let parked = self.parked().len();
-                serving.wanted(self.asked.load(Relaxed), parked, !self.only_low.load(Relaxed) && parked < MOST_PARKED)
+                serving.wanted(self.asked.load(Relaxed), parked, starts)
             }
             None => 0,
         };
         self.asked.fetch_add(wanted, Relaxed);
-        Asked { count: wanted, at: Instant::now() }
+        Asked { count: wanted, wishes, starts, at: Instant::now() }
     }
 
     /// As [`Self::ask`], where something is known to be ready.
     pub(crate) fn ask_of_ready(&self) -> Asked {
-        if self.ready() { self.ask() } else { Asked { count: 0, at: Instant::now() } }
+        if self.ready() { self.ask() } else { Asked { count: 0, wishes: 0, starts: false, at: Instant::now() } }
     }
 
     /// Has workers run what was claimed.
@@ -225,33 +230,38 @@ impl Engine {
         if let Some(serving) = serving.as_ref().filter(|_| !claimed.is_empty()) {
             serving.claim_took(asked.at.elapsed());
         }
+        let some_low = claimed.iter().any(|job| job.policy.low_priority);
         self.parked().extend(claimed);
-        self.begin_parked();
+        // What was claimed to have workers started is not kept if it is not to: each wish would bring some more.
+        self.begin_parked(if asked.starts { MOST_PARKED } else { usize::MAX });
+        if some_low && !self.parked().is_empty() {
+            self.only_low.fetch_max(asked.wishes, Relaxed);
+        }
     }
 
-    /// Has workers run what was leased: all of it but what has a low priority and would have another worker started.
-    fn begin_parked(self: &Arc<Self>) {
+    /// Has workers run what was leased: all of it but what has a low priority and would have another worker started. Of that, so much is kept.
+    fn begin_parked(self: &Arc<Self>, kept: usize) {
         let serving = self.serving();
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut waits = VecDeque::new();
         let leased = std::mem::take(&mut *self.parked());
         for job in leased {
             match &serving {
-                Some(serving) if job.policy.low_priority && serving.is_full() => waits.push_back(job),
+                Some(serving) if job.policy.low_priority && serving.is_full() && waits.len() < kept => waits.push_back(job),
+                Some(serving) if job.policy.low_priority && serving.is_full() => {
+                    drop(attempts.spawn(attempt::give_back(self.clone(), job)));
+                }
                 Some(serving) => drop(attempts.spawn(attempt::run(self.clone(), serving.hold(), job))),
                 // It was removed meanwhile.
                 None => drop(attempts.spawn(attempt::give_back(self.clone(), job))),
             }
-        }
-        if !waits.is_empty() {
-            self.only_low.store(true, Relaxed);
         }
         self.parked().extend(waits);
     }
 
     /// Something may be ready that is to have workers started.
     pub(crate) fn is_wanted(&self) {
-        self.only_low.store(false, Relaxed);
+        self.wishes.fetch_add(1, Relaxed);
     }
 
     /// Forgets a leased job that waits for a slot; true where it was there.
@@ -308,7 +318,7 @@ impl Engine {
     /// Claims what there are slots for, else waits for a change.
     async fn turn(self: &Arc<Self>) {
         if !self.parked().is_empty() {
-            self.begin_parked();
+            self.begin_parked(usize::MAX);
         }
         if !self.ready() {
             return self.look.notified().await;
@@ -334,5 +344,9 @@ impl Engine {
 pub(crate) struct Asked {
     /// How many.
     pub(crate) count: usize,
+    /// The engine's wishes by then.
+    wishes: u64,
+    /// Whether more were asked for than workers can take, so that some are started.
+    starts: bool,
     at: Instant,
 }

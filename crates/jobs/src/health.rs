@@ -74,12 +74,14 @@ pub(crate) fn metrics(engines: &Engines, engine: &Engine) -> Bytes {
         "workers": workers(engine),
         "readyWorkers": names,
         "answersRefused": queue.refused,
-        "commits": {
-            "count": queue.commits,
-            "commands": queue.commands,
+        // Of the server, not of the endpoint alone.
+        "queue": {
+            "commits": queue.commits,
+            "written": queue.commands,
             "batches": queue.batches,
+            "failures": queue.failures,
+            "failing": queue.failing.map(|error| format!("{error}: {}", error.why())),
             "busyMs": queue.busy.as_millis(),
-            "failed": queue.failures,
         },
     });
     metrics.to_string().into()

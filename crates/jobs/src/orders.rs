@@ -50,7 +50,12 @@ impl Engines {
             let resent = shared.jobs.retry(&id).await?;
             if resent == Resent::Ready {
                 shared.streams.forget(&id);
-                if let Some(engine) = shared.jobs.get(&id).await?.and_then(|job| engines.engine(&job.endpoint)) {
+                if let Some(job) = shared.jobs.get(&id).await?
+                    && let Some(engine) = engines.engine(&job.endpoint)
+                {
+                    if !job.policy.low_priority {
+                        engine.is_wanted();
+                    }
                     engine.look.notify_one();
                 }
             }

@@ -11,6 +11,10 @@ use crate::refusal::Refusal;
 const LOW: i8 = -50;
 /// A webhook's address may have so many bytes.
 const LONGEST_URL: usize = 2048;
+/// And a function's name.
+const LONGEST_NAME: usize = 1024;
+/// So much of a value that is refused is shown: a caller need not read megabytes of its own.
+const SHOWN: usize = 100;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +35,9 @@ struct Body<'body> {
     #[serde(borrow, default, deserialize_with = "present")]
     input: Option<&'body RawValue>,
     #[serde(default)]
-    function: Option<String>,
+    function: Option<serde_json::Value>,
     #[serde(default)]
-    webhook: Option<String>,
+    webhook: Option<serde_json::Value>,
     #[serde(borrow, default)]
     policy: Option<&'body RawValue>,
 }
@@ -65,10 +69,12 @@ pub(crate) fn read(body: &Bytes, policy: impl FnOnce(&str) -> Result<Policy, Ref
     }
     let read: Body<'_> = serde_json::from_slice(body).map_err(|error| Refusal::bad("body", format!("{error}: {INPUT}")))?;
     let Some(input) = read.input else { return Err(Refusal::bad("input", format!("`input` is missing: {INPUT}"))) };
-    if let Some(webhook) = &read.webhook {
-        check_webhook(webhook)?;
+    let webhook = text("webhook", read.webhook)?;
+    check_webhook(&webhook)?;
+    let function = text("function", read.function)?;
+    if function.len() > LONGEST_NAME {
+        return Err(Refusal::bad("function", format!("`function` has {} bytes; at most {LONGEST_NAME} are allowed", function.len())));
     }
-    let function = read.function.unwrap_or_default();
     let policy = policy(&function)?;
     let policy = match read.policy {
         Some(asked) => limits.apply(&policy, &asked_of(asked)?).map_err(|breaches| {
@@ -79,9 +85,27 @@ pub(crate) fn read(body: &Bytes, policy: impl FnOnce(&str) -> Result<Policy, Ref
     };
     let input = body.slice_ref(input.get().as_bytes());
     // An empty address is none: forms send it where nothing was filled in.
-    let webhook = read.webhook.filter(|url| !url.is_empty());
+    let webhook = Some(webhook).filter(|url| !url.is_empty());
     let policy = if policy.low_priority && policy.priority == 0 { Policy { priority: LOW, ..policy } } else { policy };
     Ok(Request { input, function, webhook, policy })
+}
+
+/// A string; none is an empty one.
+fn text(field: &'static str, value: Option<serde_json::Value>) -> Result<String, Refusal> {
+    match value {
+        None | Some(serde_json::Value::Null) => Ok(String::new()),
+        Some(serde_json::Value::String(text)) => Ok(text),
+        Some(other) => Err(Refusal::bad(field, format!("`{field}` is {}; it is a string", shown(&other)))),
+    }
+}
+
+/// A value, or its begin.
+fn shown(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
 }
 
 fn asked_of(raw: &RawValue) -> Result<Asked, Refusal> {
@@ -91,8 +115,9 @@ fn asked_of(raw: &RawValue) -> Result<Asked, Refusal> {
         return Ok(Asked::default());
     }
     let fields: PolicyFields = match serde_json::from_str(text) {
-        Ok(fields) if text.starts_with('{') => fields,
-        _ => return Err(Refusal::bad("policy", object)),
+        _ if !text.starts_with('{') => return Err(Refusal::bad("policy", object)),
+        Ok(fields) => fields,
+        Err(error) => return Err(Refusal::bad("policy", format!("`policy` cannot be read: {error}: {object}"))),
     };
     Ok(Asked {
         execution_timeout_ms: integer("executionTimeout", "milliseconds", fields.execution_timeout.as_ref())?,
@@ -101,7 +126,9 @@ fn asked_of(raw: &RawValue) -> Result<Asked, Refusal> {
         low_priority: match fields.low_priority {
             None | Some(serde_json::Value::Null) => None,
             Some(serde_json::Value::Bool(low)) => Some(low),
-            Some(other) => return Err(Refusal::bad("policy.lowPriority", format!("`policy.lowPriority` is {other}; it is true or false"))),
+            Some(other) => {
+                return Err(Refusal::bad("policy.lowPriority", format!("`policy.lowPriority` is {}; it is true or false", shown(&other))));
+            }
         },
         attempts: integer("attempts", "in all", fields.attempts.as_ref())?,
         delay_ms: integer("delay", "milliseconds", fields.delay.as_ref())?,
@@ -114,7 +141,7 @@ fn integer(field: &'static str, what: &str, value: Option<&serde_json::Value>) -
         // A client in JavaScript may send 60000.0.
         Some(value) => match value.as_i64().or_else(|| value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64)) {
             Some(number) => Ok(Some(number)),
-            None => Err(Refusal::bad(policy_field(field), format!("`policy.{field}` is {value}; it is an integer ({what})"))),
+            None => Err(Refusal::bad(policy_field(field), format!("`policy.{field}` is {}; it is an integer ({what})", shown(value)))),
         },
     }
 }
@@ -187,13 +214,27 @@ mod tests {
             (r#"{"input": 1, "policy": {"executionTimeout": 5.5}}"#, "policy.executionTimeout", "`policy.executionTimeout` is 5.5"),
             (r#"{"input": 1, "webhook": "ftp://a/b"}"#, "webhook", "`webhook` is an http:// or https:// URL"),
             (r#"{"input": 1, "webhook": "/done"}"#, "webhook", "`webhook` is an http:// or https:// URL"),
-            (r#"{"input": 1, "webhook": 7}"#, "body", "invalid type: integer `7`, expected a string"),
+            (r#"{"input": 1, "webhook": 7}"#, "webhook", "`webhook` is 7; it is a string"),
+            (r#"{"input": 1, "function": ["embed"]}"#, "function", "`function` is [\"embed\"]; it is a string"),
+            (r#"{"input": 1, "policy": {"ttl": 1e999}}"#, "policy", "`policy` cannot be read: number out of range"),
+            (r#"{"input": 1, "policy": {"ttl": 1, "ttl": 2}}"#, "policy", "`policy` cannot be read: duplicate field `ttl`"),
         ] {
             let (what, found) = read_text(body).unwrap_err();
             assert!(what.starts_with(text), "{body}: {what}");
             assert_eq!(found, field, "{body}");
         }
-        assert_eq!(read_text(&format!(r#"{{"input": 1, "webhook": "http://a/{}"}}"#, "b".repeat(3000))).unwrap_err().1, "webhook");
+        let long = "ü".repeat(3000);
+        for (rest, field) in [
+            (format!(r#""webhook": "http://a/{long}""#), "webhook"),
+            (format!(r#""webhook": ["{long}"]"#), "webhook"),
+            (format!(r#""function": "{long}""#), "function"),
+            (format!(r#""policy": {{"ttl": "{long}"}}"#), "policy.ttl"),
+            (format!(r#""policy": {{"lowPriority": "{long}"}}"#), "policy.lowPriority"),
+        ] {
+            let (what, found) = read_text(&format!(r#"{{"input": 1, {rest}}}"#)).unwrap_err();
+            assert_eq!(found, field);
+            assert!(what.len() < 400, "{what}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flash_store::jobs::Webhook;
+use flash_store::jobs::{Error, Webhook};
 use tokio::task::JoinSet;
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -80,14 +80,16 @@ pub(crate) async fn deliver(engines: Engines) {
 }
 
 async fn try_one(shared: &Arc<Shared>, agent: Agent, webhook: &Webhook) {
-    // A job that is there no longer has nothing to tell.
-    let job = match shared.jobs.get(&webhook.id).await {
-        Ok(job) => job.filter(|job| job.life.state.has_ended()),
-        Err(error) => return tracing::debug!(job = webhook.id, %error, "a webhook's job cannot be read"),
-    };
+    let job = shared.jobs.get(&webhook.id).await.map(|job| job.filter(|job| job.life.state.has_ended()));
     let tried = match &job {
-        None => Tried::Gone,
-        Some(job) => {
+        // Tried again as others are: at once would be again and again.
+        Err(error) => {
+            tracing::debug!(job = webhook.id, %error, "a webhook's job cannot be read");
+            Tried::Failed(error.to_string())
+        }
+        // A job that is there no longer has nothing to tell.
+        Ok(None) => Tried::Gone,
+        Ok(Some(job)) => {
             let (body, url) = (Object::stored(job).json(), webhook.url.clone());
             // The same for all tries of one end; a job that is sent again has another one.
             let id = format!("{}.{}", webhook.id, job.life.attempt);
@@ -100,13 +102,18 @@ async fn try_one(shared: &Arc<Shared>, agent: Agent, webhook: &Webhook) {
         Tried::Taken | Tried::Gone => None,
         Tried::Failed(_) => WAITS.get(webhook.tries as usize).map(|wait| shared.now() + *wait),
     };
-    if let (Tried::Failed(why), Some(job)) = (&tried, &job) {
+    if let (Tried::Failed(why), Ok(Some(job))) = (&tried, &job) {
         let goes_on = if again.is_some() { "it is tried again" } else { "it is given up" };
         let tries = webhook.tries + 1;
         (shared.note)(&job.endpoint, &format!("the webhook of job {} was not taken (try {tries}): {why}; {goes_on}", webhook.id));
     }
-    if let Err(error) = shared.jobs.webhook_done(&webhook.id, again).await {
+    // Until it is written, it is under way: else it would be sent again and again.
+    while let Err(error) = shared.jobs.webhook_done(&webhook.id, again).await {
         tracing::debug!(job = webhook.id, %error, "that a webhook was tried could not be written");
+        if error == Error::Closed {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

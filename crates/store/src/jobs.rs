@@ -78,7 +78,7 @@ impl Default for Settings {
 pub enum Synchronous {
     /// The disk: what is accepted is there after the power was cut.
     Full,
-    /// Nothing. For tests that show what that loses.
+    /// Nothing. For a queue that ends with its process, and for tests that show what is lost.
     Off,
 }
 
@@ -159,12 +159,14 @@ impl Jobs {
             Ok(Ok((submitted, rows.claim(&new.endpoint, at_most)?)))
         });
         let done = asked.await;
-        if let Some(file) = file
-            && !matches!(&done, Ok((submitted, _)) if !submitted.existing)
-        {
-            // Nothing names it. Where the writer is gone that is not known, and the next start finds out.
-            if !matches!(done, Err(Error::Closed)) {
-                self.blocking(move |shared| shared.payloads.remove(&file)).await?;
+        if let Some(file) = file {
+            match &done {
+                Ok((submitted, _)) if !submitted.existing => {}
+                // Whether a row names it is not known. The next start finds out.
+                Err(Error::Closed) => {}
+                // A commit that failed may be in the log as a whole, and would be found there by the next start.
+                Err(Error::Disk { .. } | Error::Other { .. }) => self.remove_with_next_commit(file),
+                Ok(_) | Err(_) => self.blocking(move |shared| shared.payloads.remove(&file)).await?,
             }
         }
         let (submitted, leased) = done?;
@@ -327,7 +329,7 @@ impl Jobs {
                 match output.map(|output| shared.body(output)).transpose() {
                     Ok(output) => job.output = output,
                     Err(_) if !last => continue,
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(Error::of_file(&error)),
                 }
                 return Ok(Some(job));
             }
@@ -344,7 +346,7 @@ impl Jobs {
         let id = id.to_owned();
         let read = move |shared: &Shared| {
             let stored = shared.readers.read(|connection| reader::input(connection, &id))?;
-            stored.map(|stored| shared.body(stored)).transpose()
+            stored.map(|stored| shared.body(stored)).transpose().map_err(|error| Error::of_file(&error))
         };
         self.blocking(read).await?
     }
@@ -415,6 +417,18 @@ impl Jobs {
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
+    /// Removes a file that no row names, once a commit is written over the one that failed.
+    fn remove_with_next_commit(&self, file: String) {
+        let (answer, _) = tokio::sync::oneshot::channel();
+        let work = move |rows: &mut Rows<'_>| {
+            rows.unnamed.push(file.clone());
+            Ok(Ok(()))
+        };
+        let work = Box::new(writer::Asked { work, found: None, seal: |found| found, answer });
+        // Where the queue is closed, the next start removes it.
+        drop(self.shared.inbox.push(Lane::Care, Command { work, patience: Patience::Wait, bytes: 0 }));
+    }
+
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> Result<T> {
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || work(&shared)).await;
@@ -427,22 +441,23 @@ impl Jobs {
             return Ok(Stored::Inline(body.clone()));
         }
         let body = body.clone();
-        self.blocking(move |shared| shared.payloads.write(&body).map_err(|error| Error::of_file(&error))).await?
+        let write = move |shared: &Shared| {
+            let written = shared.payloads.write(&body).map_err(|error| Error::of_file(&error));
+            written.inspect_err(|error| shared.shown.disk_failed(error))
+        };
+        self.blocking(write).await?
     }
 
     async fn store_patiently(&self, body: &Bytes) -> Result<Stored> {
         loop {
             match self.store(body).await {
-                Err(error) if error.is_of_the_disk() && !self.shared.inbox.is_closed() => {
-                    self.shared.shown.disk_failed(&error);
-                    tokio::time::sleep(writer::REST).await;
-                }
+                Err(error) if error.is_of_the_disk() && !self.shared.inbox.is_closed() => tokio::time::sleep(writer::REST).await,
                 done => return done,
             }
         }
     }
 
-    /// Leased jobs with their inputs. One whose file cannot be read has failed.
+    /// Leased jobs with their inputs. One whose file is gone has failed; one whose file cannot be read now is tried again.
     async fn load(&self, unbegun: Unbegun) -> Result<Vec<Claimed>> {
         let mut inputs = Vec::with_capacity(unbegun.leased.len());
         for leased in &unbegun.leased {
@@ -463,8 +478,12 @@ impl Jobs {
                     claimed.push(Claimed { id, lease, function, input, policy, arrived, deadline, failures });
                 }
                 Err(error) => {
-                    let error = format!("the job's input is lost: {}", error.why());
-                    let outcome = Outcome::Failed { kind: Failure::Unbound, error, traceback: String::new() };
+                    let outcome = if error.kind() == std::io::ErrorKind::NotFound {
+                        let error = format!("the job's input is lost: {error}");
+                        Outcome::Failed { kind: Failure::Unbound, error, traceback: String::new() }
+                    } else {
+                        Outcome::Lost { why: format!("the job's input cannot be read: {error}") }
+                    };
                     unbegun::end(&self.shared.inbox, lease, outcome);
                 }
             }
@@ -474,10 +493,10 @@ impl Jobs {
 }
 
 impl Shared {
-    fn body(&self, stored: Stored) -> Result<Bytes> {
+    fn body(&self, stored: Stored) -> std::io::Result<Bytes> {
         match stored {
             Stored::Inline(body) => Ok(body),
-            Stored::File { name, .. } => self.payloads.read(&name).map_err(|error| Error::of_file(&error)),
+            Stored::File { name, .. } => self.payloads.read(&name),
         }
     }
 }

@@ -33,10 +33,11 @@ pub(crate) fn acceptable(url: &str, private: bool) -> Result<(), String> {
     }
     let uri: http::Uri = url.parse().map_err(|_| format!("`webhook` is no URL: `{url}`"))?;
     let host = uri.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    // A dot at a name's end says that it is whole, and changes nothing.
+    let bare = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
     let is_private = match bare.parse::<IpAddr>() {
         Ok(address) => !is_public(address),
-        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+        Err(_) => bare == "localhost" || bare.ends_with(".localhost"),
     };
     if is_private {
         return Err(format!("`webhook` goes to `{host}`, which is no public address: the server's settings do not allow that"));
@@ -116,6 +117,8 @@ mod tests {
             "https://[::1]/",
             "http://LOCALHOST/x",
             "http://a.localhost:1/",
+            "http://localhost./",
+            "http://127.0.0.1./",
             "http://169.254.169.254/latest",
             "http://user@10.0.0.1/",
         ] {

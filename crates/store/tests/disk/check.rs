@@ -26,6 +26,15 @@ pub fn check(home: &Path, promises: &Promises) -> Result<(), String> {
                 return Err(format!("{id} was cancelled, and is {:?}", job.life.state));
             }
         }
+        // A job that was refused may be there after all. Then it can be run.
+        for id in &promises.refused {
+            if jobs.get(id).await.map_err(|error| error.to_string())?.is_some() {
+                let found = jobs.input(id).await.map_err(|error| format!("{id} was refused, is there, and has lost its input: {error}"))?;
+                if found.as_deref() != Some(&input(id)[..]) {
+                    return Err(format!("{id} was refused, is there, and its input is another one"));
+                }
+            }
+        }
         // It is whole, and goes on.
         let open = jobs.counts("e").open();
         let mut claimed = 0;

@@ -40,6 +40,11 @@ pub fn settings() -> Settings {
     Settings { log_limit: 400_000, inline_payload: 32 << 10, ..Settings::default() }
 }
 
+/// One that is brought into the database with each commit, nearly: that has its turn to fail as well.
+fn short_log() -> Settings {
+    Settings { log_limit: 20_000, ..settings() }
+}
+
 fn payload(id: &str, what: &str) -> Bytes {
     let number = id.bytes().fold(0_usize, |sum, byte| sum + usize::from(byte));
     let length = [0, 0, 0, 0, 0, 3000, 20_000, 40_000][number % 8];
@@ -114,18 +119,29 @@ fn new(id: &str) -> New {
 #[test]
 #[ignore = "the tests beside it start this one in a process of its own"]
 fn what_the_process_does_whose_disk_fails() {
+    on_a_disk_that_fails(|| ());
+}
+
+#[test]
+#[ignore = "the tests beside it start this one in a process of its own"]
+#[expect(clippy::disallowed_methods, reason = "nothing is to be dropped or written any more")]
+fn what_the_process_does_that_is_killed_once_a_job_is_refused() {
+    on_a_disk_that_fails(|| std::process::exit(0));
+}
+
+fn on_a_disk_that_fails(refused: impl Fn()) {
     let home = std::env::var_os(HOME).expect("started by the tests beside this one");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let work = async {
         // A server that cannot open its queue is started again, by whoever looks after it.
         let jobs = loop {
-            match Jobs::open(home.as_ref(), settings()) {
+            match Jobs::open(home.as_ref(), short_log()) {
                 Ok(jobs) => break jobs,
                 Err(error) => eprintln!("not opened: {error}: {}", error.why()),
             }
         };
-        for number in 0..8 {
-            one_job(&jobs, number).await;
+        for number in 0..6 {
+            one_job(&jobs, number, &refused).await;
         }
         assert_eq!(jobs.metrics().failing, None);
     };
@@ -133,7 +149,7 @@ fn what_the_process_does_whose_disk_fails() {
 }
 
 /// Sends it until it is accepted, and runs it.
-async fn one_job(jobs: &Jobs, number: usize) {
+async fn one_job(jobs: &Jobs, number: usize, refused: &impl Fn()) {
     for time in 0.. {
         let id = format!("j{number}-{time}");
         match jobs.submit(new(&id)).await {
@@ -143,8 +159,9 @@ async fn one_job(jobs: &Jobs, number: usize) {
             }
             Err(error) => {
                 assert!(error.is_of_the_disk(), "{error}: {}", error.why());
-                assert!(jobs.get(&id).await.unwrap().is_none(), "{id} was refused, and is there");
                 say("refused", &id);
+                refused();
+                assert!(jobs.get(&id).await.unwrap().is_none(), "{id} was refused, and is there");
             }
         }
     }

@@ -72,9 +72,9 @@ impl<'a> Flash<'a> {
     /// How many commits there were since its start, and how many commands they had.
     pub fn commits(&self, endpoint: &str) -> Result<Commits, Failure> {
         let metrics = self.ask(endpoint, "GET", "metrics", None)?;
-        let number = |name: &str| metrics["commits"][name].as_u64().ok_or_else(|| unexpected("metrics", metrics.to_string()));
-        let batches = metrics["commits"]["batches"].as_array().map(|all| all.iter().filter_map(Value::as_u64).collect());
-        Ok(Commits { count: number("count")?, commands: number("commands")?, batches: batches.unwrap_or_default() })
+        let number = |name: &str| metrics["queue"][name].as_u64().ok_or_else(|| unexpected("metrics", metrics.to_string()));
+        let batches = metrics["queue"]["batches"].as_array().map(|all| all.iter().filter_map(Value::as_u64).collect());
+        Ok(Commits { count: number("commits")?, commands: number("written")?, batches: batches.unwrap_or_default() })
     }
 }
 

@@ -85,6 +85,26 @@ async fn a_job_whose_input_is_lost_fails_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_job_whose_input_cannot_be_read_for_a_while_is_tried_again() {
+    let queue = Queue::with(small());
+    queue.submit_with("a", |new| new.input = Bytes::from(vec![b'7'; 1000])).await;
+    let file = queue.home.path().join("payloads").join(&queue.files()[0]);
+    let aside = queue.home.path().join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(queue.claim(1).await.is_empty());
+    queue.submit("b").await;
+    let job = queue.job("a").await;
+    assert_eq!((job.life.state, job.life.losses), (State::Delayed, 1));
+    assert!(job.attempts[0].error.starts_with("the job's input cannot be read: "), "{:?}", job.attempts);
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    queue.pass(Duration::from_secs(1));
+    queue.jobs().expire().await.unwrap();
+    assert_eq!(queue.claim(1).await, ["a"]);
+}
+
+#[tokio::test]
 async fn a_traceback_that_is_too_long_loses_its_middle() {
     let queue = Queue::new();
     queue.submit("a").await;
