@@ -6,6 +6,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from serve_process import Server, build, version, write
 
 
@@ -87,3 +89,57 @@ def test_a_restart_brings_back_every_deployment(server: Callable[..., Server], t
         assert again.endpoints()["api-shop"]["timeout_ms"] == 1234
         again.end(number)
         again.wait_until_alone()
+
+
+def damage_sources(build: Path) -> None:
+    for file in (build / "tree" / "src").iterdir():
+        file.unlink()
+
+
+def damage_manifest(build: Path) -> None:
+    (build / "tree" / "flash_manifest.json").write_bytes(b"\0garbage")
+
+
+def damage_all(build: Path) -> None:
+    damage_sources(build)
+    (build / "artifact.tar.gz").write_bytes(b"garbage")
+
+
+@pytest.mark.parametrize("damage", [damage_sources, damage_manifest])
+def test_a_damaged_build_is_unpacked_anew_by_the_next_start(
+    server: Callable[..., Server], tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    flash = server()
+    digest = flash.deploy(version(tmp_path / "project", 1))["build"]
+    assert flash.terminate() == 0
+    damage(flash.home / "builds" / digest)
+    flash = server()
+    assert flash.request("GET", "/lb/api/version").json() == 1
+    assert f"build={digest}" in flash.told().replace('"', "")
+
+
+def test_a_build_that_cannot_be_mended_is_healed_by_deploying_it_again(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    artifact = version(tmp_path / "project", 1)
+    digest = flash.deploy(artifact)["build"]
+    assert flash.terminate() == 0
+    damage_all(flash.home / "builds" / digest)
+    flash = server()
+    (endpoint,) = flash.endpoints().values()
+    assert (endpoint["state"], "deploy it again" in endpoint["error"]) == ("failed", True), endpoint
+    assert flash.api("GET", f"/builds/{digest}").status == 404
+    assert flash.deploy(artifact)["state"] == "current"
+    assert flash.request("GET", "/lb/api/version").json() == 1
+
+
+def test_a_build_that_is_damaged_while_it_serves_is_mended_by_deploying_it_again(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    artifact = version(tmp_path / "project", 1)
+    digest = flash.deploy(artifact)["build"]
+    source = flash.home / "builds" / digest / "tree" / "src" / "app.py"
+    text = source.read_text()
+    source.unlink()
+    again = flash.deploy(artifact)
+    assert (again["state"], source.read_text()) == ("current", text)
+    assert any(event["text"] == "starting api" for event in again["events"]), again
+    assert flash.request("GET", "/lb/api/version").json() == 1

@@ -3,11 +3,13 @@
 //! `builds/<digest>/` has `artifact.tar.gz` and `tree/`. It gets there by a rename, once all of it is on the disk, and only then does the
 //! store know of it: a server that is killed meanwhile leaves a folder that begins with a dot, or one that the store does not know, and
 //! both go at the next start.
+//!
+//! What the disk loses later is noticed by `contents.json`, which says what the tree had when it was unpacked, and mended from the artifact.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,10 @@ use crate::secret;
 const ARTIFACT: &str = "artifact.tar.gz";
 const TREE: &str = "tree";
 const INTERPRETER: &str = "interpreter";
+/// The files of the tree with their lengths, as they were unpacked.
+const CONTENTS: &str = "contents.json";
+/// A tree that is to take another one's place.
+const RENEWED: &str = ".tree";
 /// What an upload is called until it is a build.
 const INCOMING: &str = ".incoming-";
 
@@ -61,9 +67,58 @@ impl Builds {
         Ok(())
     }
 
-    /// Whether the build of this digest is there.
+    /// Whether the build of this digest was taken in. That it can be used is for [`Self::damage`] to say.
     pub fn has(&self, digest: &str) -> bool {
-        self.folder.join(digest).join(TREE).join(MANIFEST_FILE).is_file()
+        self.folder.join(digest).join(ARTIFACT).is_file()
+    }
+
+    /// The first file of a build's tree that is not as it was unpacked, going by what each start has time for: that it is there, and its length.
+    pub fn damage(&self, digest: &str) -> Option<PathBuf> {
+        let folder = self.folder.join(digest);
+        let (record, tree) = (folder.join(CONTENTS), folder.join(TREE));
+        let contents = fs::read(&record).ok().and_then(|text| serde_json::from_slice::<BTreeMap<PathBuf, u64>>(&text).ok());
+        let Some(contents) = contents else { return Some(record) };
+        let is_whole = |path: &Path, bytes: u64| fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == bytes);
+        let differs = contents.into_iter().map(|(path, bytes)| (tree.join(path), bytes)).find(|(path, bytes)| !is_whole(path, *bytes));
+        let manifest = tree.join(MANIFEST_FILE);
+        let garbled = || fs::read(&manifest).map_or(true, |text| Manifest::from_json(&text).is_err()).then_some(manifest.clone());
+        differs.map(|(path, _)| path).or_else(garbled)
+    }
+
+    /// Unpacks a build anew, from the artifact that it came as. Errs where that is not what it was either; then it has to be sent again.
+    pub fn renew(&self, digest: &str) -> io::Result<()> {
+        let folder = self.folder.join(digest);
+        for left in fs::read_dir(&folder)?.flatten().filter(|entry| entry.file_name().as_bytes().starts_with(b".")) {
+            fs::remove_dir_all(left.path())?; // of a server that was killed meanwhile
+        }
+        let mut artifact = BufReader::new(File::open(folder.join(ARTIFACT))?);
+        let mut sum = Sha256::new();
+        loop {
+            let piece = artifact.fill_buf()?;
+            if piece.is_empty() {
+                break;
+            }
+            sum.update(piece);
+            let read = piece.len();
+            artifact.consume(read);
+        }
+        if secret::hex(&sum.finalize()) != digest {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{ARTIFACT}` has another SHA-256 than it came with")));
+        }
+        artifact.rewind()?;
+        let renewed = folder.join(RENEWED);
+        flash_build::unpack(artifact, &renewed, &Limits::default()).map_err(|refused| match refused {
+            Refused::System(cause) => cause,
+            refused @ Refused::Artifact(_) => io::Error::other(refused),
+        })?;
+        note_contents(&renewed, &folder.join(CONTENTS))?;
+        let tree = folder.join(TREE);
+        match fs::remove_dir_all(&tree) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(&tree)?,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::rename(&renewed, &tree)
     }
 
     /// Where the sources of a build are.
@@ -121,6 +176,7 @@ impl Builds {
             Refused::Artifact(problems) => bad_artifact(&problems),
             Refused::System(cause) => system(&cause),
         })?;
+        note_contents(&incoming.folder.join(TREE), &incoming.folder.join(CONTENTS)).map_err(|cause| system(&cause))?;
         // The store will say that the build is there, whatever happens to the power: so it has to be.
         let folder = File::open(&self.folder).map_err(|cause| system(&cause))?;
         rustix::fs::syncfs(&folder).map_err(|cause| system(&cause.into()))?;
@@ -162,6 +218,22 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder); // it was renamed; or the next start tries again
     }
+}
+
+/// Notes which files a tree has, and how long they are.
+fn note_contents(tree: &Path, record: &Path) -> io::Result<()> {
+    let (mut contents, mut folders) = (BTreeMap::new(), vec![tree.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let (path, found) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+            if found.is_dir() {
+                folders.push(path);
+            } else {
+                contents.insert(path.strip_prefix(tree).expect("it is below the tree").to_owned(), found.len());
+            }
+        }
+    }
+    fs::write(record, serde_json::to_vec(&contents)?)
 }
 
 /// Whether a text can be a digest.

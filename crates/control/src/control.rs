@@ -1,7 +1,7 @@
 //! The server's state, as the control API and rollouts see it: what is remembered, what is served, what is being changed.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -91,8 +91,8 @@ pub struct Control {
     pub(crate) rollouts: Mutex<JoinSet<()>>,
     /// Changes whenever a deployment may have.
     pub(crate) progress: watch::Sender<()>,
-    /// Builds come and go one at a time.
-    placing: Mutex<()>,
+    /// Builds that come, are mended or go: each in one pair of hands.
+    placing: Placing,
     stop: watch::Sender<bool>,
 }
 
@@ -120,6 +120,8 @@ pub(crate) struct Deployed {
     pub(crate) build: String,
     /// What is set beside the code.
     pub(crate) overrides: Overrides,
+    /// Whether its build's files were replaced since its workers started, which may see the former ones alone.
+    pub(crate) is_outdated: bool,
     /// What the code declares; `None` where the build cannot be read, for this reason.
     pub(crate) endpoint: Result<Endpoint, String>,
 }
@@ -159,7 +161,7 @@ impl Control {
             changing: Mutex::default(),
             rollouts: Mutex::new(JoinSet::new()),
             progress: watch::Sender::new(()),
-            placing: Mutex::default(),
+            placing: Placing::default(),
             stop: watch::Sender::new(false),
         })
     }
@@ -255,13 +257,54 @@ impl Control {
         blocking(move || work(&control)).await
     }
 
+    /// A build that the server has, whole: one that the disk has lost a part of is unpacked anew. Where that cannot be, it is as if the
+    /// build were not there, so that it is sent again.
+    pub(crate) fn build(&self, digest: &str) -> Result<Option<flash_store::Build>, Refusal> {
+        let Some(build) = self.store.build(digest)? else { return Ok(None) };
+        if self.builds.damage(digest).is_none() {
+            return Ok(Some(build));
+        }
+        let _placing = self.placing.take(digest);
+        self.mended(digest, build)
+    }
+
+    /// The same for who holds the build already.
+    fn mended(&self, digest: &str, build: flash_store::Build) -> Result<Option<flash_store::Build>, Refusal> {
+        let Some(damaged) = self.builds.damage(digest) else { return Ok(Some(build)) }; // or it was mended meanwhile
+        let file = damaged.display();
+        match self.builds.renew(digest) {
+            Ok(()) => {
+                tracing::warn!(build = digest, %file, "a build was damaged on the disk, and is unpacked anew from its artifact");
+                self.note_renewed(digest);
+                Ok(Some(build))
+            }
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
+                Err(crate::builds::system(&error))
+            }
+            Err(error) => {
+                tracing::error!(build = digest, %file, %error, "a build is damaged on the disk, and so is its artifact: deploy it again");
+                Ok(None)
+            }
+        }
+    }
+
+    /// What serves from a build's former files is to be started anew by the next deployment, whatever else is the same.
+    fn note_renewed(&self, digest: &str) {
+        for deployed in self.serving().deployed.values_mut().filter(|deployed| deployed.build == digest) {
+            deployed.is_outdated = true;
+        }
+    }
+
     /// Keeps an upload as a build; one that is there already is left as it is.
     pub(crate) fn keep(&self, incoming: Incoming, digest: String) -> Result<flash_store::Build, Refusal> {
-        let _alone = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(build) = self.store.build(&digest)?.filter(|build| self.builds.has(&build.digest)) {
+        let _placing = self.placing.take(&digest);
+        if let Some(build) = self.store.build(&digest)?
+            && let Some(build) = self.mended(&digest, build)?
+        {
             return Ok(build);
         }
         let (manifest, bytes) = self.builds.place(incoming, &digest)?;
+        self.note_renewed(&digest);
         let endpoints = manifest.endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect();
         let build = flash_store::Build { digest, bytes, app: manifest.app.to_string(), endpoints, created: clock::now() };
         self.store.add_build(&build)?;
@@ -270,9 +313,12 @@ impl Control {
 
     /// Removes builds that nobody will go back to.
     pub(crate) fn collect_builds(&self) -> Result<(), Refusal> {
-        let _alone = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         let Timestamp(now) = clock::now();
         for digest in self.store.collect_builds(KEPT, Timestamp(now - FRESH_MS))? {
+            let _placing = self.placing.take(&digest);
+            if self.store.build(&digest)?.is_some() {
+                continue; // it was sent again meanwhile
+            }
             // What is left goes at the next start.
             if let Err(error) = self.builds.remove(&digest) {
                 tracing::warn!(digest, %error, "a build that nobody needs could not be removed");
@@ -325,6 +371,36 @@ impl Control {
     }
 }
 
+/// Which builds are being placed, mended or removed: one that takes long holds up nobody but those who want the same one.
+#[derive(Default)]
+struct Placing {
+    digests: Mutex<HashSet<String>>,
+    changed: Condvar,
+}
+
+impl Placing {
+    /// Waits until nobody else has the build. Blocks.
+    fn take(&self, digest: &str) -> Placed<'_> {
+        let digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(digests, |digests| digests.contains(digest));
+        waited.unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned());
+        Placed { placing: self, digest: digest.to_owned() }
+    }
+}
+
+/// A build in the hands of one, until this is dropped.
+struct Placed<'p> {
+    placing: &'p Placing,
+    digest: String,
+}
+
+impl Drop for Placed<'_> {
+    fn drop(&mut self) {
+        self.placing.digests.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
+        self.placing.changed.notify_all();
+    }
+}
+
 impl Changing {
     /// Begins a deployment there.
     pub(crate) async fn begin(&self, new: NewDeployment) -> Result<(u64, Vec<flash_store::Endpoint>), Refusal> {
@@ -361,5 +437,28 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()), // it is never cancelled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_takes_long_holds_up_those_who_want_it_and_nobody_else() {
+        let placing = Placing::default();
+        let first = placing.take("a");
+        drop(placing.take("b")); // it would hang
+        std::thread::scope(|scope| {
+            let (taken, told) = std::sync::mpsc::channel();
+            let placing = &placing;
+            scope.spawn(move || {
+                let _second = placing.take("a");
+                taken.send(()).expect("it is waited for");
+            });
+            assert!(told.recv_timeout(Duration::from_millis(50)).is_err(), "two have one build");
+            drop(first);
+            told.recv().expect("it is free");
+        });
     }
 }

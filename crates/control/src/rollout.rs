@@ -104,7 +104,7 @@ impl Control {
     pub(crate) async fn tree(self: &Arc<Self>, digest: &str) -> Result<Tree, Refusal> {
         let digest = digest.to_owned();
         self.work(move |control| {
-            if control.store.build(&digest)?.is_none() || !control.builds.has(&digest) {
+            if control.build(&digest)?.is_none() {
                 return Err(Refusal::Unknown { what: "build", name: digest });
             }
             control.builds.read(&digest)
@@ -131,7 +131,7 @@ impl Control {
         for deployment in self.store.current()? {
             let place = Place { app: deployment.app, environment: deployment.environment };
             let settings: BTreeMap<String, Overrides> = serde_json::from_str(&deployment.settings).unwrap_or_default();
-            let tree = self.builds.read(&deployment.build).map_err(|refusal| refusal.problem(None).detail);
+            let tree = self.kept(&deployment.build);
             if let Err(why) = &tree {
                 tracing::error!(app = place.app, environment = place.environment, why, "a deployment cannot be served");
             }
@@ -154,11 +154,20 @@ impl Control {
                     started.push(Started::new(self.wanted(&known.id, &place, endpoint, &overrides, &build)));
                 }
                 let (place, name, build) = (place.clone(), known.name.clone(), deployment.build.clone());
-                self.serving().deployed.insert(known.id.clone(), Deployed { place, name, build, overrides, endpoint });
+                let deployed = Deployed { place, name, build, overrides, is_outdated: false, endpoint };
+                self.serving().deployed.insert(known.id.clone(), deployed);
             }
             self.serving().service.switch(started, &BTreeSet::new());
         }
         Ok(())
+    }
+
+    /// A build that is to be served as it was; errs with why it cannot be.
+    fn kept(&self, digest: &str) -> Result<Tree, String> {
+        let lost = || format!("its build {} is lost or damaged on the server's disk; deploy it again: flash deploy", &digest[..12]);
+        let said = |refusal: Refusal| refusal.problem(None).detail;
+        self.build(digest).map_err(said)?.ok_or_else(lost)?;
+        self.builds.read(digest).map_err(said)
     }
 
     /// What an endpoint's workers are forked from.
@@ -320,8 +329,10 @@ impl Rollout {
         let differs = |endpoint: &&Endpoint| {
             let (known, overrides) = self.identity(endpoint);
             let id = &known.id;
-            let same =
-                serving.deployed.get(id).is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides);
+            let same = serving
+                .deployed
+                .get(id)
+                .is_some_and(|deployed| deployed.build == self.order.build && deployed.overrides == overrides && !deployed.is_outdated);
             !(same && serving.service.find(id).is_some_and(|served| matches!(*served.pool().status().borrow(), Status::Ready)))
         };
         served(&self.tree).filter(differs).collect()
@@ -383,6 +394,7 @@ impl Rollout {
                 name: endpoint.name.to_string(),
                 build: self.order.build.clone(),
                 overrides,
+                is_outdated: false,
                 endpoint: Ok(endpoint.clone()),
             };
             serving.deployed.insert(known.id.clone(), deployed);

@@ -59,7 +59,7 @@ pub(super) async fn upload(control: Shared, Names(named): Names<Named>, body: Bo
 
 async fn known(control: &Shared, digest: &str) -> Result<Option<flash_store::Build>, Refusal> {
     let (shared, digest) = (control.0.clone(), digest.to_owned());
-    blocking(move || Ok(shared.store.build(&digest)?.filter(|build| shared.builds.has(&build.digest)))).await
+    blocking(move || shared.build(&digest)).await
 }
 
 fn digest(named: &Named) -> Result<String, Refusal> {
