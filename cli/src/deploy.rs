@@ -29,6 +29,9 @@ pub struct Arguments {
     /// The environment; without it the app's only one, or `production`
     #[arg(long, env = "FLASH_ENV", value_name = "NAME")]
     env: Option<String>,
+    /// Give up a deployment that rolls, by its number (`flash status`), and deploy nothing
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["project", "dry_run", "yes"])]
+    cancel: Option<u64>,
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -46,6 +49,10 @@ pub struct Arguments {
 
 /// Builds, uploads, and waits until the new build serves.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(number) = arguments.cancel {
+        let client = project::connection(&arguments.connection, arguments.env.as_deref())?.client()?;
+        return rollout::cancel(&client, number, arguments.json);
+    }
     let whole = arguments.project.then(|| flash_scan::project(&arguments.path)).flatten();
     let target = whole.as_deref().unwrap_or(&arguments.path);
     let artifact = build::build(target, &arguments.options, None)?;

@@ -1,5 +1,8 @@
 //! A deployment on its way: watched until it serves or has failed, and told.
 
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flash_api::{App, Deployment, DeploymentState, Endpoint};
@@ -7,9 +10,10 @@ use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
 use crate::client::{Client, segment};
-use crate::lines::to_errors;
-use crate::output::{count, print, print_json};
+use crate::lines::{close_errors, to_errors};
+use crate::output::{count, print, print_json, short};
 use crate::report::{Failure, Fault, Trouble};
+use crate::signals::Signals;
 
 /// One question waits this long for the end.
 const WAIT: Duration = Duration::from_secs(1);
@@ -70,7 +74,8 @@ pub fn environment(client: &Client, app: &str, named: Option<&str>) -> Result<St
 pub fn begin(client: &Client, place: &Place<'_>, how: &str, request: &impl Serialize, done: &str, json: bool) -> Result<(), Failure> {
     let began = Instant::now();
     let before = place.endpoints(client)?;
-    let deployment = watch(client, client.post(&place.path(how), request)?, began)?;
+    let deployment = client.post(&place.path(how), request)?;
+    let deployment = watch(client, deployment, began)?;
     if deployment.state == DeploymentState::Failed {
         return Err(failed(&deployment));
     }
@@ -94,11 +99,75 @@ pub fn begin(client: &Client, place: &Place<'_>, how: &str, request: &impl Seria
     print(&text)
 }
 
+/// Gives a deployment up that rolls, and tells how it has ended.
+pub fn cancel(client: &Client, number: u64, json: bool) -> Result<(), Failure> {
+    let deployment: Deployment = client.post(&format!("/deployments/{number}/cancel"), &())?;
+    if json {
+        return print_json(&deployment);
+    }
+    let Deployment { app, environment, .. } = &deployment;
+    match deployment.state {
+        DeploymentState::Failed => {
+            print(&format!("Cancelled deployment {number} of {app} to {environment}: what served before serves on\n"))
+        }
+        DeploymentState::Rolling => print(&format!("Deployment {number} of {app} to {environment} is being cancelled: flash status\n")),
+        DeploymentState::Current | DeploymentState::Superseded => {
+            let why = "it was about to serve when that was asked for";
+            Err(Failure::new(Fault::Request, Trouble::new(format!("deployment {number} serves"), why, "go back: flash rollback")))
+        }
+    }
+}
+
+/// Says what a deployment that rolls waits for.
+pub fn waits_for(deployment: &Deployment) -> &str {
+    deployment.events.last().map_or("its beginning", |event| &event.text)
+}
+
+/// Tells who interrupts this command that the server goes on, until what is returned is dropped.
+fn tell_of_interruption(deployment: u64) -> Result<Watched, Failure> {
+    let failed = |cause| Failure::system("cannot listen for signals", &cause);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let mut signals = runtime.block_on(async { Signals::new() }).map_err(failed)?;
+    let watched = Watched(Arc::new(AtomicBool::new(true)));
+    let watching = watched.0.clone();
+    std::thread::spawn(move || {
+        runtime.block_on(signals.next());
+        if watching.load(Ordering::Acquire) {
+            to_errors(&format!(
+                "Deployment {deployment} goes on at the server: `flash status` shows how far it is, `flash deploy --cancel {deployment}` gives it up\n"
+            ));
+        }
+        close_errors();
+        process::exit(130); // as a shell says of who is interrupted
+    });
+    Ok(watched)
+}
+
+/// A deployment that this command waits for.
+struct Watched(Arc<AtomicBool>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+fn unknown(deployment: &Deployment, failure: &Failure) -> Failure {
+    let Deployment { id, environment, app, .. } = deployment;
+    let Trouble { what, why, .. } = failure.first();
+    let remedy = format!(
+        "see what serves, once the server runs: flash status --app {app} --env {environment}; where it is not build {}, deploy it again",
+        short(&deployment.build)
+    );
+    Failure::new(Fault::Request, Trouble::new(format!("how deployment {id} ended is not known"), format!("{what}: {why}"), remedy))
+}
+
 fn watch(client: &Client, mut deployment: Deployment, began: Instant) -> Result<Deployment, Failure> {
+    let _watched = tell_of_interruption(deployment.id)?;
     let mut told = 0;
     while deployment.state == DeploymentState::Rolling {
         let path = format!("/deployments/{}?wait={}", deployment.id, WAIT.as_secs());
-        deployment = client.get_within(&path, WAIT)?;
+        deployment = client.get_within(&path, WAIT).map_err(|failure| unknown(&deployment, &failure))?;
         if began.elapsed() > UNREMARKED && deployment.state == DeploymentState::Rolling {
             for event in deployment.events.iter().skip(told) {
                 to_errors(&format!("  {}\n", event.text.dimmed()));

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use flash_api::{Endpoint, EndpointState, Function, JobCounts, Server, WorkerCounts};
+use flash_api::{Deployment, Endpoint, EndpointState, Function, JobCounts, Server, WorkerCounts};
 use owo_colors::OwoColorize as _;
 
 use crate::client::Client;
 use crate::connection::{Connection, endpoint};
 use crate::output::{json, print, short, table};
 use crate::report::Failure;
+use crate::rollout::waits_for;
 
 /// What the user asked for.
 #[derive(clap::Args)]
@@ -56,16 +57,26 @@ fn look(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
         return Ok(if arguments.json { json(&found) } else { detail(&found, &isolation(client)?) });
     }
     let mut all = client.endpoints("")?;
-    all.retain(|found| app.is_none_or(|app| found.app == app) && environment.is_none_or(|name| found.environment == name));
+    let meant = |of: &str, place: &str| app.is_none_or(|app| of == app) && environment.is_none_or(|name| place == name);
+    all.retain(|found| meant(&found.app, &found.environment));
     if arguments.json {
         return Ok(json(&all));
     }
     let names = ["ENDPOINT", "APP", "ENVIRONMENT", "STATE", "WORKERS", "IN FLIGHT", "IN QUEUE", "BUILD", "URL"];
     let mut text = table(&names, all.iter().map(row).collect(), &format!("nothing is deployed at {}", client.url()));
+    let rolling: Vec<Deployment> = client.get("/deployments")?;
+    text.extend(rolling.iter().filter(|deployment| meant(&deployment.app, &deployment.environment)).map(rolls));
     if !all.is_empty() {
         text += &format!("isolation of workers: {}\n", isolation(client)?);
     }
     Ok(text)
+}
+
+/// A deployment that is under way.
+fn rolls(deployment: &Deployment) -> String {
+    let Deployment { id, app, environment, build, created, .. } = deployment;
+    let (build, waits_for) = (short(build), waits_for(deployment));
+    format!("deployment {id} of {app} to {environment} rolls since {created}, build {build}: {waits_for} (flash deploy --cancel {id})\n")
 }
 
 /// The level that keeps workers apart from the rest of the machine.
@@ -86,8 +97,23 @@ fn row(endpoint: &Endpoint) -> Vec<String> {
 
 /// All there is to say of one endpoint, a line each.
 fn detail(endpoint: &Endpoint, isolation: &str) -> String {
-    let Endpoint { id, name: own, app, environment, url, build, state, error, workers, jobs, timeout_ms, public, functions, remarks } =
-        endpoint;
+    let Endpoint {
+        id,
+        name: own,
+        app,
+        environment,
+        url,
+        build,
+        state,
+        error,
+        workers,
+        jobs,
+        timeout_ms,
+        public,
+        functions,
+        remarks,
+        rolling,
+    } = endpoint;
     let access = if *public { "anybody" } else { "this machine, and those with a key" };
     let mut lines = vec![
         ("endpoint", if id == own { id.clone() } else { format!("{id} ({own})") }),
@@ -107,6 +133,7 @@ fn detail(endpoint: &Endpoint, isolation: &str) -> String {
     lines.push(("open to", access.into()));
     lines.push(("isolation", isolation.to_owned()));
     lines.push(("build", build.clone()));
+    lines.extend(rolling.map(|rolling| ("rolling", format!("deployment {rolling}, which may replace it"))));
     lines.extend(remarks.iter().map(|remark| ("note", remark.clone())));
     let mut text: String = lines.into_iter().map(|(name, value)| format!("{name:>10}   {value}\n")).collect();
     for Function { name, module, method, path, .. } in functions {

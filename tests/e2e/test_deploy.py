@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pty
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -333,3 +336,52 @@ def test_an_environment_on_another_server_must_be_named(project: Project) -> Non
     assert "flash.toml:2 (production) has it at http://127.0.0.1:1" in told
     assert "the server at http://127.0.0.1:1 cannot be reached" in project.flash("deploy", "--env", "production", code=1).stderr
     assert project.json("status") == []
+
+
+HANGS = "import time\ntime.sleep(10**5)\n\n"
+
+
+@contextlib.contextmanager
+def hanging(project: Project) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A `flash deploy` whose rollout does not end, and the number of its deployment."""
+    project.write('@remote(api, method="GET", path="/version")\ndef version():\n    return 1\n')
+    project.flash("deploy")
+    project.write(HANGS + '@remote(api, method="GET", path="/version")\ndef version():\n    return 2\n')
+    command = subprocess.Popen(
+        [find_flash(), "deploy"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=project.root,
+        env=project.environment(),
+    )
+    with command:
+        try:
+            assert command.stderr is not None
+            while "starting api" not in (line := command.stderr.readline()):  # what it says once a second has passed
+                assert line, "flash deploy ended"
+            yield command, project.json("status", "api")["rolling"]
+        finally:
+            command.kill()
+
+
+def test_who_interrupts_a_deployment_is_told_that_it_goes_on_and_how_to_cancel_it(project: Project) -> None:
+    with hanging(project) as (command, number):
+        command.send_signal(signal.SIGINT)
+        _, told = command.communicate(timeout=PATIENCE)
+        assert command.returncode == 130
+        assert f"Deployment {number} goes on at the server: `flash status`" in told and f"`flash deploy --cancel {number}`" in told
+    assert f"deployment {number} of shop to production rolls" in project.flash("status").stdout
+    assert project.flash("deploy", "--cancel", str(number)).stdout.startswith(f"Cancelled deployment {number} of shop to production")
+    assert project.get("/version") == (200, 1)
+    assert "only one that rolls can be" in project.flash("deploy", "--cancel", str(number), code=1).stderr
+
+
+def test_a_server_that_is_killed_while_it_deploys_leaves_its_client_with_how_to_see_the_outcome(project: Project) -> None:
+    with hanging(project) as (command, number):
+        os.kill(json.loads((project.home / "server.json").read_text())["pid"], signal.SIGKILL)
+        _, told = command.communicate(timeout=PATIENCE)
+        assert command.returncode == 1
+        assert f"error: how deployment {number} ended is not known" in told and "try: see what serves" in told, told
+    (project.home / "server.json").unlink()

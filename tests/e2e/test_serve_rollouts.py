@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from flash_process import PATIENCE, exchange, wait_for
+from flash_process import PATIENCE, exchange, run_to_end, wait_for
 from serve_process import Server, build, version, write
 
 
@@ -115,6 +115,36 @@ def test_one_deployment_at_a_time_is_rolled_out(server: Callable[..., Server], t
     go.touch()
     assert flash.settled(begun.json()["id"])["state"] == "current"
     assert flash.request("GET", "/lb/api/version").json() == 2
+
+
+def test_a_rollout_that_hangs_is_seen_and_cancelled(server: Callable[..., Server], tmp_path: Path) -> None:
+    hangs = "import time\ntime.sleep(10**5)\n" + '@remote(api, method="GET", path="/version")\ndef version():\n    return 2\n'
+    flash = server()
+    first = flash.deploy(version(tmp_path / "first", 1))
+    assert flash.api("GET", "/deployments").json() == []
+    processes = len(flash.children())
+    begun = flash.begin(build(write(tmp_path / "second", hangs))).json()["id"]
+
+    def waits() -> bool:
+        (rolling,) = flash.api("GET", "/deployments").json()
+        return rolling["id"] == begun and [event["text"] for event in rolling["events"]][-1:] == ["starting api"]
+
+    wait_for(waits, "the rollout's start")
+    shown = run_to_end("status", "--server", f"http://127.0.0.1:{flash.port}", FLASH_HOME=str(flash.home)).stdout
+    assert f"deployment {begun} of shop to production rolls since " in shown and ": starting api " in shown
+    assert flash.endpoints()["api"]["rolling"] == begun
+    assert flash.api("GET", "/apps/shop/environments/production").json()["rolling"] == begun
+    cancelled = flash.api("POST", f"/deployments/{begun}/cancel")
+    assert (cancelled.status, cancelled.json()["state"]) == (200, "failed"), cancelled
+    assert cancelled.json()["problem"]["title"] == "the deployment was cancelled"
+    wait_for(lambda: len(flash.children()) == processes, "the end of what hangs")
+    assert flash.request("GET", "/lb/api/version").json() == 1
+    assert "rolling" not in flash.endpoints()["api"]
+    for deployment in (first["id"], begun):
+        refused = flash.api("POST", f"/deployments/{deployment}/cancel")
+        assert (refused.status, refused.json()["type"]) == (409, "/problems/not-rolling")
+    assert flash.api("POST", "/deployments/99/cancel").status == 404
+    assert flash.deploy(version(tmp_path / "third", 3))["state"] == "current"
 
 
 def test_a_server_that_ends_gives_a_rollout_up(server: Callable[..., Server], tmp_path: Path) -> None:

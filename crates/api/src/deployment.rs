@@ -153,6 +153,9 @@ pub struct Environment {
     pub deployment: Option<u64>,
     /// The digest of its build.
     pub build: Option<String>,
+    /// The number of the deployment that rolls there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolling: Option<u64>,
     /// The names of its endpoints.
     pub endpoints: Vec<String>,
 }

@@ -94,6 +94,9 @@ pub struct Endpoint {
     pub url: String,
     /// The digest of the build that serves.
     pub build: String,
+    /// The number of the deployment that rolls in its environment, and may replace it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolling: Option<u64>,
     /// How it does.
     pub state: EndpointState,
     /// Its last error, while `state` is no good.

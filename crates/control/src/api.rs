@@ -123,6 +123,12 @@ fn routes() -> Vec<Route> {
         .gives::<Deployment>(200, found);
     route(Method::GET, "/deployments/{deployment}", deploy, get(deployments::find), operation);
 
+    let operation = says("list_rolling", "Deployments that roll, in all environments").gives::<Vec<Deployment>>(200, found);
+    route(Method::GET, "/deployments", invoke, get(deployments::rolling), operation);
+    let operation = says("cancel_deployment", "Give up a deployment that rolls; what served before serves on")
+        .gives::<Deployment>(200, "As it has ended; or as it is, where that takes longer than 30 s.");
+    route(Method::POST, "/deployments/{deployment}/cancel", deploy, post(deployments::cancel), operation);
+
     let operation = says("list_endpoints", "What is deployed").asks(endpoints::QUERY).gives::<Vec<Endpoint>>(200, found);
     route(Method::GET, "/endpoints", invoke, get(endpoints::list), operation);
     let path = "/apps/{app}/environments/{environment}/endpoints/{name}";

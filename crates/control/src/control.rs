@@ -93,6 +93,8 @@ pub struct Control {
     pub(crate) progress: watch::Sender<()>,
     /// Builds that come, are mended or go: each in one pair of hands.
     placing: Placing,
+    /// Deployments that roll and are to be given up.
+    cancelled: watch::Sender<HashSet<u64>>,
     stop: watch::Sender<bool>,
 }
 
@@ -162,6 +164,7 @@ impl Control {
             rollouts: Mutex::new(JoinSet::new()),
             progress: watch::Sender::new(()),
             placing: Placing::default(),
+            cancelled: watch::Sender::default(),
             stop: watch::Sender::new(false),
         })
     }
@@ -223,6 +226,39 @@ impl Control {
     /// Whether a deployment is not done yet, whatever the store says.
     pub(crate) fn is_rolling(&self, deployment: u64) -> bool {
         self.changing().values().any(|rolling| *rolling == Some(deployment))
+    }
+
+    /// The deployments that roll, by number.
+    pub(crate) fn rolling(&self) -> Vec<u64> {
+        let mut rolling: Vec<u64> = self.changing().values().filter_map(|rolling| *rolling).collect();
+        rolling.sort_unstable();
+        rolling
+    }
+
+    /// The one that rolls in an environment.
+    pub(crate) fn rolling_in(&self, place: &Place) -> Option<u64> {
+        self.changing().get(place).copied().flatten()
+    }
+
+    /// Has a rollout given up. False, and nothing done, where it is not under way.
+    pub(crate) fn cancel(&self, deployment: u64) -> bool {
+        let changing = self.changing(); // so that it does not end meanwhile
+        let rolls = changing.values().any(|rolling| *rolling == Some(deployment));
+        if rolls {
+            self.cancelled.send_if_modified(|cancelled| cancelled.insert(deployment));
+        }
+        rolls
+    }
+
+    /// Waits until a rollout is to be given up; gives the problem that this is.
+    pub(crate) async fn given_up(&self, deployment: u64) -> String {
+        let mut cancelled = self.cancelled.subscribe();
+        tokio::select! {
+            () = self.stopped() => crate::rollout::problem("the server was stopped while it was rolled out", "somebody asked for its end"),
+            _ = cancelled.wait_for(|cancelled| cancelled.contains(&deployment)) => {
+                crate::rollout::problem("the deployment was cancelled", "somebody asked for that while it was rolled out")
+            }
+        }
     }
 
     /// Takes an environment, to change it.
@@ -427,7 +463,11 @@ impl Changing {
 
 impl Drop for Changing {
     fn drop(&mut self) {
-        self.control.changing().remove(&self.place);
+        let mut changing = self.control.changing();
+        if let Some(Some(deployment)) = changing.remove(&self.place) {
+            self.control.cancelled.send_if_modified(|cancelled| cancelled.remove(&deployment));
+        }
+        drop(changing);
         self.control.progress.send_replace(());
     }
 }

@@ -40,6 +40,8 @@ pub enum Refusal {
     Busy { app: String, environment: String },
     /// A new build does not come up.
     NotReady { what: String, why: String, remedy: String },
+    /// A deployment is not under way, so it cannot be cancelled.
+    NotRolling { deployment: u64, state: &'static str },
     /// There is nothing to go back to.
     NothingBefore { app: String, environment: String },
     /// There are as many as there may be.
@@ -79,6 +81,7 @@ impl Refusal {
             Self::BadSettings { .. } => ("bad-settings", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Busy { .. } => ("busy", StatusCode::CONFLICT),
             Self::NotReady { .. } => ("not-ready", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::NotRolling { .. } => ("not-rolling", StatusCode::CONFLICT),
             Self::NothingBefore { .. } => ("nothing-before", StatusCode::CONFLICT),
             Self::TooMany { .. } => ("too-many", StatusCode::CONFLICT),
             Self::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
@@ -164,7 +167,12 @@ impl Refusal {
             Self::Busy { app, environment } => (
                 format!("`{environment}` of `{app}` is being changed"),
                 "one deployment or removal at a time is under way in an environment".into(),
-                "wait until it is done (`flash status`), and try again".into(),
+                "wait until it is done: `flash status` shows what rolls; or end that: flash deploy --cancel NUMBER".into(),
+            ),
+            Self::NotRolling { deployment, state } => (
+                format!("deployment {deployment} is not cancelled"),
+                format!("it is {state}: only one that rolls can be"),
+                "go back to what served before: flash rollback; or see what rolls: flash status".into(),
             ),
             Self::NothingBefore { app, environment } => (
                 format!("there is nothing to go back to in `{environment}` of `{app}`"),
@@ -248,6 +256,7 @@ mod tests {
             Refusal::BadSettings { what: what.clone(), why: why.clone(), remedy: remedy.clone() },
             Refusal::Busy { app: app.clone(), environment: environment.clone() },
             Refusal::NotReady { what: what.clone(), why: why.clone(), remedy },
+            Refusal::NotRolling { deployment: 1, state: "current" },
             Refusal::NothingBefore { app, environment },
             Refusal::TooMany { what: "key", limit: 1 },
             Refusal::Stopping,

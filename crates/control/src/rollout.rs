@@ -319,7 +319,7 @@ impl Rollout {
     async fn ready(&self, started: &[Started]) -> Result<(), String> {
         tokio::select! {
             settled = service::ready(started) => settled.map_err(|errors| self.not_ready(&errors)),
-            () = self.control.stopped() => Err(problem("the server was stopped while it was rolled out", "somebody asked for its end")),
+            problem = self.control.given_up(self.id) => Err(problem),
         }
     }
 
@@ -423,9 +423,10 @@ impl Rollout {
         let mut made = std::pin::pin!(made);
         let done = tokio::select! {
             done = &mut made => done,
-            () = self.control.stopped() => {
+            problem = self.control.given_up(self.id) => {
                 given_up.cancel();
-                made.await
+                let _ = made.await; // whatever has become of it
+                return Err(Failed { problem, output: String::new() });
             }
         };
         done.map_err(|error| {

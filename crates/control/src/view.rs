@@ -48,6 +48,7 @@ impl Control {
             environment: deployed.place.environment.clone(),
             url: if queued { format!("{base}/v2/{id}") } else { format!("{base}/lb/{id}") },
             build: deployed.build.clone(),
+            rolling: self.rolling_in(&deployed.place),
             state,
             error,
             workers,

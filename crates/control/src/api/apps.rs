@@ -79,6 +79,7 @@ fn shown(control: &Shared, (apps, environments): (Vec<flash_store::App>, Vec<fla
             created: clock::text(environment.created),
             deployment: environment.current.as_ref().map(|(id, _)| *id),
             build: environment.current.as_ref().map(|(_, build)| build.clone()),
+            rolling: control.rolling_in(&Place { app: environment.app.clone(), environment: environment.name.clone() }),
             endpoints: serving.deployed.values().filter(here).map(|deployed| deployed.name.clone()).collect(),
         }
     };

@@ -19,6 +19,8 @@ use crate::rollout::Order;
 
 /// The longest that an answer is waited for.
 const LONGEST: Duration = Duration::from_secs(60);
+/// The longest that the end of what is cancelled is waited for; its workers end at once, requests to one that was to be replaced may not.
+const CANCELLED: Duration = Duration::from_secs(30);
 /// What a query for one may have.
 pub(super) const QUERY: &[Parameter] =
     &[Parameter { name: "wait", about: "How long the answer may wait for it to settle, in seconds: 60 at most.", kind: Kind::Seconds }];
@@ -75,24 +77,59 @@ pub(super) async fn list(control: Shared, Names(place): Names<Place>) -> Result<
     Ok(Json(deployments.into_iter().map(|deployment| shown(&control, deployment)).collect()))
 }
 
+/// Those that roll.
+pub(super) async fn rolling(control: Shared) -> Result<Json<Vec<Deployment>>, Refusal> {
+    let ids = control.rolling();
+    let found = control.ask(move |store| ids.into_iter().map(|id| store.deployment(id)).collect::<flash_store::Result<Vec<_>>>()).await?;
+    let rolling = found.into_iter().flatten().map(|deployment| shown(&control, deployment));
+    Ok(Json(rolling.filter(|deployment| deployment.state == DeploymentState::Rolling).collect()))
+}
+
+pub(super) async fn cancel(control: Shared, Names(named): Names<Named>) -> Result<Json<Deployment>, Refusal> {
+    let id = number(&named)?;
+    if !control.cancel(id) {
+        let state = match get(&control, id).await?.state {
+            DeploymentState::Rolling => "about to end",
+            DeploymentState::Current => "current",
+            DeploymentState::Superseded => "superseded",
+            DeploymentState::Failed => "failed",
+        };
+        return Err(Refusal::NotRolling { deployment: id, state });
+    }
+    settled(&control, id, CANCELLED).await.map(Json)
+}
+
 pub(super) async fn find(control: Shared, Names(named): Names<Named>, uri: Uri) -> Result<Json<Deployment>, Refusal> {
-    let text = named.text("deployment");
-    let bad = |what, name: &str, why: &str| Refusal::BadName { what, name: name.chars().take(100).collect(), why: why.into() };
-    let id = text.parse().map_err(|_| bad("deployment", text, "deployments are numbered"))?;
+    let id = number(&named)?;
     let wait = match query(&uri, QUERY)?.get("wait") {
         Some(text) => text.parse::<u64>().map_err(|_| bad("wait", text, "it is a number of seconds, up to 60"))?,
         None => 0,
     };
-    let until = tokio::time::Instant::now() + LONGEST.min(Duration::from_secs(wait));
+    settled(&control, id, LONGEST.min(Duration::from_secs(wait))).await.map(Json)
+}
+
+/// The number of the deployment that is meant.
+fn number(named: &Named) -> Result<u64, Refusal> {
+    let text = named.text("deployment");
+    text.parse().map_err(|_| bad("deployment", text, "deployments are numbered"))
+}
+
+fn bad(what: &'static str, name: &str, why: &str) -> Refusal {
+    Refusal::BadName { what, name: name.chars().take(100).collect(), why: why.into() }
+}
+
+/// A deployment once it has settled, or the time is over.
+async fn settled(control: &Shared, id: u64, within: Duration) -> Result<Deployment, Refusal> {
+    let until = tokio::time::Instant::now() + within;
     let mut progress = control.progress.subscribe();
     loop {
-        let deployment = get(&control, id).await?;
+        let deployment = get(control, id).await?;
         if deployment.state != DeploymentState::Rolling || control.is_stopping() {
-            return Ok(Json(deployment));
+            return Ok(deployment);
         }
         tokio::select! {
             changed = progress.changed() => changed.expect("the control that we hold keeps it"),
-            () = tokio::time::sleep_until(until) => return Ok(Json(deployment)),
+            () = tokio::time::sleep_until(until) => return Ok(deployment),
             () = control.stopped() => {}
         }
     }
