@@ -186,3 +186,30 @@ def test_what_a_function_leaves_behind_ends_with_the_server(server: Callable[...
     assert Path(f"/proc/{left}").exists()
     assert flash.terminate() == 0
     assert not Path(f"/proc/{left}").exists()
+
+
+@AS_ROOT
+@pytest.mark.skipif(not REACHED, reason="the interpreter is closed to others")
+def test_what_functions_left_ends_with_the_start_after_a_server_that_was_killed(
+    server: Callable[..., Server], home: Path, tmp_path: Path
+) -> None:
+    first, other = server(home=home), server(home=home.parent / "other")
+    artifact = build(write(tmp_path / "one", FUNCTIONS))
+    for flash in (first, other):
+        flash.deploy(artifact)
+    left, kept = (flash.request("POST", "/lb/api/leave").json() for flash in (first, other))
+    first.end(signal.SIGKILL)
+    wait_for(lambda: all(pid == left for pid in first.children()), "the end of its workers")
+    assert Path(f"/proc/{left}").exists()
+    again = server(home=home)
+    assert not is_running(left)
+    assert is_running(kept), "it is another server's"
+    assert any("processes=1" in line for line in again.stderr)
+
+
+def is_running(pid: int) -> bool:
+    """Whether it is more than a number that nobody has asked for yet."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

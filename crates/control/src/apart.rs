@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flash_manifest::Settings;
-use flash_workers::{Isolation, Level, ResourceLimits, closed_to_others, forget_home, remove_leftovers};
+use flash_workers::{Isolation, Level, ResourceLimits, closed_to_others, end_survivors, forget_home, remove_leftovers};
 use rustix::fs::Mode;
 
 use crate::control::Place;
@@ -81,6 +81,12 @@ impl Apart {
 
     /// Removes what is left of a server that was killed, and of endpoints that are no more.
     pub(crate) fn clean(&self, endpoints: &[flash_store::Endpoint]) {
+        if self.level.user {
+            let ended = end_survivors(&self.directory);
+            if ended > 0 {
+                tracing::warn!(processes = ended, "what functions had started outlived the server that was killed, and was ended");
+            }
+        }
         let known: HashSet<_> = endpoints.iter().map(|known| key(&known.app, &known.environment, &known.name)).collect();
         remove_leftovers(&self.directory, |home| known.contains(home));
     }

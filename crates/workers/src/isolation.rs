@@ -11,6 +11,7 @@ mod memory;
 mod order;
 mod readable;
 mod surroundings;
+mod survivors;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -29,6 +30,7 @@ pub(crate) use lineage::Lineage;
 pub(crate) use order::Order;
 pub(crate) use surroundings::Surroundings;
 pub use surroundings::{forget_home, remove_leftovers, user_for};
+pub use survivors::end_survivors;
 
 /// Variables of the server that its workers get as well: what the machine speaks, and what time it has.
 const PASSED_ON: [&str; 2] = ["LANG", "TZ"];

@@ -38,7 +38,9 @@ pub use dispatch::{Answer, Cancel, Limits, MAX_SLOTS, Work};
 pub use error::{Error, Report, how_it_ended};
 pub use imported::Imported;
 pub use interpreter::{Interpreter, Program};
-pub use isolation::{Isolation, Landlock, Level, ResourceLimits, closed_to_others, confine, forget_home, remove_leftovers, user_for};
+pub use isolation::{
+    Isolation, Landlock, Level, ResourceLimits, closed_to_others, confine, end_survivors, forget_home, remove_leftovers, user_for,
+};
 pub use open_files::raise_open_files;
 pub use orphans::Orphans;
 pub use pool::{Begun, Call, Event, Events, Job, Outcome, Pool, Request, Status};

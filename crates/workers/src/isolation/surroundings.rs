@@ -19,11 +19,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 
-const HOMES: &str = "homes";
+pub(super) const HOMES: &str = "homes";
 const RUNS: &str = "runs";
 
 /// The users that endpoints get. Neither Debian nor systemd gives these numbers to anybody, and a container with 65,536 users has them.
-const USERS: RangeInclusive<u32> = 60_578..=61_183;
+pub(super) const USERS: RangeInclusive<u32> = 60_578..=61_183;
 
 /// A HOME that is being removed has a name that begins so, which no endpoint's does.
 const GOING: &str = ".going-";
