@@ -3,7 +3,7 @@
 /// Limits on an artifact: those of who packs it, and of who unpacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Files and folders.
+    /// Files, and as many folders for them.
     pub entries: usize,
     /// The largest single file, in bytes.
     pub file_bytes: u64,
@@ -23,6 +23,9 @@ const MIB: u64 = 1024 * 1024;
 
 /// The longest path in an artifact, in bytes. Systems take 4096, of which the folder that it is unpacked into has a part.
 pub(crate) const LONGEST_PATH: usize = 1024;
+
+/// How many folders a file may be within.
+pub(crate) const DEEPEST: usize = 64;
 
 /// The longest name of a file or folder that systems take.
 pub(crate) const LONGEST_NAME: usize = 255;

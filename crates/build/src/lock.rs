@@ -195,6 +195,9 @@ pub(crate) fn check(text: &str) -> Result<(), (String, &'static str)> {
         if !exact && !by_url {
             return wrong("a lock has one version of each package, or its URL");
         }
+        if exact && !line.contains(" --hash=") {
+            return wrong("without a hash it may be another package tomorrow");
+        }
         if line.split(" --hash=").skip(1).any(|hash| hash.contains(' ') || hash.contains("--")) {
             return wrong("after a package there are hashes alone");
         }
@@ -259,14 +262,16 @@ mod tests {
     fn a_lock_has_exact_versions_and_nothing_of_the_machine_it_is_installed_on() {
         for text in [
             "",
-            "a==1.0\n",
-            "# comment\na==1.0 ; python_version < '3.12' \\\n    --hash=sha256:12 \\\n    --hash=sha256:34\nb[x]==2!1.0+cpu\n",
+            "a==1.0 --hash=sha256:12\n",
+            "# comment\na==1.0 ; python_version < '3.12' \\\n    --hash=sha256:12 \\\n    --hash=sha256:34\nb[x]==2!1.0+cpu --hash=sha256:56\n",
             "--index-url https://x.example/simple\n--only-binary :all:\na @ https://x.example/a-1.whl\nb @ git+https://x.example/b@abc\n",
         ] {
             assert_eq!(check(text), Ok(()), "{text}");
         }
         for text in [
             "a\n",
+            "a==1.0\n",
+            "a==1.0 ; python_version < '3.12'\n",
             "a>=1\n",
             "a==1.*\n",
             "a==1,<2\n",

@@ -3,7 +3,7 @@
 //! Everything that is not ignored does: code, and the data and templates beside it. Rules of ours leave out tests, built files and the like,
 //! but never what the code imports. What the project's own ignore files leave out and the code imports is an error.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use flash_manifest::{Diagnostic, Location, inner_path};
 
-use crate::limits::{LONGEST_NAME, LONGEST_PATH, Limits, size};
+use crate::limits::{DEEPEST, LONGEST_NAME, LONGEST_PATH, Limits, size};
 use crate::links::{self, Leads};
 use crate::rules::{self, Folder, Rules, Said};
 use crate::secrets::is_secret;
@@ -220,6 +220,11 @@ impl Walk<'_> {
             let why = format!("it has {} bytes, more than {LONGEST_PATH}", name.len());
             return self.errors.push(Diagnostic::error(what, why, "put it less deep, or name it in .flashignore"));
         }
+        if name.split('/').count() > DEEPEST {
+            let what = format!("`{shown}` is too deep");
+            let why = format!("it is within more than {} folders", DEEPEST - 1);
+            return self.errors.push(Diagnostic::error(what, why, "put it less deep, or name it in .flashignore"));
+        }
         let state = State::of(metadata);
         if state.bytes > self.limits.file_bytes {
             let what = format!("`{shown}` is too large to be packed: {}", size(state.bytes));
@@ -283,6 +288,12 @@ fn too_much(files: &[Source], limits: &Limits) -> Option<Diagnostic> {
         let most = folders.into_iter().max_by_key(|(_, count)| *count);
         let why = most.map_or_else(String::new, |(folder, count)| format!("{count} of them are in `{folder}`"));
         return Some(Diagnostic::error(what, why, remedy));
+    }
+    let parents = files.iter().flat_map(|file| file.name.match_indices('/').map(|(at, _)| &file.name[..at]));
+    let folders: BTreeSet<&str> = parents.collect();
+    if folders.len() > limits.entries {
+        let what = format!("the project has more than {} folders", limits.entries);
+        return Some(Diagnostic::error(what, format!("there are {} with files to be packed", folders.len()), remedy));
     }
     let total: u64 = files.iter().map(|file| file.state.bytes).sum();
     if total > limits.total_bytes {

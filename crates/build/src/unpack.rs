@@ -14,7 +14,7 @@ use flate2::bufread::GzDecoder;
 use tar::{Archive, Entry, EntryType};
 
 use crate::layout::{LOCK, SOURCES, sources};
-use crate::limits::{LONGEST_NAME, LONGEST_PATH, Limits, size};
+use crate::limits::{DEEPEST, LONGEST_NAME, LONGEST_PATH, Limits, size};
 use crate::lock;
 use crate::verify;
 
@@ -79,12 +79,14 @@ struct Unpacking<'a> {
     limits: &'a Limits,
     /// Everything there is so far, relative to `into`, and whether it is a folder.
     there: BTreeMap<PathBuf, bool>,
+    files: usize,
+    folders: usize,
     bytes: u64,
 }
 
 impl<'a> Unpacking<'a> {
     fn new(into: &'a Path, limits: &'a Limits) -> Self {
-        Self { into, limits, there: BTreeMap::new(), bytes: 0 }
+        Self { into, limits, there: BTreeMap::new(), files: 0, folders: 0, bytes: 0 }
     }
 
     fn run(mut self, archive: impl io::BufRead) -> Result<Manifest, Refused> {
@@ -162,6 +164,10 @@ impl<'a> Unpacking<'a> {
             let why = format!("paths are relative, plain, UTF-8, and have at most {LONGEST_PATH} bytes, as they are when flash packs them");
             return Err(refused(what, why));
         };
+        if path.iter().count() > DEEPEST + usize::from(!is_folder) {
+            let why = format!("a file of an artifact is within {DEEPEST} folders at most");
+            return Err(refused(format!("`{shown}` is too deep"), why));
+        }
         let at_top = path.iter().count() == 1;
         let known =
             if at_top && !is_folder { path == Path::new(MANIFEST_FILE) || path == Path::new(LOCK) } else { path.starts_with(SOURCES) };
@@ -222,13 +228,14 @@ impl<'a> Unpacking<'a> {
             let why = format!("its files together may have {}", size(self.limits.total_bytes));
             return Err(refused(format!("the artifact is too large at `{shown}`"), why));
         }
+        self.files += usize::from(name.starts_with(SOURCES));
+        self.counted(self.files, "files")?;
         if let Some(folder) = name.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             self.folder(folder)?;
         }
         if self.there.insert(name.to_owned(), false).is_some() {
             return Err(refused(format!("`{shown}` is there twice"), "what is in an artifact is there once"));
         }
-        self.counted()?;
         Ok(bytes)
     }
 
@@ -244,16 +251,16 @@ impl<'a> Unpacking<'a> {
             }
             None => {}
         }
-        self.counted()?;
+        self.folders += usize::from(name != Path::new(SOURCES));
+        self.counted(self.folders, "folders")?;
         let path = self.into.join(name);
         fs::create_dir(&path)?;
         Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
     }
 
-    fn counted(&self) -> Result<(), Refused> {
-        // Folders count as well here, where there may be one for each file.
-        if self.there.len() > 2 * self.limits.entries {
-            return Err(refused("the artifact has too many files", format!("it may have {}", self.limits.entries)));
+    fn counted(&self, count: usize, what: &str) -> Result<(), Refused> {
+        if count > self.limits.entries {
+            return Err(refused(format!("the artifact has too many {what}"), format!("it may have {}", self.limits.entries)));
         }
         Ok(())
     }

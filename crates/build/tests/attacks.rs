@@ -107,10 +107,7 @@ fn bombs_are_refused_before_they_go_off() {
     let many = (0..50).fold(Tar::sound(), |tar, number| tar.file(&format!("src/{number}"), b""));
     check(&many.ended(), "too many files");
     let deep: String = (0..100).map(|_| "a/").collect();
-    check(
-        &Tar::sound().entry(b"././@LongLink", b'L', "", 205, format!("src/{deep}b").as_bytes()).file("src/x", b"").ended(),
-        "too many files",
-    );
+    check(&Tar::sound().entry(b"././@LongLink", b'L', "", 205, format!("src/{deep}b").as_bytes()).file("src/x", b"").ended(), "too deep");
     // Much behind the end, from little.
     let mut endless = Tar::sound();
     endless = endless.entry(b"src/a", b'0', "", 0, &vec![0; 512 * 1024]);
@@ -193,4 +190,18 @@ fn a_folder_that_is_there_is_left_alone() {
     let outcome = unpack(&*Tar::sound().ended(), &into, &SMALL);
     assert!(matches!(outcome, Err(Refused::System(_))), "{outcome:?}");
     assert_eq!(listing(place.path()).len(), 2);
+}
+
+#[test]
+fn folders_are_bounded_as_files_are_and_so_is_how_deep_they_go() {
+    let mut many = Tar::sound();
+    for number in 0..SMALL.entries + 2 {
+        many = many.entry(format!("src/folder{number}/").as_bytes(), b'5', "", 0, b"");
+    }
+    check(&many.ended(), "too many folders");
+    let mut many = Tar::sound();
+    for number in 0..SMALL.entries + 2 {
+        many = many.file(&format!("src/{number}.txt"), b"x");
+    }
+    check(&many.ended(), "too many files");
 }
