@@ -236,6 +236,7 @@ impl Client {
 
     fn unreachable(&self, error: &Error) -> Failure {
         let (why, remedy) = match error {
+            Error::Io(cause) if is_plain(cause) => ("what answers does not speak TLS".into(), PLAIN),
             Error::Io(cause) => match untrusted(cause) {
                 Some(why) => (format!("its TLS certificate is not trusted: {why}"), TRUST),
                 None => (cause.to_string(), ANOTHER),
@@ -266,7 +267,14 @@ impl Client {
 const ANOTHER: &str = "start one with `flash serve`, or name another with --server or FLASH_SERVER";
 const TRUST: &str = "use a certificate of an authority that this system trusts, or name the file of that authority in SSL_CERT_FILE; see \
                      that the URL has the name which the certificate is for";
+const PLAIN: &str = "write http:// where the server has no certificate; or see that the URL has the right port";
 const SPELLING: &str = "see that the URL has the right port, and begins with https:// where the server has a certificate";
+
+/// Whether what answers a greeting of TLS is something else.
+fn is_plain(cause: &std::io::Error) -> bool {
+    let error = cause.get_ref().and_then(|error| error.downcast_ref());
+    matches!(error, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
+}
 
 /// What is wrong with the server's certificate, where that is why there is no connection.
 fn untrusted(cause: &std::io::Error) -> Option<String> {

@@ -17,9 +17,16 @@ pub fn app(named: Option<String>, place: &Path) -> Result<String, Failure> {
     app.map(|app| app.name.as_str().to_owned()).map_err(|problems| Failure::told(Fault::Request, problems))
 }
 
-/// The environment of this name; `None` where none is named.
+/// The environment of this name; `None` where none is named. An empty name is a variable that was to hold one: what it was meant for is
+/// not to go to another place.
 pub fn environment(named: Option<&str>) -> Result<Option<EnvironmentName>, Failure> {
-    let named = named.filter(|named| !named.is_empty());
+    if named == Some("") {
+        let remedy = "name one, as in --env production; or leave --env out, and unset FLASH_ENV";
+        return Err(Failure::new(
+            Fault::Usage,
+            Trouble::new("the environment's name is empty", "--env or FLASH_ENV has nothing in it", remedy),
+        ));
+    }
     named.map(str::parse).transpose().map_err(|problem: Diagnostic| Failure::new(Fault::Usage, Trouble::from(problem)))
 }
 

@@ -310,3 +310,18 @@ def test_commands_speak_to_the_projects_server(tmp_path: Path) -> None:
     assert "the server at http://127.0.0.1:1 cannot be reached" in told("app", "list")
     (tmp_path / "flash.toml").write_text("server = 1\n")
     assert "error: server must be a text. Got: 1" in told("status")
+
+
+def test_an_environment_without_a_name_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "flash.toml").write_text('app = "shop"\n')
+    (tmp_path / "app.py").write_text(
+        "from runpod_flash import LiveLoadBalancer, remote\n\napi = LiveLoadBalancer(name='api')\n\n"
+        "@remote(api, method='GET', path='/x')\ndef x():\n    return 1\n"
+    )
+    home = str(tmp_path / "home")
+    for refused in (
+        run_to_end("deploy", str(tmp_path), "--env", "", FLASH_HOME=home),
+        run_to_end("deploy", str(tmp_path), FLASH_ENV="", FLASH_HOME=home),
+        run_to_end("status", "--env", "", FLASH_HOME=home),
+    ):
+        assert refused.code == 2 and "error: the environment's name is empty" in refused.stderr, refused

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flash_process import run_to_end
 from serve_process import Server, build, version, write
 
 
@@ -143,3 +144,18 @@ def test_a_build_that_is_damaged_while_it_serves_is_mended_by_deploying_it_again
     assert (again["state"], source.read_text()) == ("current", text)
     assert any(event["text"] == "starting api" for event in again["events"]), again
     assert flash.request("GET", "/lb/api/version").json() == 1
+
+
+def test_a_variable_that_no_process_can_be_started_with_is_refused_by_name(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    artifact = version(tmp_path / "project", 1)
+    most = 128 * 1024 - len("LARGE=") - 1
+    refused = flash.begin(artifact, api={"env": {"LARGE": "x" * (most + 1)}})
+    assert (refused.status, refused.json()["type"]) == (422, "/problems/bad-settings"), refused
+    assert refused.json()["title"] == f"`LARGE` in the env of api has {most + 1} bytes"
+    assert flash.deploy(artifact, api={"env": {"LARGE": "x" * most}})["state"] == "current"
+
+
+def test_a_client_that_speaks_tls_to_a_plain_server_is_told_so(server: Callable[..., Server]) -> None:
+    told = run_to_end("status", "--server", f"https://127.0.0.1:{server().port}").stderr
+    assert "why: what answers does not speak TLS\n" in told and "try: write http://" in told, told

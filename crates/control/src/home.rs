@@ -1,8 +1,8 @@
 //! The directory in which a server keeps everything: what is where, who has it, and the credential of this machine.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use flash_jobs::Secret;
@@ -41,6 +41,12 @@ pub enum Error {
         /// The other one, where it has said who it is.
         by: Option<Running>,
     },
+    /// The file of the token holds another thing, which would be guessed, or is a slip.
+    #[error("`{}` holds no token", path.display())]
+    NoToken {
+        /// The file.
+        path: PathBuf,
+    },
     /// It cannot be read or written.
     #[error("`{}` cannot be used", path.display())]
     Unusable {
@@ -58,6 +64,7 @@ impl Error {
         match self {
             Self::Taken { by: Some(Running { pid, url, .. }), .. } => format!("process {pid} serves {url}"),
             Self::Taken { by: None, .. } => "another process holds its lock".into(),
+            Self::NoToken { .. } => "a token is 64 hexadecimal digits, drawn by chance: whoever guesses it may run code here".into(),
             Self::Unusable { cause, .. } => cause.to_string(),
         }
     }
@@ -66,6 +73,7 @@ impl Error {
     pub fn remedy(&self) -> String {
         match self {
             Self::Taken { .. } => "use that one; or end it first: flash stop; or choose another directory with FLASH_HOME".into(),
+            Self::NoToken { .. } => "remove the file, and start again: the server draws one".into(),
             Self::Unusable { .. } => {
                 "see who may write there, and that the disk has room; or choose another directory with FLASH_HOME".into()
             }
@@ -149,14 +157,22 @@ impl Home {
     /// The credential of this machine's users who may read this user's files: the one that is there, else a new one.
     ///
     /// # Errors
-    /// Where it cannot be read or written.
+    /// Where it cannot be read or written, or holds something else.
     pub fn token(&self) -> Result<String, Error> {
         let path = self.path.join("token");
         let unusable = |cause| Error::Unusable { path: path.clone(), cause };
         let mut text = String::new();
         let read = File::open(&path).and_then(|file| file.take(1024).read_to_string(&mut text));
         if read.is_ok() && secret::is_secret(text.trim()) {
+            let mode = fs::metadata(&path).map_err(unusable)?.permissions().mode();
+            if mode & 0o077 != 0 {
+                fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(unusable)?;
+                tracing::warn!(path = %path.display(), "others could read the token, and cannot any more; where one may have, remove the file");
+            }
             return Ok(text.trim().to_owned());
+        }
+        if !text.trim().is_empty() {
+            return Err(Error::NoToken { path });
         }
         let token = secret::draw().map_err(unusable)?;
         replace(&path, format!("{token}\n").as_bytes()).map_err(unusable)?;
@@ -202,4 +218,26 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_closed_to_others_and_what_is_none_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::take(folder.path()).unwrap();
+        let (path, token) = (home.path().join("token"), home.token().unwrap());
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(home.token().unwrap(), token);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for text in ["abc", &token[1..], &token.replace(|digit: char| digit.is_ascii_digit(), "x")] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(home.token(), Err(Error::NoToken { .. })), "{text}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        fs::write(&path, "").unwrap();
+        assert_ne!(home.token().unwrap(), token);
+    }
 }

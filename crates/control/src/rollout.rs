@@ -207,6 +207,7 @@ impl Control {
     /// Whether a build can be deployed here with these settings.
     pub(crate) fn check(&self, tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<(), Refusal> {
         check(tree, settings)?;
+        startable(tree, settings)?;
         let Some(wanted) = &tree.python else { return Ok(()) };
         let (wanted, ours) = (wanted.to_string(), &self.about.python);
         if *ours == wanted || ours.starts_with(&format!("{wanted}.")) {
@@ -493,6 +494,25 @@ pub(crate) fn check(tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Resu
         .map_or_else(|| format!("those that it has: {}", list(names())), |near| format!("did you mean `{near}`?"));
     let why = "settings are for the endpoints of the build that is deployed".to_owned();
     Err(Refusal::BadSettings { what: format!("the build has no endpoint `{unknown}`"), why, remedy })
+}
+
+/// The longest that a variable may be with its name, `=` and the zero at its end: the kernel starts nothing with a longer one.
+const LONGEST_VARIABLE: usize = 128 * 1024;
+
+/// No process can be started with a variable that is too long.
+fn startable(tree: &Tree, settings: &BTreeMap<String, Overrides>) -> Result<(), Refusal> {
+    for endpoint in served(tree) {
+        let name = endpoint.name.as_str();
+        let overrides = settings.get(name).cloned().unwrap_or_default();
+        let env = Settings::of(endpoint, &overrides).env;
+        let Some((key, value)) = env.iter().find(|(key, value)| key.len() + value.len() + 2 > LONGEST_VARIABLE) else { continue };
+        return Err(Refusal::BadSettings {
+            what: format!("`{key}` in the env of {name} has {} bytes", value.len()),
+            why: format!("the system starts no process with a variable of more than {} bytes, its name included", LONGEST_VARIABLE - 2),
+            remedy: "put it into a file of the project, or have the function fetch it".into(),
+        });
+    }
+    Ok(())
 }
 
 /// A step that happens now.
