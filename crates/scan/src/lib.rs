@@ -27,7 +27,7 @@ use std::thread;
 
 use flash_manifest::{App, Diagnostic, Endpoint, FlashToml, Location, Project, Severity};
 
-pub use crate::files::{Sources, sources};
+pub use crate::files::{Sources, is_home, sources};
 pub use crate::reached::Reached;
 
 use crate::declare::Declarations;
