@@ -4,7 +4,7 @@ use flash_api::{Job, JobDetail, JobPage, Purged};
 use owo_colors::OwoColorize as _;
 
 use crate::client::{Client, segment};
-use crate::connection::{Connection, endpoint};
+use crate::connection::{Connection, endpoint, seek};
 use crate::output::{print, print_json, table};
 use crate::report::Failure;
 
@@ -157,11 +157,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// The id of an endpoint, or of one that was removed and has jobs; and how many wait, where that is known.
 fn find(client: &Client, named: &str, place: &Place) -> Result<(String, Option<u64>), Failure> {
-    let found = endpoint(client, named, place.app.as_deref(), place.env.as_deref());
-    found.map(|found| (found.id, found.jobs.map(|jobs| jobs.in_queue))).or_else(|failure| {
-        let page: JobPage = client.get(&format!("/jobs?endpoint={}&limit=1", segment(named)))?;
-        if page.jobs.is_empty() { Err(failure) } else { Ok((named.to_owned(), None)) }
-    })
+    let (app, environment) = (place.app.as_deref(), place.env.as_deref());
+    if let Some(found) = seek(&client.endpoints("")?, named, app, environment)? {
+        return Ok((found.id.clone(), found.jobs.map(|jobs| jobs.in_queue)));
+    }
+    let page: JobPage = client.get(&format!("/jobs?endpoint={}&limit=1", segment(named)))?;
+    if page.jobs.is_empty() {
+        endpoint(client, named, app, environment).map(|found| (found.id, None))
+    } else {
+        Ok((named.to_owned(), None))
+    }
 }
 
 fn all(client: &Client, endpoint: Option<&str>, status: Option<Status>, limit: usize) -> Result<Vec<Job>, Failure> {
