@@ -77,3 +77,18 @@ def test_the_projects_own_app_goes_before_others_of_the_server(doomed: Project) 
     doomed.flash("deploy", FLASH_APP="blog")
     assert doomed.json("status", "api")["app"] == "shop"
     assert doomed.json("status", "api", "--app", "blog")["app"] == "blog"
+
+
+@pytest.mark.parametrize(("option", "asked"), [("--env", "environment nope"), ("--app", "app nope")])
+def test_the_status_of_what_is_not_there_is_an_error_that_lists_what_is(both: Project, option: str, asked: str) -> None:
+    told = both.flash("status", option, "nope", code=1)
+    assert told.stdout == ""
+    assert f"error: no {asked}\n" in told.stderr
+    assert "app shop, environment production\n" in told.stderr and "app shop, environment staging\n" in told.stderr
+    named = both.flash("status", "api", option, "nope", code=1).stderr
+    assert f"{asked} has none of that name" in named and "environment staging of app shop" in named
+
+
+def test_an_environment_where_nothing_is_deployed_is_none_that_is_unknown(doomed: Project) -> None:
+    doomed.flash("env", "create", "empty")
+    assert doomed.flash("status", "--env", "empty").stdout.startswith("nothing of environment empty is deployed at ")
