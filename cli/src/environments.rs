@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use flash_api::Environment;
+use serde::Serialize;
 
 use crate::client::segment;
 use crate::connection::Connection;
@@ -58,6 +59,15 @@ enum Command {
 
 const COLUMNS: [&str; 4] = ["ENVIRONMENT", "BUILD", "ENDPOINTS", "CREATED"];
 
+/// What `create --json` answers.
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    environment: Environment,
+    /// Whether it was not there before.
+    new: bool,
+}
+
 /// Lists, makes, shows or deletes.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = crate::project::connection(&arguments.connection, None)?.client()?;
@@ -73,8 +83,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             print(&table(&COLUMNS, environments.iter().map(row).collect(), &format!("no environments of {app}")))
         }
         Command::Create { name, json } => {
-            let made: Environment = client.put(&path(&name))?;
-            if json { print_json(&made) } else { print(&format!("Created environment {name} of {app}\n")) }
+            let (new, environment): (_, Environment) = client.put(&path(&name))?;
+            if json {
+                return print_json(&Made { environment, new });
+            }
+            print(&if new {
+                format!("Created environment {name} of {app}\n")
+            } else {
+                format!("Environment {name} of {app} is there already\n")
+            })
         }
         Command::Get { name, json } => {
             let environment: Environment = client.get(&path(&name))?;
