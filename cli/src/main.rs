@@ -11,6 +11,7 @@ mod completions;
 mod config;
 mod connection;
 mod deploy;
+mod deployments;
 mod drain;
 mod environments;
 mod interpreter;
@@ -64,6 +65,8 @@ enum Command {
     Call(call::Arguments),
     /// Jobs of queue-based endpoints: list, get, cancel, retry, purge
     Jobs(jobs::Arguments),
+    /// List what was deployed, with the builds that can be gone back to
+    Deployments(deployments::Arguments),
     /// Go back to an earlier deployment
     Rollback(rollback::Arguments),
     /// Take down an endpoint, or an app
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Call(arguments) => call::run(&arguments),
         Command::Jobs(arguments) => jobs::run(arguments),
+        Command::Deployments(arguments) => deployments::run(arguments),
         Command::Rollback(arguments) => rollback::run(arguments),
         Command::Undeploy(arguments) => undeploy::run(&arguments),
         Command::Env(arguments) => environments::run(arguments),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deploying import Project
+from flash_process import PATIENCE, find_flash, wait_for
 
 ONE = '@remote(api, method="GET", path="/version")\ndef version():\n    return 1\n'
 
@@ -92,3 +97,138 @@ def test_the_status_of_what_is_not_there_is_an_error_that_lists_what_is(both: Pr
 def test_an_environment_where_nothing_is_deployed_is_none_that_is_unknown(doomed: Project) -> None:
     doomed.flash("env", "create", "empty")
     assert doomed.flash("status", "--env", "empty").stdout.startswith("nothing of environment empty is deployed at ")
+
+
+def test_a_deployment_to_a_new_environment_says_so_and_what_may_have_been_meant(doomed: Project) -> None:
+    remark = "  note: environment stagin is new; did you mean staging?\n"
+    assert doomed.flash("deploy", "--env", "stagin", "--dry-run").stdout.startswith(remark)
+    foreseen = doomed.json("deploy", "--env", "stagin", "--dry-run")
+    assert foreseen["environment"] == {"name": "stagin", "new": True, "similar": "staging"}
+    assert remark in doomed.flash("deploy", "--env", "stagin").stdout
+    assert "note: environment" not in doomed.flash("deploy", "--env", "stagin").stdout
+    assert doomed.json("deploy", "--env", "other")["environment"] == {"name": "other", "new": True}
+
+
+def test_an_environment_is_made_once(doomed: Project) -> None:
+    assert doomed.flash("env", "create", "test").stdout == "Created environment test of shop\n"
+    assert doomed.flash("env", "create", "test").stdout == "Environment test of shop is there already\n"
+    assert doomed.json("env", "create", "test")["new"] is False
+
+
+def test_deployments_are_listed_with_the_builds_to_go_back_to(doomed: Project) -> None:
+    doomed.write(ONE.replace("return 1", "return 3"))
+    doomed.flash("deploy", "--env", "staging")
+    listed = doomed.json("deployments")
+    assert [(found["environment"], found["state"]) for found in listed] == [
+        ("staging", "current"),
+        ("staging", "superseded"),
+        ("production", "current"),
+    ]
+    assert [found["environment"] for found in doomed.json("deployments", "--env", "production")] == ["production"]
+    heads, _, before, _ = doomed.flash("deployments").stdout.splitlines()
+    assert heads.split() == ["DEPLOYMENT", "ENVIRONMENT", "BUILD", "STATE", "CREATED"]
+    _, environment, build, state, _ = before.split()
+    assert (environment, state) == ("staging", "superseded")
+    doomed.flash("rollback", "--env", "staging", "--to", build)
+    assert doomed.flash("call", "api", "version", "--env", "staging").stdout == "2\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "where"),
+    [
+        (("env", "get", "nope"), "production, staging"),
+        (("env", "delete", "nope", "--yes"), "production, staging"),
+        (("deployments", "--env", "nope"), "production, staging"),
+        (("rollback", "--env", "nope"), "production, staging"),
+        (("app", "get", "nope"), "flash app list"),
+        (("key", "revoke", "nope"), "flash key list"),
+        (("jobs", "get", "nope"), "flash jobs list"),
+        (("rollback", "--env", "staging", "--to", "ffff"), "flash deployments"),
+    ],
+)
+def test_what_is_not_there_is_to_be_found_by_the_right_command(both: Project, command: tuple[str, ...], where: str) -> None:
+    told = both.flash(*command, code=1).stderr
+    assert where in told and "flash status" not in told, told
+
+
+QUEUE = """
+import socket
+
+from runpod_flash import LiveServerless, remote
+
+queue = LiveServerless(name="queue")
+
+
+@remote(queue, retries=0)
+def hold(port: int) -> str:
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        return line.recv(1).decode()
+"""
+
+
+def submit(project: Project, listener: socket.socket) -> tuple[str, socket.socket]:
+    """Has a job run; gives its id and the connection by which it hears its result."""
+    url = project.json("status", "queue")["url"]
+    body = json.dumps({"input": {"port": listener.getsockname()[1]}}).encode()
+    request = urllib.request.Request(f"{url}/run", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+        job = json.loads(response.read())["id"]
+    line, _ = listener.accept()
+    return job, line
+
+
+def has_ended(process: int) -> bool:
+    """Nobody may have asked after it yet."""
+    status = Path(f"/proc/{process}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
+
+
+@pytest.mark.parametrize("by", ["home", "url"])
+def test_stop_waits_for_the_servers_end_and_says_so(project: Project, by: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        (project.root / "app.py").write_text(QUEUE)
+        project.flash("deploy", FLASH_DRAIN="70s")
+        job, line = submit(project, listener)
+        server = json.loads((project.home / "server.json").read_text())
+        named = {} if by == "home" else {"FLASH_SERVER": server["url"]}
+        with line:
+            environment = project.environment(**named)
+            stop = subprocess.Popen([find_flash(), "stop"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            assert stop.stderr is not None
+            assert stop.stderr.readline() == "Waiting for requests and jobs under way, for at most 70 s\n"
+            assert stop.poll() is None
+            log = (project.home / "server.log").read_text()
+            assert "requests, for at most 30 s, and jobs, for at most 70 s" in log
+            line.sendall(b"x")
+            stdout, stderr = stop.communicate(timeout=PATIENCE)
+        assert (stop.returncode, stdout, stderr) == (0, f"Stopped the server at {server['url']}\n", "")
+        assert has_ended(server["pid"])
+    project.flash("deploy")
+    assert project.json("jobs", "get", job)["output"] == "x"
+
+
+def test_a_job_that_the_servers_end_cut_short_has_lost_no_attempt(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        (project.root / "app.py").write_text(QUEUE)
+        project.flash("deploy", FLASH_DRAIN="100ms")
+        job, line = submit(project, listener)
+        with line:
+            project.flash("stop")
+        project.flash("deploy")
+        line, _ = listener.accept()
+        with line:
+            line.sendall(b"y")
+        found = wait_for(lambda: (found := project.json("jobs", "get", job))["status"] != "IN_PROGRESS" and found, "the job's end")
+        assert (found["status"], found["output"]) == ("COMPLETED", "y")
+        assert [attempt["error"] for attempt in found["attempts"]] == ["the server ended while the job was leased"]
+
+
+def test_where_no_server_is_there_is_nothing_to_stop(project: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        told = project.flash("stop", "--server", url, code=1).stderr
+    assert f"error: there is nothing to stop\n  why: no server answers at {url}\n" in told
+    assert "flash serve" not in told
