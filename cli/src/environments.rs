@@ -54,6 +54,9 @@ enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -83,6 +86,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             print(&table(&COLUMNS, environments.iter().map(row).collect(), &format!("no environments of {app}")))
         }
         Command::Create { name, json } => {
+            crate::project::environment(Some(&name))?; // which says what a name is made of
             let (new, environment): (_, Environment) = client.put(&path(&name))?;
             if json {
                 return print_json(&Made { environment, new });
@@ -100,11 +104,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             }
             print(&table(&COLUMNS, vec![row(&environment)], ""))
         }
-        Command::Delete { name, yes } => {
+        Command::Delete { name, yes, json } => {
             let environment: Environment = client.get(&path(&name))?;
             let endpoints = count(environment.endpoints.len(), "endpoint");
             confirm(&format!("Delete environment {name} of {app} with {endpoints}"), yes)?;
             client.delete(&path(&name))?;
+            if json {
+                return print_json(&environment); // as it was
+            }
             print(&format!("Deleted environment {name} of {app}\n"))
         }
     }

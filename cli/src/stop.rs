@@ -9,13 +9,16 @@ use flash_manifest::FlashToml;
 use crate::client::{Client, is_loopback};
 use crate::connection::{Connection, home};
 use crate::lines::to_errors;
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::report::{Failure, Fault, Trouble};
 use crate::running::{Running, is_flash};
 
 /// What the user asked for.
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -61,6 +64,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             to_errors(&format!("Waiting for requests and jobs under way, for at most {} s\n", longest.as_secs_f64()));
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+    if arguments.json {
+        return print_json(&serde_json::json!({ "stopped": client.url() }));
     }
     print(&format!("Stopped the server at {}\n", client.url()))
 }

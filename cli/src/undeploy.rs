@@ -1,10 +1,11 @@
 //! `flash undeploy`: an endpoint, what is in one environment, or a whole app is taken down.
 
 use flash_api::{App, Environment};
+use serde_json::json;
 
 use crate::client::{Client, segment};
 use crate::connection::{Connection, endpoint, given};
-use crate::output::{count, print};
+use crate::output::{count, print, print_json};
 use crate::prompt::confirm;
 use crate::report::{Failure, Fault, Trouble};
 
@@ -23,6 +24,9 @@ pub struct Arguments {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -42,7 +46,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     confirm(&format!("Take down {} of {} in {}", found.name, found.app, found.environment), arguments.yes)?;
     let (app, environment, name) = (segment(&found.app), segment(&found.environment), segment(&found.name));
     client.delete(&format!("/apps/{app}/environments/{environment}/endpoints/{name}"))?;
-    print(&format!("Took down {} of {} in {}\n", found.name, found.app, found.environment))
+    let text = format!("Took down {} of {} in {}\n", found.name, found.app, found.environment);
+    tell(arguments, &text, &[(&found.environment, std::slice::from_ref(&found.name))], &found.app)
 }
 
 fn take_down_app(client: &Client, app: &App, arguments: &Arguments) -> Result<(), Failure> {
@@ -51,7 +56,8 @@ fn take_down_app(client: &Client, app: &App, arguments: &Arguments) -> Result<()
     let places = if places.is_empty() { places } else { format!(" in {places}") };
     confirm(&format!("Take down all of {} with {}{places}", app.name, count(endpoints, "endpoint")), arguments.yes)?;
     client.delete(&format!("/apps/{}", segment(&app.name)))?;
-    print(&format!("Took down all of {}{places}\n", app.name))
+    let removed: Vec<_> = app.environments.iter().map(|found| (&found.name, &found.endpoints[..])).collect();
+    tell(arguments, &format!("Took down all of {}{places}\n", app.name), &removed, &app.name)
 }
 
 fn take_down_environment(client: &Client, app: &App, named: &str, arguments: &Arguments) -> Result<(), Failure> {
@@ -67,7 +73,19 @@ fn take_down_environment(client: &Client, app: &App, named: &str, arguments: &Ar
     confirm(&format!("Take down environment {named}{by} of {app} with {endpoints}"), arguments.yes)?;
     client.delete(&format!("/apps/{}/environments/{}", segment(app), segment(named)))?;
     let stays = if others.is_empty() { others } else { format!("; {others} stays") };
-    print(&format!("Took down environment {named}{by} of {app}{stays}\n"))
+    let removed = (&found.name, &found.endpoints[..]);
+    tell(arguments, &format!("Took down environment {named}{by} of {app}{stays}\n"), &[removed], app)
+}
+
+/// Says it; `removed` are the endpoints that are gone, by environment.
+fn tell(arguments: &Arguments, text: &str, removed: &[(&String, &[String])], app: &str) -> Result<(), Failure> {
+    if !arguments.json {
+        return print(text);
+    }
+    let of = |(environment, names): &(&String, &[String])| {
+        names.iter().map(|name| json!({ "endpoint": name, "environment": environment })).collect::<Vec<_>>()
+    };
+    print_json(&json!({ "app": app, "removed": removed.iter().flat_map(of).collect::<Vec<_>>() }))
 }
 
 fn names(environments: Vec<&Environment>) -> String {
