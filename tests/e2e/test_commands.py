@@ -232,3 +232,147 @@ def test_where_no_server_is_there_is_nothing_to_stop(project: Project) -> None:
         told = project.flash("stop", "--server", url, code=1).stderr
     assert f"error: there is nothing to stop\n  why: no server answers at {url}\n" in told
     assert "flash serve" not in told
+
+
+MULTI = """
+from runpod_flash import LiveServerless, remote
+
+queue = LiveServerless(name="queue")
+single = LiveServerless(name="single")
+
+
+@remote(queue)
+def nan(x: int) -> int:
+    return x
+
+
+@remote(queue)
+def fail() -> None:
+    raise ValueError("no luck")
+
+
+@remote(queue)
+class Model:
+    def predict(self, x: int) -> int:
+        return 2 * x
+
+    def other(self, x: int, y: int = 1) -> int:
+        return x + y
+
+
+@remote(single)
+class One:
+    def predict(self, x: int) -> int:
+        return 3 * x
+"""
+
+
+@pytest.fixture(scope="module")
+def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project of queue-based endpoints, deployed. Tests take nothing of it down."""
+    project = Project(tmp_path_factory.mktemp("queues"))
+    (project.root / "app.py").write_text(MULTI)
+    project.flash("deploy")
+    yield project
+    project.end()
+
+
+def test_methods_of_classes_are_called_by_their_names(queues: Project) -> None:
+    assert queues.flash("call", "queue", "Model.predict", "x=3").stdout == "6\n"
+    assert queues.flash("call", "queue", "Model.other", "x=3", "y:=5").stdout == "8\n"
+    assert queues.flash("call", "queue", "Model.other", "--json", '{"x": 3}').stdout == "4\n"
+    assert queues.flash("call", "single", "One", "x=3").stdout == "9\n"
+    assert "write name=value, as in `Model.predict x=3`" in queues.flash("call", "queue", "Model.predict", "3", code=2).stderr
+    unknown = queues.flash("call", "queue", "nofn", code=1).stderr
+    assert "it has nan, fail, Model" in unknown
+
+
+def test_jobs_are_listed_by_the_words_that_the_list_has(queues: Project) -> None:
+    queues.flash("call", "queue", "fail", code=1)
+    listed = queues.json("jobs", "list", "queue", "--status", "FAILED")
+    assert {(job["function"], job["status"]) for job in listed} == {("fail", "FAILED")}
+    assert queues.json("jobs", "list", "queue", "--status", "failed") == listed
+    heads, row, *_ = queues.flash("jobs", "list", "queue", "--status", "FAILED").stdout.splitlines()
+    assert heads.split()[:4] == ["JOB", "ENDPOINT", "FUNCTION", "STATUS"]
+    assert row.split()[1:4] == ["queue", "fail", "FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "what"),
+    [
+        (("status", "nope"), 1, "no endpoint 'nope'"),
+        (("app", "get", "nope"), 1, "no app `nope`"),
+        (("undeploy", "single"), 2, "Take down single of shop in production?"),
+        (("jobs", "list", "--limit", "0"), 2, "invalid value '0' for '--limit <COUNT>': 0 is not in 1..=4294967295"),
+    ],
+)
+def test_errors_are_answered_in_json_where_that_is_asked_for(queues: Project, command: tuple[str, ...], code: int, what: str) -> None:
+    told = queues.flash(*command, "--json", code=code)
+    error = json.loads(told.stdout)["error"]
+    assert error["what"] == what
+    assert error["remedy"] and error["why"]
+    assert what in told.stderr  # for eyes, as ever
+
+
+def test_what_changes_something_answers_in_json(project: Project) -> None:
+    (project.root / "app.py").write_text(MULTI.replace("def fail() ->", "def fail(x: int = 1) ->"))
+    project.flash("deploy")
+    project.flash("call", "queue", "fail", code=1)
+    (job,) = project.json("jobs", "list", "--status", "failed")
+    retried = json.loads(project.flash("jobs", "retry", job["id"], "nope", "--json", code=1).stdout)
+    assert retried[0] == {"id": job["id"], "status": "IN_QUEUE"}
+    assert retried[1]["error"]["what"] == "no job `nope`"
+    assert project.json("jobs", "purge", "single", "--yes") == {"endpoint": "single", "removed": 0}
+    wait_for(lambda: project.json("jobs", "get", job["id"])["status"] == "FAILED", "the job's end")
+    assert project.json("jobs", "cancel", job["id"]) == [{"id": job["id"], "status": "FAILED"}]
+    assert project.json("undeploy", "single", "--yes") == {
+        "app": "shop",
+        "removed": [{"endpoint": "single", "environment": "production"}],
+    }
+    key = project.json("key", "create", "ci")["id"]
+    assert project.json("key", "revoke", key) == {"revoked": key}
+    project.flash("env", "create", "test")
+    assert project.json("env", "delete", "test", "--yes")["name"] == "test"
+    assert project.json("app", "delete", "shop", "--yes")["name"] == "shop"
+    url = json.loads((project.home / "server.json").read_text())["url"]
+    assert project.json("stop") == {"stopped": url}
+
+
+def test_a_queue_may_name_its_scaler_and_routes_theirs(project: Project) -> None:
+    (project.root / "app.py").write_text(MULTI)
+    settings = project.root / "flash.toml"
+    settings.write_text('[endpoints.queue]\nscaler = { type = "QUEUE_DELAY", value = 4 }\n')
+    shown = {endpoint["name"]: endpoint["settings"]["scaler"]["value"] for endpoint in project.json("config", "show")["endpoints"]}
+    assert shown["queue"] == shown["single"] == {"type": "QUEUE_DELAY", "value": 4}
+    settings.write_text('[endpoints.queue]\nscaler = { type = "REQUEST_COUNT", value = 4 }\n')
+    told = project.flash("build", code=1).stderr
+    assert "error: 'queue' has no scaler REQUEST_COUNT\n   at: flash.toml:2\n" in told and "write QUEUE_DELAY" in told
+    project.write(ONE)
+    settings.write_text('[endpoints.api]\nscaler = { type = "QUEUE_DELAY" }\n')
+    assert "error: 'api' has no scaler QUEUE_DELAY\n" in project.flash("build", code=1).stderr
+
+
+def test_lines_of_a_request_that_nobody_knows_are_an_error(queues: Project) -> None:
+    told = queues.flash("logs", "--request", "0000", code=1)
+    assert told.stdout == "" and "error: no lines of `0000`\n" in told.stderr
+
+
+def test_the_app_of_the_directory_is_shown_where_none_is_named(queues: Project) -> None:
+    assert queues.json("app", "get")["name"] == "shop"
+
+
+def test_errors_advise_what_was_typed(project: Project) -> None:
+    project.write(ONE)
+    settings = project.root / "flash.toml"
+    for text, said in (
+        ('app = "Sh op/1"\n', "try: call it 'Sh-op-1'\n"),
+        ('[endpoints.api]\ncpu = "2"\n', 'error: cpu must be a whole number, 1 or more. Got: "2"\n'),
+    ):
+        settings.write_text(text)
+        assert said in project.flash("build", code=1).stderr
+    settings.write_text("")
+    (project.root / ".flashignore").write_text("app.py\n")
+    assert "error: `app.py` is to be built, and left out of builds\n" in project.flash("build", "app.py", code=1).stderr
+    assert "try: call it 'bad-name'\n" in project.flash("env", "create", "bad name", "--server", "http://127.0.0.1:1", code=2).stderr
+    usage = project.flash("status", "--nope", code=2, FLASH_SERVER="http://127.0.0.1:1").stderr
+    assert "Usage: flash status [OPTIONS] [ENDPOINT]\n" in usage
