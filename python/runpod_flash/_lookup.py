@@ -277,7 +277,8 @@ _last_read: tuple[object, _Running | None] = (None, None)
 
 def _running(*, anew: bool = False) -> _Running | None:
     """The server that runs from `FLASH_HOME`; read again when its file is another, or `anew`. One that was killed leaves its
-    file behind, and its number may be another's by now: the process must be one of the file's owner."""
+    file behind, and its number may be another's by now: the process must be one of the file's owner, and have begun when the file
+    says."""
     global _last_read
     path = os.path.join(_home(), "server.json")
     try:
@@ -296,20 +297,30 @@ def _announced(path: str, owner: int) -> _Running | None:
             said = json.load(file)
         process, url = said["pid"], said["url"].rstrip("/")
         plain = said.get("plain", url)
-        runs = isinstance(process, int) and isinstance(plain, str) and _runs(process, owner)
+        runs = isinstance(process, int) and isinstance(plain, str) and _runs(process, owner, said.get("began"))
     except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError):
         return None
     return _Running(url, plain) if runs else None
 
 
-def _runs(process: int, owner: int) -> bool:
-    """Whether a process of this user runs: one that has ended and that nobody has asked after does not."""
+def _runs(process: int, owner: int, began: object) -> bool:
+    """Whether a process of this user runs that began then: one that has ended and that nobody has asked after does not."""
     if not os.path.exists("/proc/self/status"):
         os.kill(process, 0)
         return process > 0
     with open(f"/proc/{process}/status", encoding="utf-8", errors="replace") as file:
         fields = dict(line.split(":", 1) for line in file if ":" in line)
-    return int(fields["Uid"].split()[1]) == owner and fields["State"].strip()[0] not in "ZX"
+    runs = int(fields["Uid"].split()[1]) == owner and fields["State"].strip()[0] not in "ZX"
+    return runs and _began(process) == began
+
+
+def _began(process: int) -> str:
+    """When a process began: the boot of the system, and the clock ticks from it to the process's start (proc_pid_stat(5), field 22)."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        boot = file.read().strip()
+    with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+        _, _, after_name = file.read().rpartition(")")
+    return f"{boot} {after_name.split()[19]}"
 
 
 def _is_at(running: str, url: str) -> bool:

@@ -228,9 +228,9 @@ impl Rows<'_> {
         if ran.worker.is_some() || begun.is_some() {
             self.connection.prepare_cached(sql)?.execute(params![lease.sequence, ran.worker, begun.map(|time| time.0)])?;
         }
-        self.write(&found, &done.life)?;
+        let webhook = self.write(&found, &done.life)?;
         let due = (done.life.state == State::Delayed).then_some(done.life.due);
-        Ok(Ok(Finished { state: done.life.state, due, now: self.now }))
+        Ok(Ok(Finished { state: done.life.state, due, now: self.now, webhook }))
     }
 
     fn stale<T>(&mut self) -> Result<T> {
@@ -412,8 +412,8 @@ impl Rows<'_> {
         self.connection.prepare_cached(sql)?.query_map(values, found)?.collect()
     }
 
-    /// Makes the row what the rule has said.
-    fn write(&mut self, found: &Found, life: &Life) -> rusqlite::Result<()> {
+    /// Makes the row what the rule has said. True where it has a webhook that is due now, or no longer.
+    fn write(&mut self, found: &Found, life: &Life) -> rusqlite::Result<bool> {
         let ended = life.state.has_ended().then_some(self.now.0);
         let sql = "UPDATE jobs SET state = ?2, rank = ?3, deadline = ?4, attempt = ?5, failures = ?6, raised = ?7, losses = ?8, ended = ?9
             WHERE sequence = ?1";
@@ -428,13 +428,14 @@ impl Rows<'_> {
             life.losses,
             ended,
         ])?;
+        let mut webhook = false;
         if ended.is_some() != found.life.state.has_ended() {
             let due = "UPDATE webhooks SET due = ?2, tries = 0 WHERE sequence = ?1";
-            self.connection.prepare_cached(due)?.execute(params![found.sequence, ended])?;
+            webhook = self.connection.prepare_cached(due)?.execute(params![found.sequence, ended])? > 0;
         }
         self.memory.count(found.endpoint, Some(found.life.state), Some(life.state));
         self.memory.note_due(life);
-        Ok(())
+        Ok(webhook)
     }
 }
 
