@@ -140,6 +140,9 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
     {
         errors.extend(settings.strangers(endpoints.iter()));
     }
+    if let Ok((_, settings)) = &app {
+        errors.extend(settings.misfits(endpoints.iter()));
+    }
     match app {
         Ok((app, settings)) if errors.is_empty() => {
             let project = Project::new(root, app, endpoints, warnings)?.with_settings(settings);
