@@ -167,7 +167,23 @@ def _reached(place: Place) -> tuple[str, str, str | None]:
     if running is None or not _is_at(running.url, place.server):
         return place.server, place.server, None
     # `localhost` may lead to another address of this machine first; where there is TLS, that tells who is there.
-    return running.url if running.url.startswith("http:") else place.server, running.plain, _token()
+    return running.url if running.url.startswith("http:") else place.server, running.plain, running.token
+
+
+def credential(url: str, place: Place | None) -> str | None:
+    """What a call of an endpoint at `url` shows, as `flash call` does: the user's key, who has said where it goes; else the token of
+    `FLASH_HOME`, to the server that runs from there at this moment, and to nobody else. `place` is None where the user gave the URL."""
+    key = api_key() if place is None else place.key
+    if key is not None:
+        return key
+    running = _running(anew=True)
+    if running is None or running.token is None:
+        return None
+    own, _ = _origin.of(running.url)
+    called, _ = _origin.of(url)
+    # By the very address, as what is not encrypted would reach whoever listens where `localhost` leads first.
+    is_its_own = own is called or (own.scheme == "https" and _is_at(running.url, called.url))
+    return running.token if is_its_own else None
 
 
 def _read(place: Place, server: str, reply: Reply) -> Endpoint:
@@ -269,6 +285,10 @@ class _Running(NamedTuple):
     url: str
     plain: str
     """Where it is asked without TLS; `url` where it has none."""
+    process: int
+    owner: int
+    token: str | None
+    """What it drew at its start: who runs it may do everything."""
 
 
 #: What `server.json` said that was last read, and which file that was.
@@ -276,17 +296,19 @@ _last_read: tuple[object, _Running | None] = (None, None)
 
 
 def _running(*, anew: bool = False) -> _Running | None:
-    """The server that runs from `FLASH_HOME`; read again when its file is another, or `anew`. One that was killed leaves its
-    file behind, and its number may be another's by now: the process must be one of the file's owner."""
+    """The server that runs from `FLASH_HOME`: its file is read when it is another, and whether its process runs is looked up then, and
+    `anew`. One that was killed leaves its file behind, and its number may be another's by now: the process must be one of the file's owner."""
     global _last_read
     path = os.path.join(_home(), "server.json")
     try:
         found = os.stat(path)
         version = (path, found.st_ino, found.st_mtime_ns)
-        if anew or version != _last_read[0]:
+        if version != _last_read[0]:
             _last_read = (version, _announced(path, found.st_uid))
-        return _last_read[1]
-    except OSError:
+            anew = True
+        running = _last_read[1]
+        return running if running is None or not anew or _runs(running.process, running.owner) else None
+    except (OSError, ValueError, IndexError, OverflowError):
         return None
 
 
@@ -296,20 +318,25 @@ def _announced(path: str, owner: int) -> _Running | None:
             said = json.load(file)
         process, url = said["pid"], said["url"].rstrip("/")
         plain = said.get("plain", url)
-        runs = isinstance(process, int) and isinstance(plain, str) and _runs(process, owner)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError):
+        is_whole = isinstance(process, int) and isinstance(plain, str)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return _Running(url, plain) if runs else None
+    return _Running(url, plain, process, owner, _token()) if is_whole else None
 
 
 def _runs(process: int, owner: int) -> bool:
-    """Whether a process of this user runs: one that has ended and that nobody has asked after does not."""
+    """Whether a process of this user runs: one that has ended and that nobody has asked after does not. Calls ask it: it is quick."""
     if not os.path.exists("/proc/self/status"):
         os.kill(process, 0)
         return process > 0
-    with open(f"/proc/{process}/status", encoding="utf-8", errors="replace") as file:
-        fields = dict(line.split(":", 1) for line in file if ":" in line)
-    return int(fields["Uid"].split()[1]) == owner and fields["State"].strip()[0] not in "ZX"
+    descriptor = os.open(f"/proc/{process}/status", os.O_RDONLY)
+    try:
+        text = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    state = text.partition(b"\nState:")[2].split(None, 1)[0]
+    effective = text.partition(b"\nUid:")[2].split(None, 2)[1]
+    return int(effective) == owner and state not in (b"Z", b"X")
 
 
 def _is_at(running: str, url: str) -> bool:

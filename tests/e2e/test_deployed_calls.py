@@ -426,6 +426,58 @@ def test_a_server_that_does_not_answer_is_told(service: ModuleType, monkeypatch:
     assert "there was no answer in time" in str(error)
 
 
+# Who calls.
+
+GREETING = """
+import asyncio
+from runpod_flash import LoadBalancerSlsResource, ServerlessEndpoint, remote
+
+api = LoadBalancerSlsResource(name="api", imageName="image")
+line = ServerlessEndpoint(name="line", imageName="image")
+
+@remote(api, method="GET", path="/greet")
+def greet(name: str) -> str:
+    return f"hello {name}"
+
+@remote(line)
+def twice(x: int) -> int:
+    return 2 * x
+
+if __name__ == "__main__":
+    print(greet("Eve"), asyncio.run(twice(21)))
+"""
+
+
+@pytest.fixture
+def greeting(tmp_path: Path) -> Path:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "flash.toml").write_text('app = "shop"\n')
+    (project / "app.py").write_text(GREETING)
+    return project
+
+
+def said(flash: Server, project: Path, code: int = 0, **environment: str) -> str:
+    variables = environment_of(flash.mark, **{"FLASH_HOME": str(flash.home), "FLASH_TARGET": "production", **environment})
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=project, env=variables, capture_output=True, text=True, timeout=PATIENCE * 3, check=False
+    )
+    assert done.returncode == code, done
+    return done.stderr if code else done.stdout
+
+
+def test_a_server_that_asks_everybody_for_a_key_is_shown_it_on_its_own_machine(
+    server: Callable[..., Server], greeting: Path, tmp_path: Path
+) -> None:
+    flash = server("--host", "0.0.0.0")
+    flash.deploy(build(greeting))
+    key = flash.api("POST", "/keys", {"name": "k", "scope": "invoke"}).json()["secret"]
+    elsewhere = {"FLASH_SERVER": f"http://127.0.0.1:{flash.port}", "FLASH_HOME": str(tmp_path / "nowhere")}
+    assert said(flash, greeting) == "hello Eve 42\n", "by the token of its home"
+    assert said(flash, greeting, FLASH_API_KEY=key, **elsewhere) == "hello Eve 42\n"
+    assert "FLASH_API_KEY" in said(flash, greeting, 1, **elsewhere)
+
+
 # Where calls go.
 
 
