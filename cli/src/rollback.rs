@@ -11,7 +11,7 @@ use crate::rollout::{self, Place};
 /// What the user asked for.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The build to go back to: its digest, or the beginning of it; without it, that of the deployment before this one
+    /// The build to go back to: its digest, or the beginning of it; without it, that of the last deployment that differs from what serves
     #[arg(long, value_name = "BUILD")]
     to: Option<String>,
     /// The app; without it, that of the project in this directory

@@ -147,6 +147,30 @@ def test_a_rollback_brings_build_and_settings_back(server: Callable[..., Server]
     assert (unknown.status, unknown.json()["type"]) == (404, "/problems/unknown")
 
 
+def test_a_rollback_passes_by_what_is_as_what_serves(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    rollback = "/apps/shop/environments/production/rollback"
+    one, two = version(tmp_path / "first", 1), version(tmp_path / "second", 2)
+    first = flash.deploy(one)
+    flash.deploy(one)
+    nothing = flash.api("POST", rollback, {})
+    assert (nothing.status, nothing.json()["type"]) == (409, "/problems/nothing-before")
+    assert "differs from what serves" in nothing.json()["detail"]
+    for _ in range(2):
+        second = flash.deploy(two)
+    back = flash.api("POST", rollback, {})
+    assert flash.settled(back.json()["id"])["build"] == first["build"]
+    for build_named in (first["build"], first["build"][:8]):
+        already = flash.api("POST", rollback, {"to": build_named})
+        assert (already.status, already.json()["type"]) == (409, "/problems/serves-already")
+        assert first["build"][:12] in already.json()["title"]
+    flash.deploy(two, api={"timeout_ms": 1111})
+    flash.deploy(two, api={"timeout_ms": 2222})
+    back = flash.api("POST", rollback, {})
+    assert flash.settled(back.json()["id"])["build"] == second["build"]
+    assert flash.endpoints()["api"]["timeout_ms"] == 1111, "other settings differ as well"
+
+
 def test_what_does_not_differ_goes_on_with_its_workers(server: Callable[..., Server], tmp_path: Path) -> None:
     functions = 'import os\n@remote(api, method="GET", path="/pid")\ndef pid():\n    return os.getpid()\n'
     flash = server()
