@@ -151,8 +151,30 @@ def find(place: Place, *, anew: bool = False) -> Generator[Request, Reply, Endpo
         raise _unreachable(place, problem) from problem
     except (OSError, _http.BadResponse, _http.Overdue) as problem:
         raise _unreachable(place, problem) from problem
+    if reply.status == 404 and place.environment is not None:
+        target = f"{path}/api/v1/endpoints?app={quote(place.app, safe='')}"
+        try:
+            others = yield Request(origin, (_http.head("GET", target, headers),), _LIMIT)
+        except (OSError, _http.BadResponse, _http.Overdue):
+            others = reply
+        raise _not_deployed(place, _absent(place, reply, others))
     found = _found[place] = _read(place, server, reply)
     return found
+
+
+def _absent(place: Place, reply: Reply, others: Reply) -> str:
+    """What of a place is not there, by the answer with the app's endpoints; where that tells nothing, in the server's words."""
+    try:
+        deployed = {(str(endpoint["environment"]), str(endpoint["name"])) for endpoint in json.loads(others.body)}
+    except (ValueError, TypeError, KeyError):
+        return f"{place.server} says: {words(reply)}"
+    if not deployed:
+        return f"{place.server} has nothing of the app '{place.app}'"
+    environments = sorted({environment for environment, _ in deployed})
+    if place.environment not in environments:
+        return f"{place.server} has no environment '{place.environment}' of it: it is deployed to {', '.join(environments)}"
+    names = ", ".join(sorted(name for environment, name in deployed if environment == place.environment))
+    return f"{place.server} has no endpoint '{place.name}' there; those that there are: {names}"
 
 
 def forget(place: Place) -> None:
