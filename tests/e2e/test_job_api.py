@@ -474,3 +474,11 @@ def test_an_endpoint_with_routes_takes_no_jobs(server: Callable[..., Server], tm
     assert done["state"] == "current", done
     refused = post(flash, "api/run", {"input": {}})
     assert refused.status == 400 and refused.json()["error"].startswith("not allowed for QB API")
+
+
+def test_the_death_of_a_worker_is_told_in_a_sentence(flash: Server) -> None:
+    job = run(flash, "failing", input={"kind": "once"})
+    wait_for(lambda: flash.api("GET", f"/jobs/{job}").json()["attempts"], "a worker's death")
+    first = flash.api("GET", f"/jobs/{job}").json()["attempts"][0]
+    assert (first["ended"], first["error"]) == ("lost", "its worker died (exit status: 3): by `os._exit`, or by native code")
+    post(flash, f"failing/cancel/{job}")
