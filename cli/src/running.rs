@@ -24,15 +24,16 @@ pub struct Running {
 
 impl Running {
     /// The one that runs from this user's home. One that was killed leaves its file behind, and its number may be another's by now: the
-    /// process must be one of the file's owner.
+    /// process must be one of the file's owner, and have begun when the file says.
     pub fn find() -> Option<Self> {
         let path = home()?.join("server.json");
         let file = File::open(&path).ok()?;
         let owner = file.metadata().ok()?.uid();
         let mut text = Vec::new();
         file.take(64 << 10).read_to_end(&mut text).ok()?;
-        let flash_control::Running { pid, url, plain } = serde_json::from_slice(&text).ok()?;
-        runs(Path::new("/proc"), pid, owner).then_some(Self { url, plain, file: path })
+        let flash_control::Running { pid, began, url, plain } = serde_json::from_slice(&text).ok()?;
+        let runs = runs(Path::new("/proc"), pid, owner) && began == flash_control::began(pid);
+        runs.then_some(Self { url, plain, file: path })
     }
 
     /// Whether a URL is this server's, `localhost` standing for its address.

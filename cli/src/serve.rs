@@ -154,7 +154,9 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     control.reconcile().map_err(|error| store_failure(&error))?;
     gateway.mount(vec![Mount::new(flash_api::ROOT, api_service(&control)), Mount::whole(flash_jobs::ROOT, flash_jobs::api(&engines))]);
     let (plain, plain_url) = plain.unzip();
-    home.announce(&Running { pid: std::process::id(), url: url.clone(), plain: plain_url }).map_err(|error| home_failure(&error))?;
+    let pid = std::process::id();
+    home.announce(&Running { pid, began: flash_control::began(pid), url: url.clone(), plain: plain_url })
+        .map_err(|error| home_failure(&error))?;
     say(&url, &python, home);
     if !address.ip().is_loopback() {
         to_errors("Endpoints that are not public take an API key: flash key create\n");

@@ -142,7 +142,7 @@ async fn serve() -> Result<(), Failure> {
 fn gateway(token: String, port: u16, base: Arc<Base>, python: PathBuf) -> Arc<Gateway> {
     let settings = Settings::default();
     let kept = flash_workers::Settings {
-        limits: Limits { slots: MAX_SLOTS, waiting: WAITING, grace: settings.timeout },
+        limits: Limits { slots: MAX_SLOTS, ahead: 0, waiting: WAITING, grace: settings.timeout },
         workers: Workers::fixed(1),
         timeout: settings.timeout,
         start_timeout: START_TIMEOUT,

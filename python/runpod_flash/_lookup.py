@@ -309,6 +309,8 @@ class _Running(NamedTuple):
     """Where it is asked without TLS; `url` where it has none."""
     process: int
     owner: int
+    began: object
+    """When its process did, as the file says."""
     token: str | None
     """What it drew at its start: who runs it may do everything."""
 
@@ -319,7 +321,8 @@ _last_read: tuple[object, _Running | None] = (None, None)
 
 def _running(*, anew: bool = False) -> _Running | None:
     """The server that runs from `FLASH_HOME`: its file is read when it is another, and whether its process runs is looked up then, and
-    `anew`. One that was killed leaves its file behind, and its number may be another's by now: the process must be one of the file's owner."""
+    `anew`. One that was killed leaves its file behind, and its number may be another's by now: the process must be one of the file's owner,
+    and have begun when the file says."""
     global _last_read
     path = os.path.join(_home(), "server.json")
     try:
@@ -329,7 +332,7 @@ def _running(*, anew: bool = False) -> _Running | None:
             _last_read = (version, _announced(path, found.st_uid))
             anew = True
         running = _last_read[1]
-        return running if running is None or not anew or _runs(running.process, running.owner) else None
+        return running if running is None or not anew or _runs(running.process, running.owner, running.began) else None
     except (OSError, ValueError, IndexError, OverflowError):
         return None
 
@@ -341,24 +344,38 @@ def _announced(path: str, owner: int) -> _Running | None:
         process, url = said["pid"], said["url"].rstrip("/")
         plain = said.get("plain", url)
         is_whole = isinstance(process, int) and isinstance(plain, str)
+        began = said.get("began")
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return _Running(url, plain, process, owner, _token()) if is_whole else None
+    return _Running(url, plain, process, owner, began, _token()) if is_whole else None
 
 
-def _runs(process: int, owner: int) -> bool:
-    """Whether a process of this user runs: one that has ended and that nobody has asked after does not. Calls ask it: it is quick."""
+def _runs(process: int, owner: int, began: object) -> bool:
+    """Whether a process of this user runs that began then: one that has ended and that nobody has asked after does not. Calls ask it: it is
+    quick."""
     if not os.path.exists("/proc/self/status"):
         os.kill(process, 0)
         return process > 0
-    descriptor = os.open(f"/proc/{process}/status", os.O_RDONLY)
-    try:
-        text = os.read(descriptor, 4096)
-    finally:
-        os.close(descriptor)
+    text = _content(f"/proc/{process}/status")
     state = text.partition(b"\nState:")[2].split(None, 1)[0]
     effective = text.partition(b"\nUid:")[2].split(None, 2)[1]
-    return int(effective) == owner and state not in (b"Z", b"X")
+    return int(effective) == owner and state not in (b"Z", b"X") and _began(process) == began
+
+
+def _began(process: int) -> str:
+    """When a process began: the boot of the system, and the clock ticks from it to the process's start (proc_pid_stat(5), field 22)."""
+    boot = _content("/proc/sys/kernel/random/boot_id").strip().decode()
+    _, _, after_name = _content(f"/proc/{process}/stat").rpartition(b")")
+    return f"{boot} {after_name.split()[19].decode()}"
+
+
+def _content(path: str) -> bytes:
+    """Of a small file of the system's."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
 
 
 def _is_at(running: str, url: str) -> bool:

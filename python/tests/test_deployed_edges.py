@@ -27,6 +27,7 @@ from runpod_flash import (
     LiveServerless,
     LoadBalancerSlsResource,
     LoadBalancerSlsStub,
+    _lookup,
     remote,
 )
 
@@ -305,8 +306,8 @@ def test_the_token_goes_to_the_server_of_its_home_while_it_runs(
     (tmp_path / "token").write_text("the-token\n")
     monkeypatch.setenv("FLASH_HOME", str(tmp_path))
 
-    def shown(url: str, process: int, **environment: str) -> str:
-        (tmp_path / "server.new").write_text(json.dumps({"pid": process, "url": own.url}))
+    def shown(url: str, process: int, *, began: str = _lookup._began(os.getpid()), **environment: str) -> str:
+        (tmp_path / "server.new").write_text(json.dumps({"pid": process, "url": own.url, "began": began}))
         (tmp_path / "server.new").replace(tmp_path / "server.json")
         with monkeypatch.context() as context:
             for name, value in environment.items():
@@ -318,6 +319,7 @@ def test_the_token_goes_to_the_server_of_its_home_while_it_runs(
     assert shown(own.url, os.getpid(), FLASH_API_KEY="flash_secret") == "authorization: Bearer flash_secret"
     assert shown(other.url, os.getpid()) == ""
     assert shown(own.url.replace("127.0.0.1", "localhost"), os.getpid()) == "", "another may listen at `localhost`"
+    assert shown(own.url, os.getpid(), began="another time") == "", "the number is another process's by now"
 
 
 def test_a_server_that_was_killed_is_not_shown_the_token_again(
@@ -334,7 +336,7 @@ def test_a_server_that_was_killed_is_not_shown_the_token_again(
     (tmp_path / "token").write_text("the-token\n")
     monkeypatch.setenv("FLASH_HOME", str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        (tmp_path / "server.json").write_text(json.dumps({"pid": process.pid, "url": server.url}))
+        (tmp_path / "server.json").write_text(json.dumps({"pid": process.pid, "url": server.url, "began": _lookup._began(process.pid)}))
         LoadBalancerSlsStub(server.url).call(echo, "x")
         process.kill()
         process.wait()

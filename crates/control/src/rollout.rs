@@ -216,6 +216,7 @@ impl Control {
         let isolation = self.apart.isolation(place, endpoint.name.as_str(), self.builds.sources(build.digest), &settings);
         let endpoint = endpoint.with(overrides);
         let mut config = service::config(&endpoint, false, None);
+        config["slots"] = settings.max_concurrency.into();
         let pass = self.passes.issue(place);
         match &pass {
             Ok(pass) => {
@@ -228,7 +229,7 @@ impl Control {
         Wanted {
             id: id.to_owned(),
             config,
-            settings: resolve::pool(&settings),
+            settings: resolve::pool(&settings, endpoint.class.kind()),
             base: self.base(build, isolation, pass.ok(), settings.gpu),
             // Whatever class it was declared with: no deployment has `/execute`.
             access: Access::Routes,

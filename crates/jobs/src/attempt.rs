@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bytes::Bytes;
-use flash_queue::State;
 use flash_store::jobs::{Claimed, Error, Failure, Finished, Outcome, Ran};
 use flash_workers::{Event, Outcome as Answer, how_it_ended};
 use serde::Deserialize;
@@ -208,7 +207,7 @@ fn settle(engine: &Engine, claimed: &Claimed, outcome: &Outcome, began: Option<&
         return; // what is due is looked after
     }
     shared.streams.ended(id);
-    if finished.state == State::Completed || finished.state == State::Failed {
+    if finished.webhook {
         shared.webhooks.notify_one();
     }
     if !shared.waiters.has(id) {

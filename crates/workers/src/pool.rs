@@ -49,7 +49,7 @@ pub struct Job {
     pub function: u16,
     /// The input's JSON.
     pub input: Bytes,
-    /// How long a worker may take for it, from when it has it; without it, as long as the pool allows. For a worker it waits without a limit.
+    /// How long a worker may take for it, from when it has a slot for it; without it, as long as the pool allows. For a worker it waits without a limit.
     pub limit: Option<Duration>,
     /// Names the job in what it prints.
     pub tag: u64,
@@ -112,7 +112,7 @@ pub struct Begun {
     pub worker: u64,
     /// Its process, for people.
     pub pid: u32,
-    /// When the worker was given it. One that has nothing else to do begins it then.
+    /// When the worker had a slot for it. One that has nothing else to do begins it then.
     pub at: Instant,
 }
 
@@ -193,6 +193,14 @@ impl Answered for Reply {
             *given = Some(Begun { worker: worker.0, pid, at: Instant::now() });
         }
     }
+
+    fn begun(&mut self) {
+        if let Self::Job { hearer, given: Some(given), begun, .. } = self
+            && !std::mem::replace(begun, true)
+        {
+            hearer.hear(Event::Begun(*given));
+        }
+    }
 }
 
 impl Reply {
@@ -209,15 +217,6 @@ impl Reply {
     /// Whether somebody is to be told when it begins.
     pub(crate) fn is_to_begin(&self) -> bool {
         matches!(self, Self::Job { begun: false, .. })
-    }
-
-    /// Its worker has begun it.
-    pub(crate) fn begun(&mut self) {
-        if let Self::Job { hearer, given: Some(given), begun, .. } = self
-            && !std::mem::replace(begun, true)
-        {
-            hearer.hear(Event::Begun(*given));
-        }
     }
 
     /// It yields something before its answer. Errs where it cannot: only calls and jobs do.
@@ -767,11 +766,7 @@ impl Inner {
         let given_up = shared.links.iter().any(|handle| handle.id == id && handle.given_up);
         shared.links.retain(|handle| handle.id != id);
         let answered = shared.dispatcher.answered_by(id);
-        for (request, reply) in shared.dispatcher.held_by(id) {
-            if begun(request) {
-                reply.begun();
-            }
-        }
+        shared.dispatcher.begun(id, &begun);
         let (lost, told) = shared.dispatcher.lost(id, begun);
         shared.wake(&told);
         shared.restarts += u64::from(!asked || given_up);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::dispatch::{Pulse, Suspect, WorkerId};
 use crate::page::{Cells, Page};
-use crate::pool::{Inner, Outcome, Shared};
+use crate::pool::{Inner, Outcome, Reply, Shared};
 use crate::process::Process;
 use crate::standstill::{Cause, Standstill};
 
@@ -57,14 +57,10 @@ impl Watch {
         let told = shared.dispatcher.stalled(id, inline != 0 && inline == self.inline);
         self.inline = inline;
         shared.wake(&told);
-        if shared.dispatcher.held_by(id).any(|(_, reply)| reply.is_to_begin())
+        if shared.dispatcher.held_by(id).any(Reply::is_to_begin)
             && let Ok(cells) = page.read()
         {
-            for (request, reply) in shared.dispatcher.held_by(id) {
-                if cells.begun(request) {
-                    reply.begun();
-                }
-            }
+            shared.dispatcher.begun(id, |request| cells.begun(request));
         }
         // A live endpoint's worker stays, whatever it does: there is no other for its requests.
         if held {
@@ -103,25 +99,30 @@ impl Watch {
         self.given_up.is_some()
     }
 
-    /// Asks whether the worker's loop goes round; where it has not for long, others get what it has not begun.
+    /// Asks whether the worker's loop goes round; where it has not for long, others get what it has not begun. So do they what was sent ahead and
+    /// lies behind something long.
     fn listen(&mut self, inner: &Inner, shared: &mut Shared, id: WorkerId, page: &Page, now: Instant) {
         let pulse = shared.dispatcher.pulse(id);
         if self.silence.look(now, pulse) {
             shared.dispatcher.ping(id);
         }
-        if self.silence.lasted < SILENT {
+        let silent = self.silence.lasted >= SILENT;
+        if silent {
+            shared.dispatcher.silent(id);
+        }
+        if !shared.dispatcher.is_held_up(id, now) && !silent {
             return;
         }
-        shared.dispatcher.silent(id);
         let Ok(cells) = page.read() else { return };
         // What was revoked at the last look, a tick ago.
         let (count, told) = shared.dispatcher.take_back(id, |request| cells.begun(request), self.silence.lasted);
         if count > 0 {
-            tracing::debug!(endpoint = inner.name, count, "a worker's loop stands still: others get what it has not begun");
+            tracing::debug!(endpoint = inner.name, count, silent, "a worker is held up: others get what it has not begun");
             inner.look.notify_one(); // they wait, unless another worker has them
         }
         shared.wake(&told);
-        let revoked = shared.dispatcher.revoke(id, |request| cells.begun(request));
+        let begun = |request| cells.begun(request);
+        let revoked = if silent { shared.dispatcher.revoke(id, begun) } else { shared.dispatcher.revoke_line(id, begun) };
         if !revoked.is_empty()
             && let Err(error) = page.revoke(&revoked)
         {

@@ -137,7 +137,7 @@ class Worker:
         if any(route.is_job for route in routes):
             from .jobs import Jobs
 
-            self.jobs = Jobs(self)
+            self.jobs = Jobs(self, config.get("slots", SLOTS))
         self.calls: dict[object, Pace] = {}
         self.allow_inline = config["inline"]
         self.decoder = frames.Decoder()
@@ -229,7 +229,27 @@ class Worker:
         if self.starting:
             self.start_tasks()
             self.flush()
+            if self.jobs is not None:
+                self.resume()
         return self.scheduled
+
+    def resume(self) -> None:
+        """Begins the jobs in line that have a slot by now."""
+        jobs = self.jobs
+        assert jobs is not None, "whoever calls this has some"
+        jobs.advancing = True
+        while jobs.may_advance():
+            self.due = perf_counter() + QUICK
+            _set_running_loop(None)
+            try:
+                jobs.advance()
+            finally:
+                _set_running_loop(self.loop)
+                self.page[INLINE_CELL] = 0
+                self.flush()
+            self.start_tasks()
+            self.flush()
+        jobs.advancing = False
 
     def take(self, kind: int, request: int, payload: bytes) -> None:
         if kind == frames.REQUEST:
@@ -597,6 +617,8 @@ class Worker:
         if self.page[request & 0xFFFF] != request:
             if request in self.starting or request in self.threaded or request in self.partial:
                 self.dropped.add(request)
+            elif self.jobs is not None and self.jobs.forget(request):
+                self.out.append(self.drop(request))
         elif anyway and request in self.tasks:
             self.tasks[request].cancel()
             self.scheduled = True

@@ -225,9 +225,9 @@ impl Rows<'_> {
             _ => ran.begun,
         };
         self.note_run(lease.sequence, ran.worker.as_deref(), begun)?;
-        self.write(&found, &done.life)?;
+        let webhook = self.write(&found, &done.life)?;
         let due = (done.life.state == State::Delayed).then_some(done.life.due);
-        Ok(Ok(Finished { state: done.life.state, due, now: self.now }))
+        Ok(Ok(Finished { state: done.life.state, due, now: self.now, webhook }))
     }
 
     /// Who had the job last, and since when, as far as that is told.
@@ -421,8 +421,8 @@ impl Rows<'_> {
         self.connection.prepare_cached(sql)?.query_map(values, found)?.collect()
     }
 
-    /// Makes the row what the rule has said.
-    fn write(&mut self, found: &Found, life: &Life) -> rusqlite::Result<()> {
+    /// Makes the row what the rule has said. True where it has a webhook that is due now, or no longer.
+    fn write(&mut self, found: &Found, life: &Life) -> rusqlite::Result<bool> {
         let ended = life.state.has_ended().then_some(self.now.0);
         let sql = "UPDATE jobs SET state = ?2, rank = ?3, deadline = ?4, attempt = ?5, failures = ?6, raised = ?7, losses = ?8, ended = ?9
             WHERE sequence = ?1";
@@ -437,13 +437,14 @@ impl Rows<'_> {
             life.losses,
             ended,
         ])?;
+        let mut webhook = false;
         if ended.is_some() != found.life.state.has_ended() {
             let due = "UPDATE webhooks SET due = ?2, tries = 0 WHERE sequence = ?1";
-            self.connection.prepare_cached(due)?.execute(params![found.sequence, ended])?;
+            webhook = self.connection.prepare_cached(due)?.execute(params![found.sequence, ended])? > 0;
         }
         self.memory.count(found.endpoint, Some(found.life.state), Some(life.state));
         self.memory.note_due(life);
-        Ok(())
+        Ok(webhook)
     }
 }
 

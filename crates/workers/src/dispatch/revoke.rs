@@ -111,10 +111,15 @@ impl<R: Answered> Dispatcher<R> {
             {
                 waiting.errand.deadline.put_off(silence);
                 in_flight.revoked = Revoked::Done;
+                if std::mem::take(&mut in_flight.in_line) {
+                    let request = number(state.generation, slot as u16);
+                    lane.line.retain(|other| *other != request);
+                }
                 lane.returned += 1;
                 again.push(waiting);
             }
         }
+        lane.move_up();
         let count = again.len();
         self.wait_again(again);
         (count, self.pump())

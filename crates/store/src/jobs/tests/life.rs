@@ -14,7 +14,7 @@ async fn a_job_is_accepted_leased_and_completed_and_all_of_it_is_there_after_a_r
     queue.pass(Duration::from_millis(12));
     let ran = Ran { worker: Some("w".into()), begun: Some(Timestamp(START + 32)) };
     let finished = queue.jobs().finish(claimed.lease, completed("[1]"), ran).await.unwrap();
-    assert_eq!(finished, Finished { state: State::Completed, due: None, now: Timestamp(START + 42) });
+    assert_eq!(finished, Finished { state: State::Completed, due: None, now: Timestamp(START + 42), webhook: false });
     queue.restart();
     let job = queue.job("a").await;
     assert_eq!((job.life.state, job.output.as_deref(), job.worker.as_deref()), (State::Completed, Some(&b"[1]"[..]), Some("w")));
