@@ -125,6 +125,25 @@ def of_lib() -> str:
     wait_for_name("one")
 
 
+def test_what_a_new_link_leads_to_is_watched(serve: Serve, tmp_path: Path) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    (project / "flash.toml").touch()
+    (project / "app.py").write_text(source("v0"))
+    library = elsewhere / "library.py"
+    library.write_text("NAME = 'v1'\n")
+    flash = serve(project / "app.py")
+    assert version(flash) == "v0"
+    (project / "linked.py").symlink_to(library)
+    (project / "app.py").write_text("import linked\n" + source("v0").replace('"v0"', "linked.NAME"))
+    wait_for_version(flash, "v1")
+    flash.wait_for_line("reloaded")  # from here on, it is watched
+    for number in range(2, 5):
+        library.write_text(f"NAME = 'v{number}'\n")
+        wait_for_version(flash, f"v{number}")
+
+
 def test_the_guides_service_starts_with_its_own_state_again(serve: Serve, tmp_path: Path) -> None:
     service = tmp_path / "user_service.py"
     service.write_text((ROOT / "examples/guide/user_service.py").read_text())

@@ -107,7 +107,8 @@ impl Reloader {
                 self.doubt(&written);
                 self.log_reload(done, service);
                 // What the new workers have imported may be where nobody has looked yet.
-                if written.is_empty() && !self.known.has_all(&imported_by(service)) {
+                let imported = imported_by(service);
+                if written.is_empty() && !(self.known.has_all(&imported) && watch.follows_folders_of(&imported)) {
                     burst = Burst::default();
                     continue;
                 }

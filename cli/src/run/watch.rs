@@ -64,6 +64,12 @@ impl Watch {
         Ok(some)
     }
 
+    /// Whether the folders of all these files are watched. A link is seen in its own folder, what is written to its file in the file's.
+    pub fn follows_folders_of(&self, files: &BTreeSet<PathBuf>) -> bool {
+        let state = self.shared.lock();
+        files.iter().filter_map(|file| file.parent()).all(|folder| state.folders.contains(folder))
+    }
+
     /// Waits until something has happened and there was some rest.
     pub async fn settled(&self) -> Burst {
         loop {

@@ -173,13 +173,15 @@ def _import(module: Module) -> ModuleType:
         why, remedy = _said(error)
         if isinstance(error, CalledWhileImporting):  # which says its line itself
             raise CannotLoad(what, f"{type(error).__name__}: {why}", remedy or "") from error
-        file, line, text = failures.raised_at(error) or (module["file"], None, "")
+        place = failures.raised_at(error)
+        raising, line, text = (module["file"], None, None) if place is None else place
+        raising = _shown(raising, module)
         raise CannotLoad(
             what,
             # Python has nothing to say of some, and of others no more than a status.
             f"{type(error).__name__}: {why or 'it was raised while the module was imported'}",
-            remedy or _remedy(error, _shown(file, module)),
-            at=(_shown(file, module) if line is None else f"{_shown(file, module)}:{line}", text or None),
+            remedy or _remedy(error, raising),
+            at=(raising if line is None else f"{raising}:{line}", text),
             trace=failures.trimmed(error),
         ) from error
     file = getattr(imported, "__file__", None)
