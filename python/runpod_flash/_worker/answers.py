@@ -132,13 +132,32 @@ def typed_encoder(function: str, adapter: TypeAdapter[Any], annotation: str) -> 
         try:
             return dump(validate(result, from_attributes=True), by_alias=True)
         except Exception as error:
-            raise Unserialisable(
-                f"`{function}` returned a `{type(result).__qualname__}` that is not the `{annotation}` it is annotated with\n"
-                f"  why: {error}\n"
-                "  try: return what the annotation says, or change or remove the annotation"
-            ) from error
+            raise _unlike(function, result, annotation, error) from error
 
     return encode
+
+
+def checking_encoder(function: str, adapter: TypeAdapter[Any], annotation: str) -> Callable[[object], bytes]:
+    """As `encoder`, for results that pass for what the function is annotated with; for annotations by which nothing is left out."""
+    validate, write = adapter.validator.validate_python, encoder(function)
+
+    def encode(result: object) -> bytes:
+        responses.pass_on(function, result)
+        try:
+            value = validate(result, from_attributes=True)
+        except Exception as error:
+            raise _unlike(function, result, annotation, error) from error
+        return write(value)
+
+    return encode
+
+
+def _unlike(function: str, result: object, annotation: str, error: Exception) -> Unserialisable:
+    return Unserialisable(
+        f"`{function}` returned a `{type(result).__qualname__}` that is not the `{annotation}` it is annotated with\n"
+        f"  why: {error}\n"
+        "  try: return what the annotation says, or change or remove the annotation"
+    )
 
 
 #: Types whose values `to_json` writes as FastAPI does, whatever the value. Floats need a look: NaN is no JSON.
