@@ -102,6 +102,25 @@ def _asked(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | N
     return status, fields, body
 
 
+def untold(function: str, error: BaseException) -> str:
+    """What the log says of an exception that asks for an answer whose `detail` is no JSON; empty for any other. Never raises."""
+    try:
+        status, detail = getattr(error, "status_code", None), getattr(error, "detail", PydanticUndefined)
+        if type(status) is not int or not 100 <= status <= 599 or detail is PydanticUndefined:
+            return ""
+        try:
+            _dumps(detail).encode()
+        except (TypeError, ValueError, RecursionError) as problem:
+            return (
+                f"`{function}` raised a `{responses.type_name(error)}` whose `detail` cannot be sent as JSON\n"
+                f"  why: {problem}\n"
+                "  try: give it strings, numbers, lists and dicts: of a pydantic model, `model.model_dump(mode='json')`\n"
+            )
+    except BaseException:  # noqa: S110 - an exception's class is the user's, and its attributes may be anything
+        pass
+    return ""
+
+
 def encoder(function: str) -> Callable[[object], bytes]:
     """What turns the results of `function` (its name, for errors) into JSON, without regard to its annotation."""
 

@@ -116,6 +116,7 @@ def routes(config: Config) -> list[Route | Job]:
             raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
         try:
             found.append(Job(function, config["inline"]) if method is None or path is None else Route(function, method, path))
+            _warn_of_wrapped(found[-1], function, declared)
             _warn_of_missing(function, promised["dependencies"], promised["system_dependencies"])
         except Exception as error:
             why, remedy = _said(error)
@@ -143,6 +144,25 @@ def start(found: list[Route | Job]) -> None:
                 remedy or "mend its `__init__`, which runs once a worker, before the first job",
                 trace=failures.trimmed(error),
             ) from error
+
+
+def _warn_of_wrapped(route: Route | Job, function: Callable[..., object], declared: Declared) -> None:
+    """A model that may be None is no body, in the reference as here: sent as if it were, all of it would be dropped in silence."""
+    from . import signatures
+
+    if route.is_job or route.plan.body != "fields" or len(in_body := route.plan.at("body")) != 1:
+        return
+    (annotation,) = (argument.annotation for argument in signatures.read(function) if argument.name == in_body[0].name)
+    if any(signatures.is_model(branch) for branch in signatures.branches(annotation)):
+        key = in_body[0].key
+        place, line = _place(declared, function)
+        print(
+            f"warning: `{in_body[0].name}` of `{route.name}` is a key of the body, and not the body itself\n"
+            f"   at: {place}\n         {line}\n"
+            "  why: a pydantic model alone is the body only if it must be there; this may be something else\n"
+            f'  try: send {{"{key}": {{...}}}}, or annotate it with the model alone',
+            file=sys.stderr,
+        )
 
 
 def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | None, system: list[str] | None) -> None:

@@ -18,13 +18,13 @@ from urllib.parse import parse_qsl
 from pydantic import TypeAdapter
 
 from . import binding, quick, signatures
-from .answers import Rejected, checking_encoder, encoder, failure, invalid, refused, typed_encoder
+from .answers import Rejected, checking_encoder, encoder, failure, invalid, refused, typed_encoder, untold
 from .fields import MISSING, Errors, Field, Fields, missing
 from .forms import Form, FormField, Spread, Value
 from .responses import Answered, Unsent, Unserialisable
 from .signatures import Argument, Unroutable
 
-__all__ = ["Answered", "Rejected", "Route", "Unroutable", "Unsent", "Unserialisable", "failure", "is_json"]
+__all__ = ["Answered", "Rejected", "Route", "Unroutable", "Unsent", "Unserialisable", "failure", "is_json", "untold"]
 
 
 #: Annotations that say of what is within nothing, so that nothing of it is left out.
