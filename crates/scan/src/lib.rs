@@ -18,6 +18,7 @@ mod root;
 mod source;
 mod syntax;
 mod value;
+mod yielding;
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
