@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -141,3 +142,28 @@ def test_a_process_that_a_function_forks_ends_as_python_does(serve: Callable[...
     flash.wait_for_line("^RuntimeError: raised in a child$")
     every_one_once = Counter(f"ends by {how}" for how in codes)
     wait_for(lambda: Counter(line for line in list(flash.stdout) if line.startswith("ends by")) == every_one_once, "each child's line")
+
+
+LEFT = """
+import os
+import subprocess
+
+@remote(api, method="POST", path="/background")
+def background(count: int):
+    for number in range(count):
+        subprocess.run(("setsid " if number % 2 else "") + "true &", shell=True, check=True)
+"""
+
+
+def zombies_of(parent: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=,stat=", "--ppid", str(parent)], capture_output=True, text=True, check=False).stdout
+    return [int(pid) for pid, state in (line.split() for line in listed.splitlines()) if state.startswith("Z")]
+
+
+def test_what_functions_leave_behind_and_has_ended_is_no_zombie(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
+    flash = serve(program(LEFT))
+    for _ in range(10):
+        assert flash.request("POST", "/lb/app/background", {"count": 4}).status == 200, flash.told()
+    wait_for(lambda: not zombies_of(flash.process.pid), "the last zombie to be reaped")
+    # Its workers and zygotes are its own still.
+    assert flash.request("POST", "/lb/app/background", {"count": 0}).status == 200, flash.told()
