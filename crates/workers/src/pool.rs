@@ -305,6 +305,11 @@ impl Unheard {
 }
 
 impl Shared {
+    /// Whether this route's function is known to run in threads.
+    pub(crate) fn runs_in_thread(&self, route: Option<u16>) -> bool {
+        route.zip(self.ready.as_ref()).is_some_and(|(route, ready)| ready.routes.get(usize::from(route)).is_some_and(|route| route.thread))
+    }
+
     pub(crate) fn wake(&self, workers: &[WorkerId]) {
         for handle in &self.links {
             if workers.contains(&handle.id) {

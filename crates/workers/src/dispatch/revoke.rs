@@ -48,6 +48,8 @@ pub(crate) struct Pulse {
 pub(crate) struct Suspect {
     /// The route's index; `None` for a live call.
     pub(crate) route: Option<u16>,
+    /// Its number.
+    pub(crate) request: u32,
     /// Whether its time is over.
     pub(crate) expired: bool,
 }
@@ -134,7 +136,8 @@ impl<R: Answered> Dispatcher<R> {
                 Work::Route(route, _) => Some(*route),
                 Work::Call => None,
             };
-            begun(number(state.generation, slot as u16)).then_some(Suspect { route, expired: in_flight.expired })
+            let request = number(state.generation, slot as u16);
+            begun(request).then_some(Suspect { route, request, expired: in_flight.expired })
         };
         slots.filter_map(suspect).collect()
     }
