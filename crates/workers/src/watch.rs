@@ -18,7 +18,7 @@ use crate::dispatch::{Pulse, Suspect, WorkerId};
 use crate::page::{Cells, Page};
 use crate::pool::{Inner, Outcome, Reply, Shared};
 use crate::process::Process;
-use crate::standstill::{Cause, Standstill};
+use crate::standstill::{self, Cause, Standstill};
 
 /// How often deadlines are looked at.
 pub(crate) const SWEEP: Duration = Duration::from_millis(50);
@@ -40,6 +40,8 @@ pub(crate) struct Watch {
     swept: Option<Instant>,
     silence: Silence,
     given_up: Option<GivenUp>,
+    /// It was killed, and has not ended yet.
+    killed: bool,
 }
 
 struct GivenUp {
@@ -74,13 +76,15 @@ impl Watch {
         self.swept = Some(now);
         let swept = shared.dispatcher.sweep(now);
         shared.wake(&swept.told);
-        if self.silence.lasted >= BUSY && self.given_up.is_none() {
+        if self.silence.lasted >= BUSY && self.given_up.is_none() && !self.killed {
             self.give_up(inner, &mut shared, id, page, process, now);
         }
         let spent = self.given_up.is_some() && shared.dispatcher.is_spent(id);
         if spent && self.silence.lasted.is_zero() {
             shared.stop(id); // its loop goes round again: it can end by itself
         }
+        let stuck = inner.settings.replace_stuck && swept.stuck.contains(&id);
+        let goes_on = stuck.then(|| self.replace(inner, &mut shared, id, page));
         drop(shared);
         for reply in swept.expired {
             reply.give(Outcome::Expired);
@@ -88,15 +92,15 @@ impl Watch {
         self.tell(inner, page, now);
         if spent && !self.silence.lasted.is_zero() && self.is_told() {
             process.kill();
-        } else if inner.settings.replace_stuck && swept.stuck.contains(&id) {
-            tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker goes on past its deadline and is replaced");
+        } else if let Some(goes_on) = goes_on {
+            inner.print(None, 2, &goes_on);
             process.kill();
         }
     }
 
     /// Whether the worker is still to be ended.
     pub(crate) fn has_given_up(&self) -> bool {
-        self.given_up.is_some()
+        self.given_up.is_some() || self.killed
     }
 
     /// Asks whether the worker's loop goes round; where it has not for long, others get what it has not begun. So do they what was sent ahead and
@@ -148,6 +152,18 @@ impl Watch {
         Process::ask_whereabouts(process.descriptor());
         let standstill = Standstill { cause, silence: self.silence.lasted, limit: inner.settings.timeout };
         self.given_up = Some(GivenUp { at: now, untold: Some(standstill) });
+    }
+
+    /// Lets another take the worker's place, for it goes on though it was told to stop: it is to be killed. Returns what is to be told of it.
+    /// The system may take its time with its end, so that is done once.
+    fn replace(&mut self, inner: &Inner, shared: &mut Shared, id: WorkerId, page: &Page) -> String {
+        self.killed = true;
+        let cells = page.read().ok();
+        let suspects = shared.dispatcher.suspects(id, |request| cells.as_ref().is_some_and(|cells| cells.begun(request)));
+        let overdue: Vec<_> = suspects.into_iter().filter(|suspect| suspect.expired).collect();
+        let limit = overdue.iter().map(|suspect| suspect.limit.unwrap_or(inner.settings.timeout)).max().unwrap_or(inner.settings.timeout);
+        inner.give_up(shared, id);
+        standstill::goes_on(&inner.name, &named(inner, &overdue), limit)
     }
 
     fn is_told(&self) -> bool {
@@ -241,7 +257,7 @@ mod tests {
 
     /// Of these requests (whether each may hold the loop, and is past its limit), those for which a loop is given up.
     fn held(suspects: &[(bool, bool)]) -> Option<Vec<u32>> {
-        let suspect = |(request, (_, expired)): (usize, &(bool, bool))| Suspect { route: None, request: request as u32, expired: *expired };
+        let suspect = |(request, (_, expired)): (usize, &(bool, bool))| Suspect { route: None, request: request as u32, expired: *expired, limit: None };
         let list: Vec<_> = suspects.iter().enumerate().map(suspect).collect();
         let found = held_by(&list, |suspect| suspects[suspect.request as usize].0)?;
         Some(found.iter().map(|suspect| suspect.request).collect())

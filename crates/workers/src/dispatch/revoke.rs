@@ -52,6 +52,8 @@ pub(crate) struct Suspect {
     pub(crate) request: u32,
     /// Whether its time is over.
     pub(crate) expired: bool,
+    /// Its own limit, where it has one; none is left to one that was cancelled.
+    pub(crate) limit: Option<Duration>,
 }
 
 impl<R: Answered> Dispatcher<R> {
@@ -137,7 +139,7 @@ impl<R: Answered> Dispatcher<R> {
                 Work::Call => None,
             };
             let request = number(state.generation, slot as u16);
-            begun(request).then_some(Suspect { route, request, expired: in_flight.expired })
+            begun(request).then_some(Suspect { route, request, expired: in_flight.expired, limit: in_flight.errand.deadline.limit() })
         };
         slots.filter_map(suspect).collect()
     }
