@@ -96,7 +96,7 @@ pub enum Error {
     },
     /// The modules cannot be imported, or routes not be made of them.
     #[error("{}", .0.what)]
-    CannotLoad(Report),
+    CannotLoad(Box<Report>),
     /// A zygote ended while it was needed.
     #[error("the zygote has ended")]
     ZygoteGone,
