@@ -376,3 +376,15 @@ def test_errors_advise_what_was_typed(project: Project) -> None:
     assert "try: call it 'bad-name'\n" in project.flash("env", "create", "bad name", "--server", "http://127.0.0.1:1", code=2).stderr
     usage = project.flash("status", "--nope", code=2, FLASH_SERVER="http://127.0.0.1:1").stderr
     assert "Usage: flash status [OPTIONS] [ENDPOINT]\n" in usage
+
+
+@pytest.mark.parametrize(("line", "why"), [("numpy>>2", 'no such comparison operator ">>"'), ("==3 foo", "Unexpected '='")])
+@pytest.mark.parametrize("place", ["requirements.txt:2", "app.py:6"])
+def test_a_requirement_that_cannot_be_read_is_told_with_its_place(project: Project, line: str, why: str, place: str) -> None:
+    project.write(ONE)
+    if place.startswith("app"):
+        project.write(ONE.replace('"/version"', f'"/version", dependencies=["{line}"]'))
+    else:
+        (project.root / "requirements.txt").write_text(f"# what we need\n{line}\n")
+    told = project.flash("build", code=1).stderr
+    assert f"error: the requirement `{line}` cannot be read\n   at: {place}\n  why: {why}" in told
