@@ -93,6 +93,9 @@ enum Command {
     Confine,
 }
 
+/// What is told of the parts' own doings. What h2 warns of is what callers do, which it answers itself.
+const LOG: &str = "warn,h2=error";
+
 fn main() -> ExitCode {
     let parsed = Arguments::command().try_get_matches();
     let arguments = match parsed.and_then(|found| {
@@ -116,7 +119,7 @@ fn main() -> ExitCode {
     }
     tracing_subscriber::fmt()
         .with_writer(|| lines::Errors)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("FLASH_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("FLASH_LOG").unwrap_or_else(|_| LOG.into()))
         .without_time()
         .with_target(false)
         .init();

@@ -147,7 +147,10 @@ impl From<&flash_workers::Error> for Trouble {
     fn from(error: &flash_workers::Error) -> Self {
         let mut trouble = Self::new(error.to_string(), error.why(), error.remedy());
         if let flash_workers::Error::CannotLoad(report) = error {
-            trouble.at.clone_from(&report.at);
+            trouble.at = report.at.as_ref().map(|at| match &report.line {
+                Some(line) => format!("{at}\n  {line}"),
+                None => at.clone(),
+            });
             trouble.detail.clone_from(&report.traceback);
         }
         trouble

@@ -11,7 +11,8 @@ use crate::rollout::{self, Environment, Place};
 /// What the user asked for.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The build to go back to: its digest, or the beginning of it, as `flash deployments` has them; without it, that of the deployment before
+    /// The build to go back to: its digest, or the beginning of it, as `flash deployments` has them; without it, that of the last deployment
+    /// that differs from what serves
     #[arg(long, value_name = "BUILD")]
     to: Option<String>,
     /// The app; without it, that of the project in this directory

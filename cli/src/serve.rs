@@ -86,7 +86,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::system("cannot start", &cause))?;
     let orphans = Orphans::adopt().map_err(|cause| Failure::system("cannot adopt orphans", &cause))?;
-    let done = runtime.block_on(serve(arguments, &home, Arc::new(store), jobs));
+    let done = runtime.block_on(orphans.reaping(serve(arguments, &home, Arc::new(store), jobs)));
+    let done = done.unwrap_or_else(|cause| Err(Failure::system("cannot listen for signals", &cause)));
     // Uploads that are being written, and the like: they leave nothing that the next start does not clean.
     runtime.shutdown_background();
     orphans.end();

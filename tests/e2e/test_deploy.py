@@ -302,7 +302,7 @@ def test_what_flash_toml_sets_holds_for_its_environment(project: Project) -> Non
     assert project.get("/mode") == (200, ["toml", "toml"])
     (project.root / "flash.toml").write_text(SETTINGS.replace("100ms", "60s").replace("toml", "later"))
     foreseen = project.flash("deploy", "--env", "production", "--dry-run").stdout
-    assert foreseen == "  update  api: timeout 100 ms -> 60 s, values of env\n"
+    assert foreseen == "  update  api: timeout 100 ms -> 60 s, env MODE changed\n"
     assert project.get("/mode") == (200, ["toml", "toml"])
 
 

@@ -44,6 +44,8 @@ pub enum Refusal {
     NotReady { what: String, why: String, remedy: String },
     /// There is nothing to go back to.
     NothingBefore { app: String, environment: String },
+    /// The build that is to be gone back to serves.
+    ServesAlready { build: String, environment: String },
     /// There are as many as there may be.
     TooMany { what: &'static str, limit: usize },
     /// It is about to end.
@@ -82,6 +84,7 @@ impl Refusal {
             Self::Busy { .. } => ("busy", StatusCode::CONFLICT),
             Self::NotReady { .. } => ("not-ready", StatusCode::UNPROCESSABLE_ENTITY),
             Self::NothingBefore { .. } => ("nothing-before", StatusCode::CONFLICT),
+            Self::ServesAlready { .. } => ("serves-already", StatusCode::CONFLICT),
             Self::TooMany { .. } => ("too-many", StatusCode::CONFLICT),
             Self::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
             Self::NotFailed { .. } => ("not-failed", StatusCode::CONFLICT),
@@ -174,8 +177,13 @@ impl Refusal {
             ),
             Self::NothingBefore { app, environment } => (
                 format!("there is nothing to go back to in `{environment}` of `{app}`"),
-                "no earlier deployment of it has served, with a build that is still kept".into(),
+                "no earlier deployment of it has served that differs from what serves, with a build that is still kept".into(),
                 "deploy what you want: flash deploy".into(),
+            ),
+            Self::ServesAlready { build, environment } => (
+                format!("build {} serves in `{environment}` already", &build[..build.len().min(12)]),
+                "it is the one that was deployed there last".into(),
+                "name another with --to, or leave --to out to go back to what was deployed before it".into(),
             ),
             Self::TooMany { what, limit } => {
                 (format!("there are {limit} {what}s"), "there may be no more".into(), format!("remove some {what}s first"))
@@ -255,7 +263,8 @@ mod tests {
             Refusal::BadSettings { what: what.clone(), why: why.clone(), remedy: remedy.clone() },
             Refusal::Busy { app: app.clone(), environment: environment.clone() },
             Refusal::NotReady { what: what.clone(), why: why.clone(), remedy },
-            Refusal::NothingBefore { app, environment },
+            Refusal::NothingBefore { app, environment: environment.clone() },
+            Refusal::ServesAlready { build: text(), environment },
             Refusal::TooMany { what: "key", limit: 1 },
             Refusal::Stopping,
             Refusal::NoRoom { why: text() },
