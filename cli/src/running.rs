@@ -54,6 +54,13 @@ fn port(url: &Uri) -> Option<u16> {
     })
 }
 
+/// Whether a process runs that is a `flash`; where the system has no such files, none does.
+pub fn is_flash(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    field("Name:") == Some("flash") && field("State:").is_some_and(|state| !state.starts_with(['Z', 'X']))
+}
+
 /// Whether a process of this user runs: one that has ended and that nobody has asked after does not.
 fn runs(processes: &Path, pid: u32, owner: u32) -> bool {
     let Ok(status) = fs::read_to_string(processes.join(pid.to_string()).join("status")) else {

@@ -59,6 +59,9 @@ def test_a_server_that_is_not_there(refused: Callable[..., Result], command: tup
         taken.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         told = refused(*command, "--server", url).stderr
+    if command == ("stop",):
+        assert f"error: there is nothing to stop\n  why: no server answers at {url}\n" in told
+        return
     assert f"error: the server at {url} cannot be reached" in told
     assert "`flash serve`" in told
 

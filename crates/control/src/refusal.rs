@@ -18,6 +18,8 @@ pub enum Refusal {
     NoMethod { method: String, path: String },
     /// Nothing of this name is there: `what` is `app`, `build`, ...
     Unknown { what: &'static str, name: String },
+    /// An app has no environment of this name, but these.
+    NoEnvironment { app: String, environment: String, there: Vec<String> },
     /// A name or number in its path or query is none.
     BadName { what: &'static str, name: String, why: String },
     /// Its body is of another type than JSON.
@@ -69,7 +71,7 @@ impl Refusal {
             Self::CrossOrigin => ("cross-origin", StatusCode::FORBIDDEN),
             Self::NoRoute { .. } => ("no-route", StatusCode::NOT_FOUND),
             Self::NoMethod { .. } => ("no-method", StatusCode::METHOD_NOT_ALLOWED),
-            Self::Unknown { .. } => ("unknown", StatusCode::NOT_FOUND),
+            Self::Unknown { .. } | Self::NoEnvironment { .. } => ("unknown", StatusCode::NOT_FOUND),
             Self::BadName { .. } => ("bad-name", StatusCode::BAD_REQUEST),
             Self::NotJson => ("not-json", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::BadBody { .. } => ("bad-body", StatusCode::UNPROCESSABLE_ENTITY),
@@ -133,15 +135,19 @@ impl Refusal {
             ),
             Self::Unknown { what, name } => {
                 let list = match *what {
-                    "deployment" => "deployments".to_owned(),
-                    what => format!("{what}s"),
+                    "app" => "flash app list",
+                    "build" | "deployment" => "flash deployments",
+                    "key" => "flash key list",
+                    "job" => "flash jobs list",
+                    _ => "flash status",
                 };
-                (
-                    format!("no {what} `{name}`"),
-                    "the server has none of that name".into(),
-                    format!("see which {list} there are: flash status"),
-                )
+                (format!("no {what} `{name}`"), "the server has none of that name".into(), format!("see which {what}s there are: {list}"))
             }
+            Self::NoEnvironment { app, environment, there } => (
+                format!("no environment `{environment}`"),
+                if there.is_empty() { format!("{app} has none") } else { format!("{app} has {}", there.join(", ")) },
+                format!("name one that is there, or make it: flash env create --app {app} {environment}"),
+            ),
             Self::BadName { what, name, why } => (format!("`{name}` cannot be the {what}"), why.clone(), format!("send another {what}")),
             Self::NotJson => words(
                 "the body is not JSON",
@@ -245,6 +251,7 @@ mod tests {
             Refusal::NoRoute { path: text() },
             Refusal::NoMethod { method: text(), path: text() },
             Refusal::Unknown { what: "app", name: text() },
+            Refusal::NoEnvironment { app: text(), environment: text(), there: Vec::new() },
             Refusal::BadName { what: "app", name: text(), why: text() },
             Refusal::NotJson,
             Refusal::BadBody { why: text() },

@@ -207,7 +207,7 @@ impl Control {
         Err(Refusal::BadArtifact {
             what: format!("the build is for Python {wanted}, and the server runs {ours}"),
             why: "its requirements were locked for that version: others may be other packages, or none".into(),
-            remedy: format!("flash build --python-version {}", ours.rsplit_once('.').map_or(&**ours, |(minor, _)| minor)),
+            remedy: format!("build it for the server's: --python-version {}", ours.rsplit_once('.').map_or(&**ours, |(minor, _)| minor)),
         })
     }
 

@@ -84,6 +84,14 @@ impl Deadline {
         matches!(self, Self::At(deadline) if deadline <= now)
     }
 
+    /// How long it may run, where that counts from when a worker gets it.
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::At(_) => None,
+            Self::Running(limit) => Some(limit),
+        }
+    }
+
     /// So much later. What runs from when a worker gets it needs none of that: another will.
     fn put_off(&mut self, by: Duration) {
         if let Self::At(deadline) = self {

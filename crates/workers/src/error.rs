@@ -21,6 +21,9 @@ pub struct Report {
     /// Where it is: a file, and a line if it has one.
     #[serde(default)]
     pub at: Option<String>,
+    /// The text of that line.
+    #[serde(default)]
+    pub line: Option<String>,
     /// The traceback, trimmed to the user's own code.
     pub traceback: Option<String>,
 }

@@ -337,7 +337,10 @@ impl Link {
         };
         tokio::select! {
             () = ended => {}
-            () = at_most => tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker did not end in time and was killed"),
+            () = at_most => {
+                let what = "did not end in time, and was killed: what its functions or `atexit` functions have left running goes on";
+                inner.print(None, 2, &format!("flash: a worker of {} {what}\n", inner.name));
+            }
         }
     }
 }

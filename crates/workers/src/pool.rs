@@ -307,6 +307,11 @@ impl Unheard {
 }
 
 impl Shared {
+    /// Whether this route's function is known to run in threads.
+    pub(crate) fn runs_in_thread(&self, route: Option<u16>) -> bool {
+        route.zip(self.ready.as_ref()).is_some_and(|(route, ready)| ready.routes.get(usize::from(route)).is_some_and(|route| route.thread))
+    }
+
     pub(crate) fn wake(&self, workers: &[WorkerId]) {
         for handle in &self.links {
             if workers.contains(&handle.id) {
@@ -791,9 +796,11 @@ impl Inner {
                 (count, _) => format!(" while it ran {count} jobs"),
             };
             let (name, how) = (&self.name, error::shown(status));
-            let text =
-                format!("flash: a worker of {name} died{how}{lost}; another takes its place, without what the module kept in globals\n");
-            self.print(None, 2, &text);
+            self.print(None, 2, &if given_up {
+                format!("flash: the worker of {name} whose place another has taken was ended{lost}\n")
+            } else {
+                format!("flash: a worker of {name} died{how}{lost}; another takes its place, without what the module kept in globals\n")
+            });
         }
         let at_work = !lost.is_empty();
         for reply in lost {

@@ -81,6 +81,7 @@ pub(super) async fn roll_back(
 }
 
 pub(super) async fn list(control: Shared, Names(place): Names<Place>) -> Result<Json<Vec<Deployment>>, Refusal> {
+    super::apps::find_environment(&control, &place).await?;
     let deployments = control.ask(move |store| store.deployments(&place.app, &place.environment, LISTED)).await?;
     Ok(Json(deployments.into_iter().map(|deployment| shown(&control, deployment)).collect()))
 }
