@@ -193,6 +193,13 @@ impl Answered for Reply {
             *given = Some(Begun { worker: worker.0, pid, at: Instant::now() });
         }
     }
+
+    fn tag(&self) -> Option<u64> {
+        match self {
+            Self::Request { tag, .. } | Self::Job { tag, .. } => Some(*tag),
+            Self::Call(_) => None,
+        }
+    }
 }
 
 impl Reply {

@@ -7,6 +7,10 @@ const PID: u32 = 4711;
 
 impl Answered for &'static str {
     fn given(&mut self, _: WorkerId, _: u32) {}
+
+    fn tag(&self) -> Option<u64> {
+        self.parse().ok()
+    }
 }
 
 /// A dispatcher whose replies are names of requests, and the frames its workers were sent.
