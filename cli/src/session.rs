@@ -70,7 +70,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let orphans = Orphans::adopt();
     let done = runtime.block_on(async {
         let served = match &orphans {
-            Ok(_) => serve().await,
+            Ok(orphans) => {
+                let served = orphans.reaping(serve()).await;
+                served.unwrap_or_else(|cause| Err(Failure::system("cannot listen for signals", &cause)))
+            }
             Err(cause) => Err(Failure::system("cannot adopt orphans", cause)),
         };
         if let Err(failure) = &served {
@@ -142,7 +145,7 @@ async fn serve() -> Result<(), Failure> {
 fn gateway(token: String, port: u16, base: Arc<Base>, python: PathBuf) -> Arc<Gateway> {
     let settings = Settings::default();
     let kept = flash_workers::Settings {
-        limits: Limits { slots: MAX_SLOTS, waiting: WAITING, grace: settings.timeout },
+        limits: Limits { slots: MAX_SLOTS, ahead: 0, waiting: WAITING, grace: settings.timeout },
         workers: Workers::fixed(1),
         timeout: settings.timeout,
         start_timeout: START_TIMEOUT,

@@ -27,7 +27,7 @@ class CannotStart(Exception):
 class Host:
     """A base zygote, and one worker of it."""
 
-    def __init__(self, module: Path, functions: list[dict[str, Any]]) -> None:
+    def __init__(self, module: Path, functions: list[dict[str, Any]], **settings: Any) -> None:
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         options = json.dumps({"routes": True, "parent": os.getpid(), "endpoint": None, "open_files": None})
         code = "import runpod_flash._worker.__main__"
@@ -39,7 +39,7 @@ class Host:
 
         place = {"name": module.stem, "file": str(module), "import_base": str(module.parent)}
         declared = [{"module": place, **function} for function in functions]
-        config = {"endpoint": module.stem, "functions": declared, "inline": True, "reload": False, "host": None}
+        config = {"endpoint": module.stem, "functions": declared, "inline": True, "reload": False, "host": None, **settings}
         order = {"role": "worker", "config": config}
         self.wire, channel = socket.socketpair()
         self.wire.settimeout(PATIENCE)

@@ -152,7 +152,7 @@ impl Service {
         let slots = endpoint.max_concurrency.map_or(slots, usize::from);
         let timeout = endpoint.timeout.unwrap_or(timeout);
         flash_workers::Settings {
-            limits: Limits { slots, waiting: WAITING, grace: GRACE },
+            limits: Limits { slots, ahead: 0, waiting: WAITING, grace: GRACE },
             workers: Workers::fixed(self.setting.workers.into()),
             timeout,
             start_timeout: START_TIMEOUT,

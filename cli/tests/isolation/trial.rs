@@ -126,7 +126,7 @@ impl Setup {
         let function = json!({ "module": module, "qualname": "do", "method": "POST", "path": "/do" });
         let config = json!({ "endpoint": "probe", "functions": [function], "inline": true, "reload": false, "host": null });
         let settings = Settings {
-            limits: Limits { slots: 8, waiting: 8, grace: PATIENCE },
+            limits: Limits { slots: 8, ahead: 0, waiting: 8, grace: PATIENCE },
             workers: flash_workers::Workers::fixed(self.workers),
             timeout: PATIENCE,
             start_timeout: PATIENCE,

@@ -28,6 +28,10 @@ const KEPT: usize = 4;
 const FULL: usize = 8 << 20;
 /// Bytes of lines that may wait at most: what was read of all that print before they wait.
 const WAITING: usize = 64 << 20;
+/// For so long lines gather: to wake the thread for each, and to write each by itself, costs as much as a small request.
+const GATHER: Duration = Duration::from_millis(2);
+/// Unless they have this many bytes before.
+const MANY: usize = 256 << 10;
 /// Nothing waits for longer than this for a disk that hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A line is cut after so many bytes.
@@ -206,6 +210,11 @@ impl Logs {
             let mut queue = self.queue();
             while queue.lines.is_empty() && !queue.closed {
                 queue = self.0.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            if !queue.closed && queue.bytes < MANY {
+                drop(queue);
+                std::thread::sleep(GATHER);
+                queue = self.queue();
             }
             std::mem::swap(&mut queue.lines, &mut lines);
             let (lost, closed) = (std::mem::take(&mut queue.lost), queue.closed);

@@ -16,15 +16,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use crate::answer::{self, Payload};
 use crate::entry::Entry;
 use crate::gateway::{Gateway, Settings};
+use crate::head;
 use crate::places::{Answer, Order, Phase, Place, Taken};
 use crate::socket::Socket;
 use crate::streams::{Answering, Streams};
 
 /// A head that is longer than its limit is read this much further, so that the connection can go on after the answer.
 const PAST_THE_LIMIT: usize = 64 << 10;
-
-/// Fields of a head of HTTP/1.1: hyper takes no more, unless it is told to.
-const FIELDS: usize = 100;
 
 /// Where an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
@@ -119,9 +117,7 @@ where
     // Without a status of its own it is the preface of HTTP/2, in the midst of HTTP/1.1.
     let status = socket.refused().or(error.is_parse().then_some(StatusCode::BAD_REQUEST))?;
     let text = match status {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if socket.most_fields() > FIELDS => {
-            format!("the request's head has more than the {FIELDS} fields that are allowed: {} have come", socket.most_fields())
-        }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if socket.most_fields() > head::FIELDS => head::too_many(socket.most_fields()),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => answer::head_too_long(settings),
         _ => format!("the request cannot be read: {error}"),
     };

@@ -124,7 +124,7 @@ mod tests {
     fn with_timeout(name: &str, timeout: Duration) -> Endpoint {
         let interpreter = Interpreter { python: "no-such-python".into(), package: None, routes: true };
         let settings = flash_workers::Settings {
-            limits: Limits { slots: 1, waiting: 1, grace: Duration::ZERO },
+            limits: Limits { slots: 1, ahead: 0, waiting: 1, grace: Duration::ZERO },
             workers: Workers::fixed(0),
             timeout,
             start_timeout: Duration::ZERO,

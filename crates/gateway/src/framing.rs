@@ -60,6 +60,8 @@ pub(crate) enum Doubt {
     Folded,
     #[error("the request's Content-Length is not a number of bytes")]
     Length,
+    #[error("the request's Content-Length is more than any body may have")]
+    TooLong,
     #[error("the request has more than one Content-Length; send one")]
     Lengths,
     #[error("the request has both a Content-Length and a Transfer-Encoding; send one of them")]
@@ -77,6 +79,7 @@ impl Doubt {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::Codings => StatusCode::NOT_IMPLEMENTED,
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Feed | Self::Folded | Self::Length | Self::Lengths | Self::Both | Self::Coding | Self::Chunk => StatusCode::BAD_REQUEST,
         }
     }
@@ -217,7 +220,12 @@ impl Fields {
             if self.chunked {
                 return Err(Doubt::Both);
             }
-            self.length = Some(length(value).ok_or(Doubt::Length)?);
+            let length = length(value).ok_or(Doubt::Length)?;
+            // By the two highest numbers hyper means something else.
+            if length >= u64::MAX - 1 {
+                return Err(Doubt::TooLong);
+            }
+            self.length = Some(length);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if self.length.is_some() {
                 return Err(Doubt::Both);

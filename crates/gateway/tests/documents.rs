@@ -18,7 +18,7 @@ async fn answer(package: &str, settled: fn(&Status) -> bool) -> std::io::Result<
     let interpreter = Interpreter { python: "python3".into(), package: Some(directory.path().into()), routes: true };
     let base = Arc::new(Base::new(interpreter, Arc::new(|_| ())));
     let settings = flash_workers::Settings {
-        limits: Limits { slots: 1, waiting: 1, grace: Duration::ZERO },
+        limits: Limits { slots: 1, ahead: 0, waiting: 1, grace: Duration::ZERO },
         workers: Workers::fixed(1),
         timeout: Duration::from_secs(30),
         start_timeout: Duration::from_secs(30),

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bytes::Bytes;
-use flash_queue::State;
 use flash_store::jobs::{Claimed, Error, Failure, Finished, Outcome, Ran};
 use flash_workers::{Event, Outcome as Answer, how_it_ended};
 use serde::Deserialize;
@@ -170,7 +169,7 @@ fn ended(engine: &Engine, claimed: &Claimed, answer: Answer) -> End {
         }
         Answer::Answered(answer) => End::Over(failed(&answer.body)),
         Answer::Expired => End::Over(Outcome::TimedOut),
-        Answer::Lost(status) => End::Over(Outcome::Lost { why: format!("its worker died: {}", how_it_ended(status)) }),
+        Answer::Lost(status) => End::Over(Outcome::Lost { why: format!("its worker died{}", how_it_ended(status)) }),
         Answer::Refused => End::NoWorker(Instant::now() + crate::engine::MOMENT),
         Answer::Failed { error, retry_in } => {
             tracing::debug!(endpoint = &*engine.id, job = claimed.id, %error, "no worker can be started for a job");
@@ -208,7 +207,7 @@ fn settle(engine: &Engine, claimed: &Claimed, outcome: &Outcome, began: Option<&
         return; // what is due is looked after
     }
     shared.streams.ended(id);
-    if finished.state == State::Completed || finished.state == State::Failed {
+    if finished.webhook {
         shared.webhooks.notify_one();
     }
     if !shared.waiters.has(id) {

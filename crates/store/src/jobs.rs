@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 pub use flash_queue::{Asked as AskedPolicy, Breach, Life, Limits, Policy, State, Timestamp};
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 
 pub use clock::Clock;
 pub use error::{Error, Result};
@@ -228,13 +229,13 @@ impl Jobs {
         Ok((finished, self.load(leased).await?))
     }
 
-    /// Takes a job back. What its lease stands for, where it has one, is to be stopped, and is not in force any more.
+    /// Takes a job back. What its lease stands for, where it has one, is to be stopped, and is not in force any more; `ran` says who has begun it.
     ///
     /// # Errors
     /// Where the disk fails.
-    pub async fn cancel(&self, id: &str) -> Result<Cancelled> {
+    pub async fn cancel(&self, id: &str, ran: Ran) -> Result<Cancelled> {
         let id = id.to_owned();
-        self.ask(Lane::Care, Patience::Refuse, 0, move |rows| rows.cancel(&id).map(Ok)).await
+        self.ask(Lane::Care, Patience::Refuse, 0, move |rows| rows.cancel(&id, &ran).map(Ok)).await
     }
 
     /// Sends a job again that has failed or ran out of time.
@@ -397,7 +398,8 @@ impl Jobs {
     ) -> Result<T> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let work = Box::new(writer::Asked { work, found: None, seal: |found| found, answer });
-        self.shared.inbox.push(lane, Command { work, patience, bytes })?;
+        let runtime = Handle::try_current().ok();
+        self.shared.inbox.push(lane, Command { work, patience, bytes, runtime })?;
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
@@ -413,7 +415,8 @@ impl Jobs {
         let inbox = Arc::clone(&self.shared.inbox);
         let seal = |(found, leased)| (found, Unbegun { leased, inbox });
         let work = Box::new(writer::Asked { work, found: None, seal, answer });
-        self.shared.inbox.push(lane, Command { work, patience, bytes })?;
+        let runtime = Handle::try_current().ok();
+        self.shared.inbox.push(lane, Command { work, patience, bytes, runtime })?;
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
@@ -426,7 +429,7 @@ impl Jobs {
         };
         let work = Box::new(writer::Asked { work, found: None, seal: |found| found, answer });
         // Where the queue is closed, the next start removes it.
-        drop(self.shared.inbox.push(Lane::Care, Command { work, patience: Patience::Wait, bytes: 0 }));
+        drop(self.shared.inbox.push(Lane::Care, Command { work, patience: Patience::Wait, bytes: 0, runtime: None }));
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> Result<T> {

@@ -108,6 +108,14 @@ impl Scripted {
                         other => self.waiting.push_back(other),
                     }
                 },
+                Step::Followed(count) => {
+                    while self.waiting.len() < *count {
+                        match worker.next_order()? {
+                            Order::Cancel { request, .. } if request == number => break,
+                            other => self.waiting.push_back(other),
+                        }
+                    }
+                }
                 Step::Disobey => self.obedient = false,
                 Step::Frame(kind, further, payload) => frame(worker, *kind, number + further, payload),
                 Step::Bytes(bytes) => worker.say(bytes),

@@ -26,6 +26,8 @@ pub enum Step {
     Release,
     /// Is held up until the caller of this request leaves: other orders wait.
     Stall,
+    /// Begins nothing else until so many others have come behind it, or its caller leaves.
+    Followed(usize),
     /// Obeys neither CANCEL nor DRAIN from now on.
     Disobey,
     /// Sends a frame of any kind, of this request plus so much.

@@ -9,7 +9,10 @@
 //!               └───────── not begun ───────────┤
 //!                                               │ worker silent: what has not begun is revoked, and goes to another (`revoke.rs`)
 //! ```
+//!
+//! Where requests are short a worker gets some before it has slots for them (`ahead.rs`).
 
+mod ahead;
 mod revoke;
 
 use std::collections::VecDeque;
@@ -18,6 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use flash_wire::{self as wire, AnswerHead, Kind, RequestHead};
 
+use ahead::Pace;
 use revoke::Revoked;
 pub(crate) use revoke::{Pulse, Suspect};
 
@@ -26,6 +30,9 @@ pub(crate) use revoke::{Pulse, Suspect};
 pub struct Limits {
     /// Requests in flight a worker may have; at most [`MAX_SLOTS`].
     pub slots: usize,
+    /// Requests that a worker may be sent on top of those, where they are short; both together are at most [`MAX_SLOTS`]. For workers that
+    /// begin what they have in its order, `slots` at a time.
+    pub ahead: usize,
     /// Requests that may wait for a slot.
     pub waiting: usize,
     /// How long after its deadline a worker may go on with a request before it is given up.
@@ -62,7 +69,7 @@ pub struct Errand {
 pub enum Deadline {
     /// At this moment, whether it waits or is in flight.
     At(Instant),
-    /// So long after a worker got it; until then it waits for as long as need be.
+    /// So long after a worker has a slot for it; until then it waits for as long as need be.
     Running(Duration),
 }
 
@@ -75,6 +82,14 @@ impl Deadline {
     /// As [`Self::is_before`], or then.
     fn is_past(self, now: Instant) -> bool {
         matches!(self, Self::At(deadline) if deadline <= now)
+    }
+
+    /// How long it may run, where that counts from when a worker gets it.
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::At(_) => None,
+            Self::Running(limit) => Some(limit),
+        }
     }
 
     /// So much later. What runs from when a worker gets it needs none of that: another will.
@@ -95,11 +110,14 @@ impl Deadline {
 
 /// Whom to answer.
 pub trait Answered {
-    /// Its request goes to this worker, whose process has this number.
+    /// This worker, whose process has this number, has a slot for its request.
     fn given(&mut self, worker: WorkerId, pid: u32);
 
     /// What its output is marked with, if it is.
     fn tag(&self) -> Option<u64>;
+
+    /// The worker has begun it.
+    fn begun(&mut self);
 }
 
 /// Payload of CANCEL: whether a request that has begun is to be stopped too.
@@ -167,6 +185,8 @@ struct InFlight<R> {
     /// Workers from which it was taken back.
     moves: u8,
     revoked: Revoked,
+    /// It was sent ahead, and has no slot yet.
+    in_line: bool,
     expired: bool,
     partial: Option<Box<Partial>>,
 }
@@ -188,6 +208,13 @@ struct Lane<R> {
     pid: u32,
     slots: Vec<Slot<R>>,
     free: Vec<u16>,
+    /// How many it runs at a time; the other slots are for those that are sent ahead.
+    at_once: usize,
+    /// The requests that were sent ahead, in the order in which it begins them.
+    line: VecDeque<u32>,
+    pace: Pace,
+    /// Those in line that nobody waits for any more, until its page says so.
+    dropped: Vec<u32>,
     accepting: bool,
     /// It gets no more requests, whatever it answers.
     retired: bool,
@@ -239,7 +266,8 @@ pub struct Dispatcher<R> {
 impl<R: Answered> Dispatcher<R> {
     /// A dispatcher without workers.
     pub fn new(limits: Limits) -> Self {
-        let limits = Limits { slots: limits.slots.clamp(1, MAX_SLOTS), ..limits };
+        let slots = limits.slots.clamp(1, MAX_SLOTS);
+        let limits = Limits { slots, ahead: limits.ahead.min(MAX_SLOTS - slots), ..limits };
         Self { limits, lanes: Vec::new(), waiting: VecDeque::new(), tickets: 0, most_in_flight: usize::MAX, pressed: false }
     }
 
@@ -248,10 +276,14 @@ impl<R: Answered> Dispatcher<R> {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         let waiting = Waiting { ticket, errand, reply, deaths: 0, moves: 0 };
-        if let Some(lane) = Self::freest(&mut self.lanes) {
+        // Nothing passes what waits for a slot.
+        if self.waiting.is_empty()
+            && let Some(lane) = self.place(Self::may_lie(&waiting))
+        {
             lane.send(waiting);
-            self.pressed |= lane.in_flight_count() > self.most_in_flight;
-            return Submitted::Sent(ticket, lane.id);
+            let (id, in_flight) = (lane.id, lane.in_flight_count());
+            self.pressed |= in_flight > self.most_in_flight;
+            return Submitted::Sent(ticket, id);
         }
         if self.waiting.len() >= self.limits.waiting {
             return Submitted::Refused(waiting.reply);
@@ -262,13 +294,18 @@ impl<R: Answered> Dispatcher<R> {
 
     /// A worker is ready; `context` is the first thing it is told, if there is one. Returns true when requests were waiting for it.
     pub fn joined(&mut self, id: WorkerId, pid: u32, context: Option<&[u8]>) -> bool {
-        let slots = (0..self.limits.slots).map(|_| Slot { generation: 0, in_flight: None }).collect();
-        let free = (0..self.limits.slots as u16).rev().collect();
+        let count = self.limits.slots + self.limits.ahead;
+        let slots = (0..count).map(|_| Slot { generation: 0, in_flight: None }).collect();
+        let free = (0..count as u16).rev().collect();
         self.lanes.push(Lane {
             id,
             pid,
             slots,
             free,
+            at_once: self.limits.slots,
+            line: VecDeque::new(),
+            pace: Pace::default(),
+            dropped: Vec::new(),
             accepting: true,
             retired: false,
             stalled: false,
@@ -296,11 +333,13 @@ impl<R: Answered> Dispatcher<R> {
         let mut again = Vec::new();
         for (slot, state) in lane.slots.into_iter().enumerate() {
             let number = number(state.generation, slot as u16);
-            let Some(InFlight { errand, ticket, reply: Some(reply), deaths, moves, .. }) = state.in_flight else { continue };
-            if begun(number) || deaths + 1 == MOST_DEATHS {
+            let Some(InFlight { errand, ticket, reply: Some(reply), deaths, moves, in_line, .. }) = state.in_flight else { continue };
+            // What lay in line has not killed it.
+            let deaths = deaths + u8::from(!in_line);
+            if begun(number) || deaths == MOST_DEATHS {
                 lost.push(reply);
             } else {
-                again.push(Waiting { ticket, errand, reply, deaths: deaths + 1, moves });
+                again.push(Waiting { ticket, errand, reply, deaths, moves });
             }
         }
         self.wait_again(again);
@@ -374,6 +413,10 @@ impl<R: Answered> Dispatcher<R> {
             self.wait_again(again.into_iter().collect());
             return Ok(None);
         }
+        if in_flight.in_line {
+            lane.begins(request);
+        }
+        let in_flight = lane.in_flight(request).ok_or(Unexpected { request })?;
         let answer = Answer { status: head.status, headers: head.headers, body: head.body };
         if head.more {
             let pieces = BytesMut::from(&*answer.body);
@@ -403,13 +446,28 @@ impl<R: Answered> Dispatcher<R> {
     /// Whom to give what a request yields before its answer; `None` where nobody waits for it any more.
     pub fn yielded(&mut self, id: WorkerId, request: u32) -> Result<Option<&mut R>, Unexpected> {
         let lane = self.lane(id).ok_or(Unexpected { request })?;
+        lane.begins(request);
         Ok(lane.in_flight(request).ok_or(Unexpected { request })?.reply.as_mut())
     }
 
-    /// The requests that this worker has, by their numbers, and whom to answer.
-    pub fn held_by(&mut self, id: WorkerId) -> impl Iterator<Item = (u32, &mut R)> {
-        let slots = self.lane(id).into_iter().flat_map(|lane| lane.slots.iter_mut().enumerate());
-        slots.filter_map(|(slot, state)| Some((number(state.generation, slot as u16), state.in_flight.as_mut()?.reply.as_mut()?)))
+    /// Whom to answer, of the requests that this worker has.
+    pub fn held_by(&self, id: WorkerId) -> impl Iterator<Item = &R> {
+        let slots = self.lanes.iter().filter(move |lane| lane.id == id).flat_map(|lane| lane.slots.iter());
+        slots.filter_map(|slot| slot.in_flight.as_ref()?.reply.as_ref())
+    }
+
+    /// Tells those whose requests a worker has begun.
+    pub fn begun(&mut self, id: WorkerId, begun: impl Fn(u32) -> bool) {
+        let Some(lane) = self.lane(id) else { return };
+        for slot in 0..lane.slots.len() {
+            let request = number(lane.slots[slot].generation, slot as u16);
+            if lane.slots[slot].in_flight.is_some() && begun(request) {
+                lane.begins(request);
+                if let Some(reply) = lane.in_flight(request).and_then(|in_flight| in_flight.reply.as_mut()) {
+                    reply.begun();
+                }
+            }
+        }
     }
 
     /// Whom a request's output goes to.
@@ -432,10 +490,11 @@ impl<R: Answered> Dispatcher<R> {
     /// Gives freed slots to those that wait. Returns the workers that have something to send.
     pub fn pump(&mut self) -> Vec<WorkerId> {
         let mut told = Vec::new();
-        while !self.waiting.is_empty()
-            && let Some(lane) = Self::freest(&mut self.lanes)
-        {
-            let waiting = self.waiting.pop_front().expect("it is not empty");
+        while let Some(waiting) = self.waiting.pop_front() {
+            let Some(lane) = self.place(Self::may_lie(&waiting)) else {
+                self.waiting.push_front(waiting);
+                break;
+            };
             lane.send(waiting);
             if !told.contains(&lane.id) {
                 told.push(lane.id);
@@ -459,6 +518,11 @@ impl<R: Answered> Dispatcher<R> {
             // Its time is over: a worker that goes on with it all the same is to be replaced.
             (in_flight.errand.deadline, in_flight.due) = (Deadline::Running(Duration::ZERO), None);
         }
+        if in_flight.in_line {
+            // It comes before the worker reads this.
+            in_flight.revoked = Revoked::Told;
+            lane.dropped.push(request);
+        }
         wire::encode(&mut lane.out, Kind::Cancel, request, &[cancel as u8]);
         Some(lane.id)
     }
@@ -479,6 +543,9 @@ impl<R: Answered> Dispatcher<R> {
             let (mut overdue, mut long_overdue, mut others) = (false, false, false);
             for (slot, state) in lane.slots.iter_mut().enumerate() {
                 let Some(in_flight) = state.in_flight.as_mut().filter(|in_flight| in_flight.revoked != Revoked::Done) else { continue };
+                if in_flight.in_line && matches!(in_flight.errand.deadline, Deadline::Running(_)) {
+                    continue; // its time has not begun
+                }
                 let deadline = *in_flight.due.get_or_insert_with(|| in_flight.errand.deadline.from(now));
                 let late = now.saturating_duration_since(deadline);
                 if deadline <= now && !in_flight.expired {
@@ -532,9 +599,9 @@ impl<R: Answered> Dispatcher<R> {
         self.waiting() + self.in_flight()
     }
 
-    /// Requests that wait.
+    /// Requests that wait for a slot, those among them that were sent ahead.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.lanes.iter().map(|lane| lane.line.len()).sum::<usize>()
     }
 
     /// Requests in flight.
@@ -564,10 +631,20 @@ impl<R: Answered> Dispatcher<R> {
         self.lanes.iter_mut().find(|lane| lane.id == id)
     }
 
-    /// The worker with the fewest requests in flight; of equals, the oldest.
-    fn freest(lanes: &mut [Lane<R>]) -> Option<&mut Lane<R>> {
-        let able = lanes.iter_mut().filter(|lane| lane.is_open() && !lane.free.is_empty());
-        able.min_by_key(|lane| lane.in_flight_count())
+    /// Where a request goes: to the worker that has a slot and the fewest requests in flight, of equals the oldest; else, if it may lie in line, to
+    /// where the shortest is.
+    fn place(&mut self, may_lie: bool) -> Option<&mut Lane<R>> {
+        let able = self.lanes.iter().enumerate().filter(|(_, lane)| lane.has_slot());
+        match able.min_by_key(|(_, lane)| lane.in_flight_count()).map(|(index, _)| index) {
+            Some(index) => self.lanes.get_mut(index),
+            None if may_lie => self.shortest(),
+            None => None,
+        }
+    }
+
+    /// Whether it may be sent ahead: only once, for it has waited behind something long.
+    fn may_lie(waiting: &Waiting<R>) -> bool {
+        waiting.moves == 0
     }
 }
 
@@ -585,7 +662,12 @@ fn number(generation: u16, slot: u16) -> u32 {
 
 impl<R: Answered> Lane<R> {
     fn in_flight_count(&self) -> usize {
-        self.slots.len() - self.free.len() - self.returned
+        self.slots.len() - self.free.len() - self.returned - self.line.len()
+    }
+
+    /// Whether it can begin one more now.
+    fn has_slot(&self) -> bool {
+        self.is_open() && !self.free.is_empty() && self.in_flight_count() < self.at_once
     }
 
     /// Whether it takes more now.
@@ -594,18 +676,23 @@ impl<R: Answered> Lane<R> {
     }
 
     fn send(&mut self, waiting: Waiting<R>) {
+        let in_line = self.in_flight_count() >= self.at_once;
         let slot = self.free.pop().expect("a lane with a free slot was chosen");
         let state = &mut self.slots[usize::from(slot)];
         // Number 0 means "no request": generations begin at 1.
         state.generation = state.generation.checked_add(1).unwrap_or(1);
         let request = number(state.generation, slot);
         let Waiting { ticket, errand, mut reply, deaths, moves } = waiting;
-        reply.given(self.id, self.pid);
         if let Some(tag) = reply.tag() {
             if self.tags.len() == KNOWN_TAGS {
                 self.tags.pop_front();
             }
             self.tags.push_back((request, tag));
+        }
+        if in_line {
+            self.line.push_back(request);
+        } else {
+            reply.given(self.id, self.pid);
         }
         let rest = match &errand.work {
             Work::Route(route, head) => wire::encode_request(&mut self.out, request, *route, head, &errand.body),
@@ -615,7 +702,8 @@ impl<R: Answered> Lane<R> {
             self.rests.push_back((request, rest));
         }
         let (reply, revoked) = (Some(reply), Revoked::No);
-        state.in_flight = Some(InFlight { errand, ticket, reply, deaths, moves, revoked, due: None, expired: false, partial: None });
+        state.in_flight =
+            Some(InFlight { errand, ticket, reply, deaths, moves, revoked, in_line, due: None, expired: false, partial: None });
     }
 
     fn in_flight(&mut self, request: u32) -> Option<&mut InFlight<R>> {
@@ -627,7 +715,9 @@ impl<R: Answered> Lane<R> {
     }
 
     fn free(&mut self, request: u32) -> Option<R> {
-        self.vacate(request)?.reply
+        let in_flight = self.vacate(request)?;
+        self.answered += 1;
+        in_flight.reply
     }
 
     fn vacate(&mut self, request: u32) -> Option<InFlight<R>> {
@@ -635,13 +725,16 @@ impl<R: Answered> Lane<R> {
         let in_flight = self.slots[usize::from(slot)].in_flight.take()?;
         self.returned -= usize::from(in_flight.revoked == Revoked::Done);
         self.stalled = false; // it answers again
-        self.answered += 1;
         if !self.accepting && !self.retired {
             let overdue = |slot: &Slot<R>| slot.in_flight.as_ref().is_some_and(|other| other.expired);
             self.accepting = !self.slots.iter().any(overdue);
         }
         self.rests.retain(|(other, _)| *other != request);
+        if in_flight.in_line {
+            self.line.retain(|other| *other != request);
+        }
         self.free.push(slot);
+        self.move_up();
         Some(in_flight)
     }
 

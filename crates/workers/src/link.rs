@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use flash_wire::{self as wire, Decoder, Frame, Kind};
@@ -146,13 +146,18 @@ impl Link {
         let mut watch = Watch::default();
         let mut out = BytesMut::new();
         loop {
-            let busy = {
+            let (busy, dropped) = {
                 let mut shared = inner.lock();
                 if out.is_empty() {
                     shared.dispatcher.take_output(id, &mut out);
                 }
-                shared.dispatcher.pending() > 0 || watch.has_given_up()
+                (shared.dispatcher.pending() > 0 || watch.has_given_up(), shared.dispatcher.take_dropped(id))
             };
+            if !dropped.is_empty()
+                && let Err(error) = self.page.revoke(&dropped)
+            {
+                tracing::error!(endpoint = inner.name, %error, "a worker's page cannot be written");
+            }
             while !out.is_empty() {
                 match self.stream.try_write(&out) {
                     Ok(count) => out.advance(count),
@@ -223,6 +228,7 @@ impl Link {
                 // Slots are free again, also of requests that nobody waited for any more.
                 let told = shared.dispatcher.pump();
                 shared.wake(&told);
+                shared.dispatcher.note_pace(id, Instant::now());
             }
             taken
         };
@@ -332,7 +338,10 @@ impl Link {
         };
         tokio::select! {
             () = ended => {}
-            () = at_most => tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker did not end in time and was killed"),
+            () = at_most => {
+                let what = "did not end in time, and was killed: what its functions or `atexit` functions have left running goes on";
+                inner.print(None, 2, &format!("flash: a worker of {} {what}\n", inner.name));
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct Job {
     pub function: u16,
     /// The input's JSON.
     pub input: Bytes,
-    /// How long a worker may take for it, from when it has it; without it, as long as the pool allows. For a worker it waits without a limit.
+    /// How long a worker may take for it, from when it has a slot for it; without it, as long as the pool allows. For a worker it waits without a limit.
     pub limit: Option<Duration>,
     /// Names the job in what it prints.
     pub tag: u64,
@@ -112,7 +112,7 @@ pub struct Begun {
     pub worker: u64,
     /// Its process, for people.
     pub pid: u32,
-    /// When the worker was given it. One that has nothing else to do begins it then.
+    /// When the worker had a slot for it. One that has nothing else to do begins it then.
     pub at: Instant,
 }
 
@@ -200,6 +200,14 @@ impl Answered for Reply {
             Self::Call(_) => None,
         }
     }
+
+    fn begun(&mut self) {
+        if let Self::Job { hearer, given: Some(given), begun, .. } = self
+            && !std::mem::replace(begun, true)
+        {
+            hearer.hear(Event::Begun(*given));
+        }
+    }
 }
 
 impl Reply {
@@ -216,15 +224,6 @@ impl Reply {
     /// Whether somebody is to be told when it begins.
     pub(crate) fn is_to_begin(&self) -> bool {
         matches!(self, Self::Job { begun: false, .. })
-    }
-
-    /// Its worker has begun it.
-    pub(crate) fn begun(&mut self) {
-        if let Self::Job { hearer, given: Some(given), begun, .. } = self
-            && !std::mem::replace(begun, true)
-        {
-            hearer.hear(Event::Begun(*given));
-        }
     }
 
     /// It yields something before its answer. Errs where it cannot: only calls and jobs do.
@@ -283,6 +282,8 @@ pub(crate) struct Left {
     /// Requests that it has answered.
     pub(crate) answered: u64,
     pub(crate) given_up: bool,
+    /// Whether it was running something.
+    pub(crate) at_work: bool,
 }
 
 /// What a live endpoint printed while no call was there to hear it: its end.
@@ -313,6 +314,11 @@ impl Unheard {
 }
 
 impl Shared {
+    /// Whether this route's function is known to run in threads.
+    pub(crate) fn runs_in_thread(&self, route: Option<u16>) -> bool {
+        route.zip(self.ready.as_ref()).is_some_and(|(route, ready)| ready.routes.get(usize::from(route)).is_some_and(|route| route.thread))
+    }
+
     pub(crate) fn wake(&self, workers: &[WorkerId]) {
         for handle in &self.links {
             if workers.contains(&handle.id) {
@@ -772,11 +778,7 @@ impl Inner {
         let given_up = shared.links.iter().any(|handle| handle.id == id && handle.given_up);
         shared.links.retain(|handle| handle.id != id);
         let answered = shared.dispatcher.answered_by(id);
-        for (request, reply) in shared.dispatcher.held_by(id) {
-            if begun(request) {
-                reply.begun();
-            }
-        }
+        shared.dispatcher.begun(id, &begun);
         let (lost, told) = shared.dispatcher.lost(id, begun);
         shared.wake(&told);
         shared.restarts += u64::from(!asked || given_up);
@@ -801,13 +803,20 @@ impl Inner {
                 (count, _) => format!(" while it ran {count} jobs"),
             };
             let (name, how) = (&self.name, error::shown(status));
-            let text =
-                format!("flash: a worker of {name} died{how}{lost}; another takes its place, without what the module kept in globals\n");
-            self.print(None, 2, &text);
+            self.print(
+                None,
+                2,
+                &if given_up {
+                    format!("flash: the worker of {name} whose place another has taken was ended{lost}\n")
+                } else {
+                    format!("flash: a worker of {name} died{how}{lost}; another takes its place, without what the module kept in globals\n")
+                },
+            );
         }
+        let at_work = !lost.is_empty();
         for reply in lost {
             reply.give(Outcome::Lost(status));
         }
-        Left { answered, given_up }
+        Left { answered, given_up, at_work }
     }
 }

@@ -54,7 +54,7 @@ impl Trial {
         let functions = json!([{ "module": module, "qualname": "who", "method": "GET", "path": "/who" }]);
         let config = json!({ "endpoint": "api", "functions": functions, "inline": true, "reload": false, "host": null });
         let settings = Settings {
-            limits: Limits { slots, waiting: 1000, grace: PATIENCE },
+            limits: Limits { slots, ahead: 0, waiting: 1000, grace: PATIENCE },
             workers,
             timeout: PATIENCE,
             start_timeout: PATIENCE,

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
         endpoint: str
         functions: list[Declared]
         inline: bool
+        #: How many jobs run at a time; where it is left out, the host sends no more than may run.
+        slots: NotRequired[int]
         #: Environment variables, for the modules to find when they are imported; none where it is left out.
         env: NotRequired[dict[str, str]]
         #: Whether the sources are reloaded when they change, for which the host must know what is imported.

@@ -74,6 +74,11 @@ class Route:
             self.quick = self._quick(in_body) if len(in_body) == len(arguments) else None
             self.encode = self._encoder(function)
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether it runs on the loop, not in a thread."""
+        return self.is_async
+
     def described(self) -> dict[str, object]:
         """What the host may know of it."""
         return self.plan.to_json()

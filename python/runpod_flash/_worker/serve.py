@@ -137,7 +137,7 @@ class Worker:
         if any(route.is_job for route in routes):
             from .jobs import Jobs
 
-            self.jobs = Jobs(self)
+            self.jobs = Jobs(self, config.get("slots", SLOTS))
         self.calls: dict[object, Pace] = {}
         self.allow_inline = config["inline"]
         self.decoder = frames.Decoder()
@@ -150,7 +150,7 @@ class Worker:
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.scheduled = False
         self.draining = False
-        self.pid = os.getpid()
+        self.pid, self.session = os.getpid(), os.getsid(0)
         #: Whether this is a process that a function forked.
         self.is_child = False
         self.sending = threading.RLock()  # a `__del__` may print while its thread sends
@@ -183,6 +183,7 @@ class Worker:
         """In a child that a function forked: it can neither take nor answer requests, and ends with its function, as a script would."""
         # Not `getppid`: where the parent has ended already, that is whoever took its children over.
         parent, self.pid = self.pid, os.getpid()
+        leaves = self.is_child and self.leaves()
         self.wire.close()
         self.sending = threading.RLock()  # another thread may have held it
         self.stdout.forked()
@@ -191,8 +192,16 @@ class Worker:
         # At once: what else is in this batch is its parent's.
         vars(self).update(answered=_done, finish_call=_done)
         # The system counts from the thread that forked: where that one ends before the worker, so would the child.
-        if threading.current_thread().name.startswith(_LASTING):
+        if not leaves and threading.current_thread().name.startswith(_LASTING):
             zygote.end_with_parent(parent)
+
+    def leaves(self) -> bool:
+        """Whether a child's child is to outlive its parent, as what a shell puts into the background does: it is how a process becomes a daemon.
+
+        What `multiprocessing` starts in a process of its own ends with that, unless it has left the worker's session.
+        """
+        processes = sys.modules.get("multiprocessing.process")
+        return processes is None or processes.parent_process() is None or os.getsid(0) != self.session
 
     def flush(self) -> None:
         """Sends the answers of this batch. `out` belongs to the main thread."""
@@ -229,7 +238,27 @@ class Worker:
         if self.starting:
             self.start_tasks()
             self.flush()
+            if self.jobs is not None:
+                self.resume()
         return self.scheduled
+
+    def resume(self) -> None:
+        """Begins the jobs in line that have a slot by now."""
+        jobs = self.jobs
+        assert jobs is not None, "whoever calls this has some"
+        jobs.advancing = True
+        while jobs.may_advance():
+            self.due = perf_counter() + QUICK
+            _set_running_loop(None)
+            try:
+                jobs.advance()
+            finally:
+                _set_running_loop(self.loop)
+                self.page[INLINE_CELL] = 0
+                self.flush()
+            self.start_tasks()
+            self.flush()
+        jobs.advancing = False
 
     def take(self, kind: int, request: int, payload: bytes) -> None:
         if kind == frames.REQUEST:
@@ -598,6 +627,8 @@ class Worker:
         if self.page[request & 0xFFFF] != request:
             if request in self.starting or request in self.threaded or request in self.partial:
                 self.dropped.add(request)
+            elif self.jobs is not None and self.jobs.forget(request):
+                self.out.append(self.drop(request))
         elif anyway and request in self.tasks:
             self.tasks[request].cancel()
             self.scheduled = True
@@ -686,7 +717,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
         os.register_at_fork(after_in_child=imported.hush)
     ready = {
         "pid": os.getpid(),
-        "routes": [{"name": route.name, "plan": route.described()} for route in routes],
+        "routes": [{"name": route.name, "plan": route.described(), "thread": not route.may_wait} for route in routes],
         "files": imported and imported.files(),
     }
     worker.send(frames.encode_json(frames.READY, ready))

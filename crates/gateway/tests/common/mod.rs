@@ -37,7 +37,7 @@ pub struct Server {
 pub fn gateway(settings: &Settings) -> (Arc<Gateway>, Pool) {
     let interpreter = Interpreter { python: "python-is-not-started".into(), package: None, routes: true };
     let kept = flash_workers::Settings {
-        limits: Limits { slots: 8, waiting: 4096, grace: Duration::from_secs(5) },
+        limits: Limits { slots: 8, ahead: 0, waiting: 4096, grace: Duration::from_secs(5) },
         workers: Workers::fixed(0),
         timeout: settings.timeout,
         start_timeout: NEVER,

@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::error::{Error, Result};
 use super::rows::Rows;
 
@@ -48,6 +50,8 @@ pub(super) struct Command {
     pub(super) patience: Patience,
     /// What it holds of payloads.
     pub(super) bytes: usize,
+    /// Where somebody waits for it.
+    pub(super) runtime: Option<Handle>,
 }
 
 #[derive(Default)]
@@ -63,6 +67,8 @@ struct Lanes {
     /// Lanes in which something waits.
     turns: VecDeque<usize>,
     closed: bool,
+    /// Whether the writer waits for something: to wake it when it does not is a system call for nothing.
+    awaited: bool,
 }
 
 impl Lanes {
@@ -133,8 +139,11 @@ impl Inbox {
         if state.waiting.len() == 1 {
             lanes.turns.push_back(index);
         }
+        let awaited = std::mem::take(&mut lanes.awaited);
         drop(lanes);
-        self.wake.notify_one();
+        if awaited {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 
@@ -145,6 +154,7 @@ impl Inbox {
             if lanes.closed {
                 return None;
             }
+            lanes.awaited = true;
             lanes = self.wake.wait(lanes).unwrap_or_else(PoisonError::into_inner);
         }
         Some(lanes.batch())
@@ -157,8 +167,9 @@ impl Inbox {
 
     /// Waits for a moment, or for something new.
     pub(super) fn pause(&self, at_most: Duration) {
-        let lanes = self.lock();
+        let mut lanes = self.lock();
         if lanes.turns.is_empty() && !lanes.closed {
+            lanes.awaited = true;
             drop(self.wake.wait_timeout(lanes, at_most).unwrap_or_else(PoisonError::into_inner));
         }
     }

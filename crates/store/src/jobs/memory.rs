@@ -95,7 +95,9 @@ impl Memory {
     pub(super) fn count(&mut self, endpoint: i64, from: Option<State>, to: Option<State>) {
         let counts = self.counts.entry(endpoint).or_default();
         if let Some(from) = from {
-            counts.of[from as usize] -= 1;
+            // Where a disk has kept only half of what it took, the rows may be more than their count.
+            let count = &mut counts.of[from as usize];
+            *count = count.saturating_sub(1);
             self.changed.push((endpoint, from));
         }
         if let Some(to) = to {

@@ -176,6 +176,8 @@ pub struct Finished {
     pub due: Option<Timestamp>,
     /// When that was.
     pub now: Timestamp,
+    /// Whether somebody is to be told of its end, which it has come to.
+    pub webhook: bool,
 }
 
 /// What was cancelled.

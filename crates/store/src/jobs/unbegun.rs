@@ -31,7 +31,7 @@ impl Drop for Unbegun {
 
 /// Ends an attempt without waiting for that. Where the queue is closed, the next start does it.
 pub(super) fn end(inbox: &Inbox, lease: Lease, outcome: Outcome) {
-    let command = Command { work: Box::new(Ending { lease, outcome }), patience: Patience::Wait, bytes: 0 };
+    let command = Command { work: Box::new(Ending { lease, outcome }), patience: Patience::Wait, bytes: 0, runtime: None };
     if let Err(error) = inbox.push(Lane::Leases, command) {
         debug_assert_eq!(error, Error::Closed);
     }

@@ -79,7 +79,7 @@ impl Writer {
     fn write(&mut self, mut batch: Vec<Command>) -> Vec<Command> {
         match self.transact(&mut batch) {
             Ok(()) => {
-                batch.into_iter().for_each(|command| command.work.settle(Ok(())));
+                tell(batch);
                 self.care.log_has(LOG_PAGES.get());
                 Vec::new()
             }
@@ -125,6 +125,26 @@ impl Writer {
         transaction.commit()?;
         Ok(changed)
     }
+}
+
+/// Commands that are on the disk. Who waits is told, wherever this is dropped.
+struct Done(Vec<Command>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|command| command.work.settle(Ok(())));
+    }
+}
+
+/// Tells who waits for a batch, on the runtime where they do: one wake-up for all of them, where each would be a system call from here.
+fn tell(mut batch: Vec<Command>) {
+    while let Some(runtime) = batch.iter().find_map(|command| command.runtime.clone()) {
+        let waits = |command: &mut Command| command.runtime.as_ref().is_some_and(|other| other.id() == runtime.id());
+        let done = Done(batch.extract_if(.., waits).collect());
+        // Where that runtime has ended, this drops it at once.
+        runtime.spawn(async move { drop(done) });
+    }
+    drop(Done(batch));
 }
 
 /// Work that is a closure, and a channel to whoever waits, who gets what `seal` makes of the answer once it is on the disk.

@@ -11,6 +11,8 @@ impl Answered for &'static str {
     fn tag(&self) -> Option<u64> {
         self.parse().ok()
     }
+
+    fn begun(&mut self) {}
 }
 
 /// A dispatcher whose replies are names of requests, and the frames its workers were sent.
@@ -23,7 +25,7 @@ struct Trial {
 
 impl Trial {
     fn new(slots: usize, waiting: usize) -> Self {
-        let limits = Limits { slots, waiting, grace: Duration::from_secs(5) };
+        let limits = Limits { slots, ahead: 0, waiting, grace: Duration::from_secs(5) };
         Self { dispatcher: Dispatcher::new(limits), start: Instant::now(), tickets: Vec::new(), cancel: Cancel::UnlessBegun }
     }
 
@@ -481,4 +483,239 @@ fn a_caller_that_leaves_takes_its_request_along_wherever_that_has_gone() {
     let ticket = trial.ticket("a");
     assert_eq!(trial.dispatcher.abandoned(ticket), Some(SECOND));
     assert_eq!(trial.sent(SECOND).iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [Kind::Request, Kind::Cancel]);
+}
+
+impl Trial {
+    /// One job at a time, so many in line, on workers that take a millisecond for one, as the host has seen.
+    fn quick(ahead: usize, workers: &[WorkerId]) -> Self {
+        let limits = Limits { slots: 1, ahead, waiting: 99, grace: Duration::from_secs(5) };
+        let mut trial = Self { dispatcher: Dispatcher::new(limits), ..Self::new(1, 1) };
+        for worker in workers {
+            trial.dispatcher.joined(*worker, PID, None);
+            trial.pace(*worker, Duration::from_millis(1));
+        }
+        trial
+    }
+
+    /// The worker answers two jobs, the second so long after the first. Others wait meanwhile.
+    fn pace(&mut self, worker: WorkerId, time: Duration) {
+        let lane = self.dispatcher.lane(worker).expect("it is there");
+        lane.pace = Pace::default();
+        for _ in 0..3 {
+            lane.answered += 1;
+            lane.pace.note(lane.answered, true, self.start);
+            self.start += time;
+        }
+        lane.pace.note(lane.answered, false, self.start);
+    }
+
+    /// Submits a job that has 30 s from when a worker has a slot for it.
+    fn job(&mut self, name: &'static str) -> Option<WorkerId> {
+        let deadline = Deadline::Running(Duration::from_secs(30));
+        let errand = Errand { work: Work::Route(0, RequestHead::default()), body: Bytes::new(), deadline, cancel: Cancel::Anyway };
+        let (ticket, worker) = match self.dispatcher.submit(errand, name) {
+            Submitted::Sent(ticket, worker) => (ticket, Some(worker)),
+            Submitted::Waiting(ticket) => (ticket, None),
+            Submitted::Refused(name) => panic!("{name} was refused"),
+        };
+        self.tickets.push((name, ticket));
+        worker
+    }
+
+    /// The numbers of the requests that the worker gets now.
+    fn requests(&mut self, worker: WorkerId) -> Vec<u32> {
+        self.sent(worker).into_iter().filter(|(kind, _)| *kind == Kind::Request).map(|(_, request)| request).collect()
+    }
+
+    /// What two looks find that are so far apart.
+    fn is_held_up(&mut self, worker: WorkerId, apart: Duration) -> bool {
+        self.dispatcher.is_held_up(worker, self.start);
+        self.start += apart;
+        self.dispatcher.is_held_up(worker, self.start)
+    }
+}
+
+#[test]
+fn short_requests_are_sent_ahead_as_far_as_they_are_known_to_be_short() {
+    for (ahead, time, expected) in [
+        (64, Duration::from_millis(1), 1 + 5),
+        (64, Duration::from_micros(2500), 1 + 2),
+        (64, Duration::from_millis(6), 1),
+        (2, Duration::from_millis(1), 1 + 2),
+        (64, Duration::from_micros(1), 1 + 64),
+        (0, Duration::from_micros(1), 1),
+    ] {
+        let mut trial = Trial::quick(ahead, &[FIRST]);
+        trial.pace(FIRST, time);
+        let sent = (0..70).filter(|_| trial.job("a").is_some()).count();
+        assert_eq!(sent, expected, "{ahead} {time:?}");
+        assert_eq!((trial.dispatcher.in_flight(), trial.dispatcher.waiting()), (1, 69));
+    }
+    let mut trial = Trial::with(1, 9, &[FIRST]);
+    trial.dispatcher.limits.ahead = 8;
+    assert_eq!((trial.job("a"), trial.job("b")), (Some(FIRST), None), "nothing is known of this one");
+}
+
+#[test]
+fn what_is_in_line_gets_its_slot_in_its_order_and_more_comes_behind_it() {
+    let mut trial = Trial::quick(2, &[FIRST]);
+    for name in ["a", "b", "c", "d"] {
+        trial.job(name);
+    }
+    let mut sent = trial.requests(FIRST);
+    assert_eq!(sent.len(), 3);
+    for expected in ["a", "b", "c", "d"] {
+        assert_eq!(trial.answer(FIRST, sent.remove(0)), Some(expected));
+        trial.dispatcher.pump();
+        sent.extend(trial.requests(FIRST));
+    }
+    assert_eq!(trial.dispatcher.pending(), 0);
+    assert_eq!(trial.dispatcher.lanes[0].free.len(), 3);
+}
+
+#[test]
+fn a_worker_with_a_slot_comes_before_a_line() {
+    let mut trial = Trial::quick(4, &[FIRST, SECOND]);
+    assert_eq!(["a", "b", "c", "d"].map(|name| trial.job(name)), [Some(FIRST), Some(SECOND), Some(FIRST), Some(SECOND)]);
+}
+
+#[test]
+fn the_time_of_what_is_in_line_begins_with_its_slot() {
+    let mut trial = Trial::quick(2, &[FIRST]);
+    trial.job("a");
+    trial.job("b");
+    let [a, b] = trial.requests(FIRST)[..] else { panic!("two") };
+    let start = trial.start;
+    let seconds = Duration::from_secs;
+    assert!(trial.dispatcher.sweep(start).expired.is_empty());
+    assert!(trial.dispatcher.sweep(start + seconds(29)).expired.is_empty());
+    assert_eq!(trial.answer(FIRST, a), Some("a"));
+    assert!(trial.dispatcher.sweep(start + seconds(29)).expired.is_empty());
+    assert!(trial.dispatcher.sweep(start + seconds(58)).expired.is_empty());
+    assert_eq!(trial.dispatcher.sweep(start + seconds(59)).expired, ["b"]);
+    assert_eq!(trial.sent(FIRST), [(Kind::Cancel, b)]);
+}
+
+#[test]
+fn what_is_behind_something_long_is_taken_back_and_waits_for_a_slot() {
+    let mut trial = Trial::quick(4, &[FIRST]);
+    for name in ["long", "b", "c", "begins"] {
+        trial.job(name);
+    }
+    let [long, b, c, begins] = trial.requests(FIRST)[..] else { panic!("four") };
+    assert!(!trial.is_held_up(FIRST, Duration::from_millis(19)));
+    assert!(trial.is_held_up(FIRST, Duration::from_millis(1)));
+    assert_eq!(trial.dispatcher.revoke_line(FIRST, none_begun), [b, c, begins]);
+    assert_eq!(trial.dispatcher.revoke_line(FIRST, none_begun), [0; 0], "it knows it already");
+    assert_eq!(trial.dispatcher.take_back(FIRST, |request| [long, begins].contains(&request), Duration::ZERO), (2, vec![]));
+    assert_eq!((trial.dispatcher.in_flight(), trial.dispatcher.waiting()), (1, 3));
+    assert_eq!(trial.job("new"), None, "this worker is not quick any more, and nothing passes what waits");
+    // It finds out once the long one is over.
+    assert_eq!(trial.answer(FIRST, long), Some("long"));
+    assert_eq!((trial.send_back(FIRST, b), trial.send_back(FIRST, c)), (None, None));
+    assert_eq!(trial.answer(FIRST, begins), Some("begins"));
+    trial.pace(FIRST, Duration::from_millis(1));
+    trial.dispatcher.pump();
+    let [b] = trial.requests(FIRST)[..] else { panic!("what was taken back is not sent ahead") };
+    assert_eq!(trial.answer(FIRST, b), Some("b"));
+    trial.dispatcher.pump();
+    let [c, new] = trial.requests(FIRST)[..] else { panic!("two: the last was never taken back") };
+    assert_eq!((trial.answer(FIRST, c), trial.answer(FIRST, new)), (Some("c"), Some("new")));
+}
+
+#[test]
+fn answers_show_that_a_worker_is_not_held_up() {
+    let mut trial = Trial::quick(4, &[FIRST]);
+    trial.job("a");
+    assert!(!trial.is_held_up(FIRST, Duration::from_secs(1)), "nothing is in line");
+    for name in ["b", "c", "d"] {
+        trial.job(name);
+    }
+    let sent = trial.requests(FIRST);
+    for request in &sent[..2] {
+        assert!(!trial.is_held_up(FIRST, Duration::from_millis(15)));
+        trial.answer(FIRST, *request);
+    }
+    assert!(!trial.is_held_up(FIRST, Duration::from_millis(15)));
+    assert!(trial.is_held_up(FIRST, Duration::from_millis(15)));
+}
+
+#[test]
+fn a_worker_that_sends_back_what_was_in_line_frees_its_place_for_another() {
+    let mut trial = Trial::quick(1, &[FIRST]);
+    for name in ["a", "b", "c"] {
+        trial.job(name);
+    }
+    let [a, b] = trial.requests(FIRST)[..] else { panic!("two") };
+    assert!(trial.is_held_up(FIRST, Duration::from_millis(20)));
+    assert_eq!(trial.dispatcher.revoke_line(FIRST, none_begun), [b]);
+    assert_eq!(trial.answer(FIRST, a), Some("a"));
+    assert_eq!(trial.send_back(FIRST, b), None);
+    trial.dispatcher.pump();
+    let [again] = trial.requests(FIRST)[..] else { panic!("one") };
+    assert_eq!(trial.answer(FIRST, again), Some("b"), "it goes before `c`, as it came before");
+}
+
+#[test]
+fn who_is_in_line_and_leaves_costs_nobody_anything() {
+    let mut trial = Trial::quick(2, &[FIRST]);
+    for name in ["a", "b", "c"] {
+        trial.job(name);
+    }
+    let [a, b, c] = trial.requests(FIRST)[..] else { panic!("three") };
+    let ticket = trial.ticket("b");
+    assert_eq!(trial.dispatcher.abandoned(ticket), Some(FIRST));
+    assert_eq!((trial.dispatcher.take_dropped(FIRST), trial.dispatcher.take_dropped(FIRST)), (vec![b], vec![]));
+    assert_eq!(trial.sent(FIRST), [(Kind::Cancel, b)]);
+    // Its time is over, and that of its grace: but it has none yet.
+    for seconds in [0, 20] {
+        let swept = trial.dispatcher.sweep(trial.start + Duration::from_secs(seconds));
+        assert!(swept.stuck.is_empty() && swept.expired.is_empty(), "{seconds} {swept:?}");
+    }
+    assert_eq!(trial.send_back(FIRST, b), None);
+    assert_eq!((trial.answer(FIRST, a), trial.answer(FIRST, c)), (Some("a"), Some("c")));
+    assert_eq!((trial.dispatcher.pending(), trial.dispatcher.lanes[0].free.len()), (0, 3));
+}
+
+#[test]
+fn a_worker_that_dies_loses_what_it_has_begun_and_what_was_in_line_has_not_killed_it() {
+    let mut trial = Trial::quick(1, &[]);
+    for worker in 1..=6 {
+        let worker = WorkerId(worker);
+        trial.dispatcher.joined(worker, PID, None);
+        trial.pace(worker, Duration::from_millis(1));
+        trial.job("kills");
+        trial.dispatcher.pump();
+        if worker == FIRST {
+            trial.job("waits");
+        }
+        let requests = trial.requests(worker);
+        assert_eq!(requests.len(), 2, "{worker:?}");
+        // `waits` has its slot the second time: it goes before what came later.
+        let (lost, _) = trial.dispatcher.lost(worker, |request| worker == FIRST && request == requests[0]);
+        assert_eq!(
+            lost,
+            if worker == FIRST {
+                vec!["kills"]
+            } else if worker == WorkerId(6) {
+                vec!["waits"]
+            } else {
+                vec![]
+            }
+        );
+    }
+}
+
+#[test]
+fn a_worker_says_by_what_it_does_that_something_in_line_has_its_slot() {
+    let mut trial = Trial::quick(2, &[FIRST]);
+    for name in ["a", "b", "c"] {
+        trial.job(name);
+    }
+    let [_, b, c] = trial.requests(FIRST)[..] else { panic!("three") };
+    // Its page may be read before its answers are.
+    trial.dispatcher.begun(FIRST, |request| request == b);
+    assert_eq!((trial.dispatcher.in_flight(), trial.dispatcher.waiting()), (2, 1));
+    assert!(trial.dispatcher.yielded(FIRST, c).expect("it has that request").is_some());
+    assert_eq!((trial.dispatcher.in_flight(), trial.dispatcher.waiting()), (3, 0));
 }

@@ -168,7 +168,7 @@ async fn a_job_that_is_given_up_is_forgotten_or_stopped() {
 #[tokio::test]
 async fn a_worker_that_goes_on_with_a_job_that_was_given_up_is_replaced_after_the_grace() {
     let grace = Duration::from_millis(100);
-    let trial = Trial::new(Settings { limits: Limits { slots: 1, waiting: 8, grace }, ..settings() });
+    let trial = Trial::new(Settings { limits: Limits { slots: 1, ahead: 0, waiting: 8, grace }, ..settings() });
     let mut first = job(&trial, steps([&[Begin, Disobey, Hold], &[Answer]]));
     begun(&mut first).await;
     drop(first);

@@ -19,7 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// One worker that answers within [`PATIENCE`].
 pub fn settings() -> Settings {
     Settings {
-        limits: Limits { slots: 128, waiting: 128, grace: PATIENCE },
+        limits: Limits { slots: 128, ahead: 0, waiting: 128, grace: PATIENCE },
         workers: Workers::fixed(1),
         timeout: PATIENCE,
         start_timeout: PATIENCE,

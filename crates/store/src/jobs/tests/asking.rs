@@ -51,7 +51,8 @@ async fn a_webhook_is_due_when_its_job_has_ended_until_it_is_done() {
     queue.submit_with("a", |new| new.webhook = Some("http://there/".into())).await;
     let lease = queue.claim_one().await.lease;
     assert!(queue.jobs().webhooks(9).await.unwrap().is_empty());
-    queue.finish(lease, completed("1")).await.unwrap();
+    let finished = queue.jobs().finish(lease, completed("1"), Ran::default()).await.unwrap();
+    assert!(finished.webhook, "somebody is to be told");
     queue.restart();
     let webhook = |tries| Webhook { id: "a".into(), url: "http://there/".into(), tries };
     assert_eq!(queue.jobs().webhooks(9).await.unwrap(), [webhook(0)]);
@@ -89,7 +90,7 @@ async fn jobs_are_listed_the_newest_first_by_pages_and_filters() {
 async fn an_endpoint_that_is_flooded_does_not_keep_another_waiting() {
     let queue = Queue::new();
     let inbox = Inbox::new();
-    let command = || Command { work: Box::new(Nothing), patience: Patience::Refuse, bytes: 1 };
+    let command = || Command { work: Box::new(Nothing), patience: Patience::Refuse, bytes: 1, runtime: None };
     for _ in 0..5000 {
         inbox.push(Lane::Endpoint("flooded"), command()).unwrap();
     }
@@ -113,11 +114,35 @@ impl inbox::Work for Nothing {
 #[tokio::test]
 async fn more_than_may_wait_is_refused_as_busy_for_that_endpoint_alone() {
     let inbox = Inbox::new();
-    let command = |bytes| Command { work: Box::new(Nothing), patience: Patience::Refuse, bytes };
+    let command = |bytes| Command { work: Box::new(Nothing), patience: Patience::Refuse, bytes, runtime: None };
     inbox.push(Lane::Endpoint("e"), command(64 << 20)).unwrap();
     assert_eq!(inbox.push(Lane::Endpoint("e"), command(1)), Err(Error::Busy { endpoint: "e".into() }));
     inbox.push(Lane::Endpoint("other"), command(1)).unwrap();
     inbox.push(Lane::Endpoint("e"), command(0)).unwrap();
     inbox.close();
     assert_eq!(inbox.push(Lane::Care, command(1)), Err(Error::Closed));
+}
+
+#[test]
+fn leases_that_were_asked_for_on_a_runtime_that_has_ended_are_returned() {
+    let queue = Queue::new();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime().block_on(queue.submit("a"));
+    let asking = runtime();
+    asking.block_on(async {
+        let mut claim = Box::pin(queue.jobs().claim("e", 1));
+        let asked = std::future::poll_fn(|context| std::task::Poll::Ready(claim.as_mut().poll(context).is_pending())).await;
+        assert!(asked, "it waits for the disk");
+    });
+    drop(asking);
+    // It was leased, and nobody has it: it goes back, and can be claimed.
+    let claimed = runtime().block_on(async {
+        loop {
+            let claimed = queue.claim(1).await;
+            if !claimed.is_empty() {
+                return claimed;
+            }
+        }
+    });
+    assert_eq!(claimed, ["a"]);
 }

@@ -14,7 +14,7 @@ async fn a_job_is_accepted_leased_and_completed_and_all_of_it_is_there_after_a_r
     queue.pass(Duration::from_millis(12));
     let ran = Ran { worker: Some("w".into()), begun: Some(Timestamp(START + 32)) };
     let finished = queue.jobs().finish(claimed.lease, completed("[1]"), ran).await.unwrap();
-    assert_eq!(finished, Finished { state: State::Completed, due: None, now: Timestamp(START + 42) });
+    assert_eq!(finished, Finished { state: State::Completed, due: None, now: Timestamp(START + 42), webhook: false });
     queue.restart();
     let job = queue.job("a").await;
     assert_eq!((job.life.state, job.output.as_deref(), job.worker.as_deref()), (State::Completed, Some(&b"[1]"[..]), Some("w")));
@@ -141,7 +141,8 @@ async fn cancelling_takes_a_job_back_wherever_it_is() {
     let lease = queue.claim_one().await.lease;
     queue.submit("ready").await;
     queue.submit_with("delayed", |new| new.policy.delay = Duration::from_secs(1)).await;
-    let cancel = async |id: &str| queue.jobs().cancel(id).await.unwrap();
+    let ran = Ran { worker: Some("w1-7".into()), begun: Some(queue.jobs().now()) };
+    let cancel = async |id: &str| queue.jobs().cancel(id, ran.clone()).await.unwrap();
     assert_eq!(cancel("leased").await, Cancelled::Leased(lease));
     assert_eq!(cancel("ready").await, Cancelled::Waiting);
     assert_eq!(cancel("delayed").await, Cancelled::Waiting);
@@ -152,6 +153,9 @@ async fn cancelling_takes_a_job_back_wherever_it_is() {
     queue.jobs().expire().await.unwrap();
     assert!(queue.claim(9).await.is_empty());
     assert_eq!(queue.jobs().counts("e").of(State::Cancelled), 3);
+    for (id, worker) in [("leased", Some("w1-7")), ("ready", None)] {
+        assert_eq!(queue.job(id).await.worker.as_deref(), worker, "{id}: what had begun says who had it");
+    }
 }
 
 #[tokio::test]
