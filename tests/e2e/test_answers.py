@@ -57,6 +57,7 @@ async def wait_async(name):
     done.append(name)
 
 def fail():
+    print("before it fails", end="")
     raise ValueError("in the background")
 
 @remote(api, method="GET", path="/later")
@@ -181,7 +182,9 @@ def test_what_a_response_leaves_to_be_done_is_done_after_its_answer(flash: Flash
 
 def test_what_fails_in_the_background_is_told_in_the_log(flash: Flash) -> None:
     assert flash.request("GET", "/lb/app/fails_later").body == b"fine"
-    flash.wait_for_line("ValueError: in the background")
+    tag = flash.wait_for_line(r"#([0-9a-f]+)  GET /lb/app/fails_later")[1]
+    flash.wait_for_line(rf"^#{tag} before it fails$")
+    flash.wait_for_line(rf"^#{tag} ValueError: in the background")
 
 
 def test_a_stream_without_an_end_is_a_failure_that_says_why(flash: Flash) -> None:

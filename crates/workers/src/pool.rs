@@ -194,6 +194,13 @@ impl Answered for Reply {
         }
     }
 
+    fn tag(&self) -> Option<u64> {
+        match self {
+            Self::Request { tag, .. } | Self::Job { tag, .. } => Some(*tag),
+            Self::Call(_) => None,
+        }
+    }
+
     fn begun(&mut self) {
         if let Self::Job { hearer, given: Some(given), begun, .. } = self
             && !std::mem::replace(begun, true)

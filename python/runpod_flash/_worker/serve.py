@@ -427,7 +427,8 @@ class Worker:
         except BaseException as error:
             if self.is_child:
                 _fail(error)
-            self.stderr._emit(0, failures.trimmed(error))
+            self.stderr._emit(output.running.get(), failures.trimmed(error))
+        self.finish_output(output.running.get())
 
     @staticmethod
     def bind(handler: Handler, head: Head | None, body: Body) -> dict[str, object]:
