@@ -109,9 +109,7 @@ where
     // Without a status of its own it is the preface of HTTP/2, in the midst of HTTP/1.1.
     let status = socket.refused().or(error.is_parse().then_some(StatusCode::BAD_REQUEST))?;
     let text = match status {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if socket.most_fields() > head::FIELDS => {
-            head::too_many(socket.most_fields())
-        }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if socket.most_fields() > head::FIELDS => head::too_many(socket.most_fields()),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => answer::head_too_long(settings),
         _ => format!("the request cannot be read: {error}"),
     };
