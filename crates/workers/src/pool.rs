@@ -794,11 +794,15 @@ impl Inner {
                 (count, _) => format!(" while it ran {count} jobs"),
             };
             let (name, how) = (&self.name, error::shown(status));
-            self.print(None, 2, &if given_up {
-                format!("flash: the worker of {name} whose place another has taken was ended{lost}\n")
-            } else {
-                format!("flash: a worker of {name} died{how}{lost}; another takes its place, without what the module kept in globals\n")
-            });
+            self.print(
+                None,
+                2,
+                &if given_up {
+                    format!("flash: the worker of {name} whose place another has taken was ended{lost}\n")
+                } else {
+                    format!("flash: a worker of {name} died{how}{lost}; another takes its place, without what the module kept in globals\n")
+                },
+            );
         }
         for reply in lost {
             reply.give(Outcome::Lost(status));

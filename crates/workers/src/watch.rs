@@ -257,7 +257,12 @@ mod tests {
 
     /// Of these requests (whether each may hold the loop, and is past its limit), those for which a loop is given up.
     fn held(suspects: &[(bool, bool)]) -> Option<Vec<u32>> {
-        let suspect = |(request, (_, expired)): (usize, &(bool, bool))| Suspect { route: None, request: request as u32, expired: *expired, limit: None };
+        let suspect = |(request, (_, expired)): (usize, &(bool, bool))| Suspect {
+            route: None,
+            request: request as u32,
+            expired: *expired,
+            limit: None,
+        };
         let list: Vec<_> = suspects.iter().enumerate().map(suspect).collect();
         let found = held_by(&list, |suspect| suspects[suspect.request as usize].0)?;
         Some(found.iter().map(|suspect| suspect.request).collect())
