@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use flash_api::{Endpoint, EndpointState, Function, JobCounts, Server, WorkerCounts};
+use flash_api::{App, Endpoint, EndpointState, Function, JobCounts, Server, WorkerCounts};
 use owo_colors::OwoColorize as _;
 
 use crate::client::Client;
-use crate::connection::{Connection, endpoint};
+use crate::connection::{Connection, endpoint, given, is_in};
 use crate::output::{json, print, short, table};
-use crate::report::Failure;
+use crate::report::{Failure, Fault, Trouble};
 
 /// What the user asked for.
 #[derive(clap::Args)]
@@ -56,16 +56,43 @@ fn look(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
         return Ok(if arguments.json { json(&found) } else { detail(&found, &isolation(client)?) });
     }
     let mut all = client.endpoints("")?;
-    all.retain(|found| app.is_none_or(|app| found.app == app) && environment.is_none_or(|name| found.environment == name));
+    let somewhere = std::mem::take(&mut all);
+    all = somewhere.iter().filter(|found| is_in(found, app, environment)).cloned().collect();
+    let asked = [given(app).map(|name| format!("app {name}")), given(environment).map(|name| format!("environment {name}"))];
+    let asked = asked.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    if all.is_empty() && !asked.is_empty() && !is_known(client, app, environment) {
+        return Err(unknown(client, &asked, &somewhere));
+    }
     if arguments.json {
         return Ok(json(&all));
     }
+    let place = if asked.is_empty() { String::new() } else { format!(" of {asked}") };
     let names = ["ENDPOINT", "APP", "ENVIRONMENT", "STATE", "WORKERS", "IN FLIGHT", "IN QUEUE", "BUILD", "URL"];
-    let mut text = table(&names, all.iter().map(row).collect(), &format!("nothing is deployed at {}", client.url()));
+    let mut text = table(&names, all.iter().map(row).collect(), &format!("nothing{place} is deployed at {}", client.url()));
     if !all.is_empty() {
         text += &format!("isolation of workers: {}\n", isolation(client)?);
     }
     Ok(text)
+}
+
+/// Whether the server has such an app and environment, though nothing be deployed there. Who may only call endpoints is not told.
+fn is_known(client: &Client, app: Option<&str>, environment: Option<&str>) -> bool {
+    let apps: Vec<App> = client.get("/apps").unwrap_or_default();
+    let mut asked = apps.iter().filter(|found| given(app).is_none_or(|name| found.name == name));
+    let has = |found: &App| given(environment).is_none_or(|name| found.environments.iter().any(|environment| environment.name == name));
+    asked.any(has)
+}
+
+fn unknown(client: &Client, asked: &str, somewhere: &[Endpoint]) -> Failure {
+    let mut places: Vec<_> =
+        somewhere.iter().map(|endpoint| format!("app {}, environment {}", endpoint.app, endpoint.environment)).collect();
+    places.sort();
+    places.dedup();
+    let (why, remedy) = match places.is_empty() {
+        true => (format!("nothing is deployed at {}", client.url()), "deploy it: `flash deploy`"),
+        false => (format!("the server at {} serves\n{}", client.url(), places.join("\n")), "name one of these, or see `flash app list`"),
+    };
+    Failure::new(Fault::Request, Trouble::new(format!("no {asked}"), why, remedy))
 }
 
 /// The level that keeps workers apart from the rest of the machine.

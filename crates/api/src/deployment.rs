@@ -115,7 +115,7 @@ pub struct Deployment {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<crate::Problem>,
-    /// The last lines that its workers printed, where it failed.
+    /// The last lines that its workers printed, and the traceback of what could not be imported, where it failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub output: Vec<String>,
 }

@@ -27,6 +27,9 @@ const PAST_THE_LIMIT: usize = 64 << 10;
 /// Where an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
+/// Where a connection of TLS begins: a handshake, in a record of version 3.
+const TLS: &[u8] = &[0x16, 3];
+
 /// Requests in flight on an HTTP/2 connection. There is no more to gain from one: a worker has far fewer slots.
 const STREAMS: u32 = 1000;
 /// Serves one connection, HTTP/1.1 or h2c. Its end, whatever it was, concerns nobody else.
@@ -38,6 +41,11 @@ where
         biased;
         first = first_bytes(&mut io, &place) => match first {
             Ok((true, first)) => return http2(Socket::http2(io, place.clone(), first), entry, gateway, place).await,
+            Ok((false, first)) if first.starts_with(TLS) => {
+                let text = "this looks like TLS, and this port speaks HTTP without it: http:// in place of https://";
+                let answer = answer::closing(StatusCode::BAD_REQUEST, text, &gateway.next_id().1);
+                return Socket::http1(io, place, first).end(&answer).await;
+            }
             Ok((false, first)) => return http1(Socket::http1(io, place.clone(), first), entry, gateway, place).await,
             Err(_) => return,
         },

@@ -275,6 +275,8 @@ pub(crate) struct Left {
     /// Requests that it has answered.
     pub(crate) answered: u64,
     pub(crate) given_up: bool,
+    /// Whether it was running something.
+    pub(crate) at_work: bool,
 }
 
 /// What a live endpoint printed while no call was there to hear it: its end.
@@ -804,9 +806,10 @@ impl Inner {
                 },
             );
         }
+        let at_work = !lost.is_empty();
         for reply in lost {
             reply.give(Outcome::Lost(status));
         }
-        Left { answered, given_up }
+        Left { answered, given_up, at_work }
     }
 }

@@ -473,7 +473,7 @@ class Worker:
         elif issubclass(kind, routes.Unserialisable):
             text = f"{error}\n"
         else:
-            text = failures.trimmed(error)
+            text = failures.trimmed(error) + routes.untold(handler.name, error)
         if text:
             self.stderr._emit(request, text)
         self.finish_output(request)
