@@ -1,5 +1,7 @@
 //! `flash app`: what was deployed under one name, in all of its environments.
 
+use std::path::Path;
+
 use flash_api::App;
 
 use crate::client::segment;
@@ -28,8 +30,8 @@ enum Command {
     },
     /// Show an app and its environments
     Get {
-        /// Its name
-        name: String,
+        /// Its name; without it, that of the project in this directory
+        name: Option<String>,
         /// Answer in JSON
         #[arg(long)]
         json: bool,
@@ -41,6 +43,9 @@ enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -58,6 +63,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             print(&table(&["APP", "ENVIRONMENTS", "CREATED"], apps.into_iter().map(row).collect(), "no apps"))
         }
         Command::Get { name, json } => {
+            let name = crate::project::app(name, Path::new("."))?;
             let app: App = client.get(&format!("/apps/{}", segment(&name)))?;
             if json {
                 return print_json(&app);
@@ -65,11 +71,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let rows = app.environments.iter().map(row).collect();
             print(&table(&["ENVIRONMENT", "BUILD", "ENDPOINTS", "CREATED"], rows, "no environments"))
         }
-        Command::Delete { name, yes } => {
+        Command::Delete { name, yes, json } => {
             let app: App = client.get(&format!("/apps/{}", segment(&name)))?;
             let endpoints = app.environments.iter().map(|environment| environment.endpoints.len()).sum();
             confirm(&format!("Delete app {name} with {}", crate::output::count(endpoints, "endpoint")), yes)?;
             client.delete(&format!("/apps/{}", segment(&name)))?;
+            if json {
+                return print_json(&app); // as it was
+            }
             print(&format!("Deleted app {name}\n"))
         }
     }

@@ -17,7 +17,7 @@ use crate::report::{Failure, Fault, Trouble};
 pub struct Arguments {
     /// The endpoint's name or id
     endpoint: String,
-    /// The function's name
+    /// The function's name; of a class, its method: `Model.predict`
     function: String,
     /// Its arguments, in order or by name: `5`, `name=Eve`, `tags='["a"]'`. What begins as JSON does, with one of { [ " is JSON, everything
     /// else is text, which the function's annotation makes a number, a date; `name:=5` is JSON in any case
@@ -46,9 +46,9 @@ const LONGEST_WAIT_MS: u64 = 300_000;
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let client = crate::project::connection(&arguments.connection, arguments.env.as_deref())?.client()?;
     let endpoint = endpoint(&client, &arguments.endpoint, arguments.app.as_deref(), arguments.env.as_deref())?;
-    let function = function(&endpoint, &arguments.function)?;
+    let (function, method) = function(&endpoint, &arguments.function)?;
     if endpoint.jobs.is_some() {
-        return run_job(&client, &endpoint, function, arguments);
+        return run_job(&client, &endpoint, function, method, arguments);
     }
     let (Some(method), Some(path), Some(plan)) = (&function.method, &function.path, &function.plan) else {
         let why = format!("no worker of {} has said yet what it takes", endpoint.id);
@@ -75,9 +75,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// A job of a queue-based endpoint, and its output.
-fn run_job(client: &Client, endpoint: &Endpoint, function: &Function, arguments: &Arguments) -> Result<(), Failure> {
-    let given = match (&arguments.json, &function.plan) {
+fn run_job(client: &Client, endpoint: &Endpoint, function: &Function, method: Option<&str>, arguments: &Arguments) -> Result<(), Failure> {
+    let mut given = match (&arguments.json, &function.plan) {
         (Some(text), _) => object(text)?,
+        // A class, whose methods the plan does not have; or a function without parameters, and then the worker says so.
+        (None, Some(plan)) if plan.parameters.is_empty() => by_name(&arguments.arguments, &arguments.function)?,
         (None, Some(plan)) => given(&arguments.arguments, plan, &function.name)?,
         (None, None) if arguments.arguments.is_empty() => Map::new(),
         (None, None) => {
@@ -85,6 +87,9 @@ fn run_job(client: &Client, endpoint: &Endpoint, function: &Function, arguments:
             return Err(refused(format!("the arguments of `{}` cannot be told apart", function.name), why, "give them with --json"));
         }
     };
+    if let Some(method) = method {
+        given.insert("__method__".into(), method.into());
+    }
     let body = serde_json::json!({ "function": function.name, "input": given }).to_string().into_bytes();
     let url = format!("{}/runsync?wait={LONGEST_WAIT_MS}", endpoint.url);
     let answer = client.call("POST", &url, Some(body), Duration::from_millis(LONGEST_WAIT_MS) + MARGIN)?;
@@ -111,13 +116,19 @@ fn run_job(client: &Client, endpoint: &Endpoint, function: &Function, arguments:
     }
 }
 
-fn function<'e>(endpoint: &'e Endpoint, named: &str) -> Result<&'e Function, Failure> {
-    endpoint.functions.iter().find(|function| function.name == named).ok_or_else(|| {
+/// The function of a name; or the class, and its method.
+fn function<'e, 'n>(endpoint: &'e Endpoint, named: &'n str) -> Result<(&'e Function, Option<&'n str>), Failure> {
+    let find = |named: &str| endpoint.functions.iter().find(|function| function.name == named);
+    let of_class = || {
+        let (class, method) = named.rsplit_once('.').filter(|_| endpoint.jobs.is_some())?;
+        Some((find(class)?, Some(method)))
+    };
+    find(named).map(|function| (function, None)).or_else(of_class).ok_or_else(|| {
         let names: Vec<&str> = endpoint.functions.iter().map(|function| function.name.as_str()).collect();
-        let remedy = match flash_manifest::nearest(named, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it has {}", names.join(", ")),
-        };
+        let mut remedy = format!("it has {}", names.join(", "));
+        if let Some(near) = flash_manifest::nearest(named, names.iter().copied()) {
+            remedy = format!("did you mean `{near}`? {remedy}");
+        }
         refused(
             format!("{} has no function `{named}`", endpoint.id),
             "functions are called by their names in their modules".into(),
@@ -148,6 +159,32 @@ fn given(arguments: &[String], plan: &Plan, function: &str) -> Result<Map<String
         };
         if given.insert(name.to_owned(), value).is_some() {
             return Err(wrong(format!("`{name}` is given twice"), "once by its place, or by its name twice".into()));
+        }
+    }
+    Ok(given)
+}
+
+/// The arguments of what has no plan: all of them must say their parameter's name.
+fn by_name(arguments: &[String], function: &str) -> Result<Map<String, Value>, Failure> {
+    let mut given = Map::new();
+    for argument in arguments {
+        let wrong = |what: String, why: String| {
+            let remedy = format!("write name=value, as in `{function} x=3`, or all of them with --json '{{\"x\": 3}}'");
+            Failure::new(Fault::Usage, Trouble::new(what, why, remedy))
+        };
+        let (name, value) = match argument.split_once('=') {
+            Some((name, text)) if name.ends_with(':') => match serde_json::from_str(text) {
+                Ok(value) => (name.trim_end_matches(':'), value),
+                Err(error) => return Err(wrong(format!("the value of `{}` is not JSON", name.trim_end_matches(':')), error.to_string())),
+            },
+            Some((name, text)) => (name, value(text)),
+            None => {
+                let why = "the server does not know the parameters of a class's methods, so arguments have names here".to_owned();
+                return Err(wrong(format!("the argument {argument:?} has no name"), why));
+            }
+        };
+        if given.insert(name.to_owned(), value).is_some() {
+            return Err(wrong(format!("`{name}` is given twice"), "by its name twice".into()));
         }
     }
     Ok(given)

@@ -123,9 +123,11 @@ impl Client {
         if answer.status().is_success() { Ok(()) } else { Err(self.refusal(&mut answer)) }
     }
 
-    /// `PUT` without a body.
-    pub fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.json("PUT", path, ANSWER, ())
+    /// `PUT` without a body; and whether that has made something which was not there.
+    pub fn put<T: DeserializeOwned>(&self, path: &str) -> Result<(bool, T), Failure> {
+        let answer = self.request("PUT", path, ANSWER, ())?;
+        let made = answer.status() == StatusCode::CREATED;
+        Ok((made, self.read(answer)?))
     }
 
     /// `DELETE`.

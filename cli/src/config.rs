@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use flash_manifest::{AppOrigin, Endpoint, EnvironmentName, Origin, Origins, Project, SettingKey, Settings};
+use flash_manifest::{AppOrigin, Endpoint, EnvironmentName, Kind, Origin, Origins, Project, SettingKey, Settings};
 use owo_colors::OwoColorize as _;
 use serde_json::{Map, Value, json};
 
@@ -183,7 +183,13 @@ fn plain(settings: &Settings, key: SettingKey) -> Value {
         SettingKey::Timeout => json!(settings.timeout.as_secs_f64()),
         SettingKey::IdleTimeout => json!(settings.idle_timeout.as_secs()),
         SettingKey::MaxConcurrency => json!(settings.max_concurrency),
-        SettingKey::Scaler => json!({ "type": "REQUEST_COUNT", "value": settings.scaler_value }),
+        SettingKey::Scaler => {
+            let name = match settings.kind {
+                Kind::LoadBalanced => "REQUEST_COUNT",
+                Kind::QueueBased => "QUEUE_DELAY",
+            };
+            json!({ "type": name, "value": settings.scaler_value })
+        }
         SettingKey::Gpu => json!(settings.gpu),
         SettingKey::Cpu => json!(settings.cpu),
         SettingKey::Memory => json!(settings.memory_mib.map(|memory| format!("{memory}MiB"))),

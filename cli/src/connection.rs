@@ -1,6 +1,6 @@
 //! Which server a command speaks to, and as whom.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fmt};
 
 use flash_api::Endpoint;
@@ -135,39 +135,77 @@ fn credential(ours: Option<&Running>) -> Result<Option<String>, Failure> {
     Ok(token.map(|token| token.trim().to_owned()))
 }
 
-/// The one endpoint that `named` means, by its id or its name, among those of an app and environment where these are given.
+/// The one endpoint that `named` means, by its name or its id, among those of an app and environment where these are given.
 pub fn endpoint(client: &Client, named: &str, app: Option<&str>, environment: Option<&str>) -> Result<Endpoint, Failure> {
     let all = client.endpoints("")?;
-    let asked =
-        |endpoint: &&Endpoint| app.is_none_or(|app| endpoint.app == app) && environment.is_none_or(|name| endpoint.environment == name);
+    seek(&all, named, app, environment)?.cloned().ok_or_else(|| unknown(named, &all, client, app, environment))
+}
+
+/// As [`endpoint`], and `None` where there is none. A name that several have is refused, though it be the id of one of them: whoever writes it
+/// may mean another. Among several, those of the project in this directory go first.
+pub fn seek<'e>(all: &'e [Endpoint], named: &str, app: Option<&str>, environment: Option<&str>) -> Result<Option<&'e Endpoint>, Failure> {
+    let asked = |endpoint: &&Endpoint| is_in(endpoint, app, environment);
     let mut candidates: Vec<&Endpoint> = all.iter().filter(asked).filter(|endpoint| endpoint.name == named).collect();
-    if candidates.len() > 1 || candidates.is_empty() {
-        let by_id = all.iter().filter(asked).find(|endpoint| endpoint.id == named);
-        candidates = by_id.map_or(candidates, |endpoint| vec![endpoint]);
+    if candidates.is_empty() {
+        return Ok(all.iter().filter(asked).find(|endpoint| endpoint.id == named));
+    }
+    if candidates.len() > 1
+        && let Ok(own) = crate::project::app(None, Path::new("."))
+        && candidates.iter().any(|endpoint| endpoint.app == own)
+    {
+        candidates.retain(|endpoint| endpoint.app == own);
     }
     match candidates[..] {
-        [one] => Ok(one.clone()),
-        [] => Err(unknown(named, &all, client)),
+        [one] => Ok(Some(one)),
         _ => Err(ambiguous(named, &candidates)),
     }
 }
 
-fn unknown(named: &str, all: &[Endpoint], client: &Client) -> Failure {
+/// Whether an endpoint is of an app and in an environment, where these are given.
+pub fn is_in(endpoint: &Endpoint, app: Option<&str>, environment: Option<&str>) -> bool {
+    given(app).is_none_or(|app| endpoint.app == app) && given(environment).is_none_or(|name| endpoint.environment == name)
+}
+
+/// What is empty names nothing, as `FLASH_ENV=` does not.
+pub fn given(name: Option<&str>) -> Option<&str> {
+    name.filter(|name| !name.is_empty())
+}
+
+fn unknown(named: &str, all: &[Endpoint], client: &Client, app: Option<&str>, environment: Option<&str>) -> Failure {
+    let elsewhere: Vec<&Endpoint> = all.iter().filter(|endpoint| endpoint.name == named || endpoint.id == named).collect();
     let names = all.iter().map(|endpoint| endpoint.id.as_str());
-    let remedy = match flash_manifest::nearest(named, names.clone()) {
-        Some(near) => format!("did you mean '{near}'?"),
-        None if all.is_empty() => "deploy it: `flash deploy`".into(),
-        None => format!("those that are there: {}", names.collect::<Vec<_>>().join(", ")),
-    };
     let why = format!("the server at {} has none of that name", client.url());
+    let (why, remedy) = match flash_manifest::nearest(named, names.clone()) {
+        _ if !elsewhere.is_empty() => {
+            let asked = [given(app).map(|name| format!("app {name}")), given(environment).map(|name| format!("environment {name}"))];
+            let asked = asked.into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let why = format!("{asked} has none of that name; it is deployed to\n{}", places(&elsewhere));
+            (why, format!("name one of these: --app {} --env {}", elsewhere[0].app, elsewhere[0].environment))
+        }
+        Some(near) => (why, format!("did you mean '{near}'?")),
+        None if all.is_empty() => (why, "deploy it: `flash deploy`".into()),
+        None => (why, format!("those that are there: {}", names.collect::<Vec<_>>().join(", "))),
+    };
     Failure::new(Fault::Request, Trouble::new(format!("no endpoint '{named}'"), why, remedy))
 }
 
 fn ambiguous(named: &str, candidates: &[&Endpoint]) -> Failure {
-    let places = candidates.iter().map(|endpoint| format!("{} (app {}, environment {})", endpoint.id, endpoint.app, endpoint.environment));
-    let why = places.collect::<Vec<_>>().join("\n");
-    Failure::new(
-        Fault::Request,
-        Trouble::new(format!("'{named}' may be one of several endpoints"), why, "use the id that stands first, or --app and --env"),
-    )
+    let Endpoint { app, environment, .. } = candidates[0];
+    let several = candidates.iter().any(|endpoint| endpoint.app != *app);
+    let (what, name) = match several {
+        true => (format!("which '{named}'?"), format!("--app {app} --env {environment}")),
+        false => ("which environment?".to_owned(), format!("--env {environment}")),
+    };
+    let mut remedy = format!("name one, as in {name}");
+    if let Some(id) = candidates.iter().map(|endpoint| &endpoint.id).find(|id| *id != named) {
+        remedy += &format!("; or by its id, as {id}");
+    }
+    let why = format!("'{named}' is deployed to several:\n{}", places(candidates));
+    Failure::new(Fault::Usage, Trouble::new(what, why, remedy))
+}
+
+/// A line for each: where it is, and its id.
+fn places(endpoints: &[&Endpoint]) -> String {
+    let place = |endpoint: &&Endpoint| format!("environment {} of app {}, as {}", endpoint.environment, endpoint.app, endpoint.id);
+    endpoints.iter().map(place).collect::<Vec<_>>().join("\n")
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use flash_api::{Change, Changes, DeployRequest};
 use flash_build::Artifact;
 use flash_manifest::{EnvironmentName, FlashToml, Overrides};
+use serde::Serialize;
 
 use crate::background;
 use crate::build;
@@ -47,6 +48,14 @@ pub struct Arguments {
     connection: Connection,
 }
 
+/// What `--dry-run --json` answers.
+#[derive(Serialize)]
+struct Foreseen<'a> {
+    environment: &'a rollout::Environment,
+    #[serde(flatten)]
+    changes: Changes,
+}
+
 /// Builds, uploads, and waits until the new build serves.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(number) = arguments.cancel {
@@ -54,29 +63,29 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return rollout::cancel(&client, number, arguments.json);
     }
     let whole = arguments.project.then(|| flash_scan::project(&arguments.path)).flatten();
-    let target = whole.as_deref().unwrap_or(&arguments.path);
-    let artifact = build::build(target, &arguments.options, None)?;
-    let (root, settings) = flash_scan::settings(target).map_err(|problems| Failure::told(Fault::Request, problems))?;
+    let path = whole.as_deref().unwrap_or(&arguments.path);
+    let artifact = build::build(path, &arguments.options, None)?;
+    let (root, settings) = flash_scan::settings(path).map_err(|problems| Failure::told(Fault::Request, problems))?;
     let named = project::environment(arguments.env.as_deref())?;
     let client = background::client(&arguments.connection.within(&settings, named.as_ref()))?;
     client.server()?;
     let app = artifact.manifest.app.as_str();
-    let environment = rollout::environment(&client, app, arguments.env.as_deref())?;
-    let environment: EnvironmentName = environment.parse().map_err(|problem| Failure::told(Fault::Usage, vec![problem]))?;
+    let target = rollout::environment(&client, app, arguments.env.as_deref())?;
+    let environment: EnvironmentName = target.name.parse().map_err(|problem| Failure::told(Fault::Usage, vec![problem]))?;
     if named.is_none() {
         arguments.connection.agrees(&settings, &environment)?;
     }
     let endpoints = overrides(&settings, &artifact, &environment);
     client.upload(&artifact.digest, &artifact.path)?;
-    let place = Place { app, environment: environment.as_str() };
+    let place = Place { app, environment: &target };
     let mut request = DeployRequest { build: artifact.digest.clone(), endpoints, dry_run: true };
     let foreseen: Changes = client.post(&place.path("deployments"), &request)?;
     if arguments.dry_run {
-        return tell(foreseen, arguments.json);
+        return tell(foreseen, &target, arguments.json);
     }
-    let is_whole = target.canonicalize().is_ok_and(|target| target == root);
+    let is_whole = path.canonicalize().is_ok_and(|path| path == root);
     if !arguments.yes {
-        agree(&foreseen, &place, (!is_whole).then_some(target), arguments.json)?;
+        agree(&foreseen, &place, (!is_whole).then_some(path), arguments.json)?;
     }
     request.dry_run = false;
     rollout::begin(&client, &place, "deployments", &request, "Deployed", arguments.json)
@@ -93,7 +102,8 @@ fn agree(foreseen: &Changes, place: &Place<'_>, part: Option<&Path>, json: bool)
     if removed.is_empty() {
         return Ok(());
     }
-    let Place { app, environment } = place;
+    let Place { app, environment } = *place;
+    let environment = &environment.name;
     let unasked = || {
         let (lacks, remedy) = match part {
             Some(part) => (format!("`{}` does not have", part.display()), "deploy the whole project (`flash deploy --project`), or say so"),
@@ -118,11 +128,12 @@ fn overrides(settings: &FlashToml, artifact: &Artifact, environment: &Environmen
 }
 
 /// Tells what a deployment would change.
-fn tell(foreseen: Changes, json: bool) -> Result<(), Failure> {
+fn tell(foreseen: Changes, environment: &rollout::Environment, json: bool) -> Result<(), Failure> {
     let Changes { changes, problems } = foreseen;
     if json {
-        print_json(&Changes { changes, problems: problems.clone() })?;
+        print_json(&Foreseen { environment, changes: Changes { changes, problems: problems.clone() } })?;
     } else {
+        print(&environment.remark().map(|remark| format!("  note: {remark}\n")).unwrap_or_default())?;
         print(&changes.iter().map(line).collect::<String>())?;
     }
     let troubles: Vec<_> = problems.into_iter().map(|problem| Trouble::new(problem.title, problem.detail, problem.remedy)).collect();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use flash_api::Environment;
+use serde::Serialize;
 
 use crate::client::segment;
 use crate::connection::Connection;
@@ -53,10 +54,22 @@ enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
 const COLUMNS: [&str; 4] = ["ENVIRONMENT", "BUILD", "ENDPOINTS", "CREATED"];
+
+/// What `create --json` answers.
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    environment: Environment,
+    /// Whether it was not there before.
+    new: bool,
+}
 
 /// Lists, makes, shows or deletes.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -73,8 +86,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             print(&table(&COLUMNS, environments.iter().map(row).collect(), &format!("no environments of {app}")))
         }
         Command::Create { name, json } => {
-            let made: Environment = client.put(&path(&name))?;
-            if json { print_json(&made) } else { print(&format!("Created environment {name} of {app}\n")) }
+            crate::project::environment(Some(&name))?; // which says what a name is made of
+            let (new, environment): (_, Environment) = client.put(&path(&name))?;
+            if json {
+                return print_json(&Made { environment, new });
+            }
+            print(&if new {
+                format!("Created environment {name} of {app}\n")
+            } else {
+                format!("Environment {name} of {app} is there already\n")
+            })
         }
         Command::Get { name, json } => {
             let environment: Environment = client.get(&path(&name))?;
@@ -83,11 +104,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             }
             print(&table(&COLUMNS, vec![row(&environment)], ""))
         }
-        Command::Delete { name, yes } => {
+        Command::Delete { name, yes, json } => {
             let environment: Environment = client.get(&path(&name))?;
             let endpoints = count(environment.endpoints.len(), "endpoint");
             confirm(&format!("Delete environment {name} of {app} with {endpoints}"), yes)?;
             client.delete(&path(&name))?;
+            if json {
+                return print_json(&environment); // as it was
+            }
             print(&format!("Deleted environment {name} of {app}\n"))
         }
     }

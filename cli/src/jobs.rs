@@ -4,7 +4,7 @@ use flash_api::{Job, JobDetail, JobPage, Purged};
 use owo_colors::OwoColorize as _;
 
 use crate::client::{Client, segment};
-use crate::connection::{Connection, endpoint};
+use crate::connection::{Connection, endpoint, seek};
 use crate::output::{print, print_json, table};
 use crate::report::Failure;
 
@@ -48,6 +48,9 @@ enum Command {
         /// Their ids
         #[arg(required = true)]
         ids: Vec<String>,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Have jobs run anew that have failed, or ran out of time
     Retry {
@@ -59,6 +62,9 @@ enum Command {
         failed: Option<String>,
         #[command(flatten)]
         place: Place,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Take back all jobs of an endpoint that wait
     Purge {
@@ -69,6 +75,9 @@ enum Command {
         /// Do not ask
         #[arg(short, long)]
         yes: bool,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -86,16 +95,22 @@ struct Place {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Status {
     /// They wait
+    #[value(alias = "IN_QUEUE")]
     InQueue,
     /// They run
+    #[value(alias = "IN_PROGRESS")]
     InProgress,
     /// They have a result
+    #[value(alias = "COMPLETED")]
     Completed,
     /// They have failed for good
+    #[value(alias = "FAILED")]
     Failed,
     /// Somebody took them back
+    #[value(alias = "CANCELLED")]
     Cancelled,
     /// Their time was over
+    #[value(alias = "TIMED_OUT")]
     TimedOut,
 }
 
@@ -122,17 +137,18 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             if json {
                 return print_json(&jobs);
             }
-            print(&table(&["JOB", "ENDPOINT", "STATUS", "CREATED", "RETRIES", "WORKER"], jobs.iter().map(row).collect(), "no jobs"))
+            print(&table(
+                &["JOB", "ENDPOINT", "FUNCTION", "STATUS", "CREATED", "RETRIES", "WORKER"],
+                jobs.iter().map(row).collect(),
+                "no jobs",
+            ))
         }
         Command::Get { id, json } => {
             let job: JobDetail = client.get(&path(&id, ""))?;
             if json { print_json(&job) } else { print(&detail(&job)) }
         }
-        Command::Cancel { ids } => each(&ids, |id| {
-            let job: JobDetail = client.post(&path(id, "/cancel"), &())?;
-            Ok(format!("{id} is {}\n", job.job.status))
-        }),
-        Command::Retry { ids, failed, place } => {
+        Command::Cancel { ids, json } => each(&client, &ids, "/cancel", json),
+        Command::Retry { ids, failed, place, json } => {
             let ids = match failed {
                 None => ids,
                 Some(named) => {
@@ -140,16 +156,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                     all(&client, Some(&id), Some(Status::Failed), usize::MAX)?.into_iter().map(|job| job.id).collect()
                 }
             };
-            each(&ids, |id| {
-                let job: JobDetail = client.post(&path(id, "/retry"), &())?;
-                Ok(format!("{id} is {}\n", job.job.status))
-            })
+            each(&client, &ids, "/retry", json)
         }
-        Command::Purge { endpoint: named, place, yes } => {
+        Command::Purge { endpoint: named, place, yes, json } => {
             let (id, waiting) = find(&client, &named, &place)?;
             let all = waiting.map_or_else(|| "all".to_owned(), |count| count.to_string());
             crate::prompt::confirm(&format!("Take back {all} waiting jobs of {id}"), yes)?;
             let purged: Purged = client.post(&format!("/jobs/purge?endpoint={}", segment(&id)), &())?;
+            if json {
+                return print_json(&serde_json::json!({ "endpoint": id, "removed": purged.removed }));
+            }
             print(&format!("Took back {} jobs of {id}\n", purged.removed))
         }
     }
@@ -157,11 +173,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// The id of an endpoint, or of one that was removed and has jobs; and how many wait, where that is known.
 fn find(client: &Client, named: &str, place: &Place) -> Result<(String, Option<u64>), Failure> {
-    let found = endpoint(client, named, place.app.as_deref(), place.env.as_deref());
-    found.map(|found| (found.id, found.jobs.map(|jobs| jobs.in_queue))).or_else(|failure| {
-        let page: JobPage = client.get(&format!("/jobs?endpoint={}&limit=1", segment(named)))?;
-        if page.jobs.is_empty() { Err(failure) } else { Ok((named.to_owned(), None)) }
-    })
+    let (app, environment) = (place.app.as_deref(), place.env.as_deref());
+    if let Some(found) = seek(&client.endpoints("")?, named, app, environment)? {
+        return Ok((found.id.clone(), found.jobs.map(|jobs| jobs.in_queue)));
+    }
+    let page: JobPage = client.get(&format!("/jobs?endpoint={}&limit=1", segment(named)))?;
+    if page.jobs.is_empty() {
+        endpoint(client, named, app, environment).map(|found| (found.id, None))
+    } else {
+        Ok((named.to_owned(), None))
+    }
 }
 
 fn all(client: &Client, endpoint: Option<&str>, status: Option<Status>, limit: usize) -> Result<Vec<Job>, Failure> {
@@ -183,9 +204,25 @@ fn all(client: &Client, endpoint: Option<&str>, status: Option<Status>, limit: u
     }
 }
 
-/// Does it to each, and tells of those that it was done to before one that it cannot be done to.
-fn each(ids: &[String], act: impl Fn(&str) -> Result<String, Failure>) -> Result<(), Failure> {
-    ids.iter().try_for_each(|id| print(&act(id)?))
+/// Does it to each, up to the first one that it cannot be done to, and tells of those before. `json`: to all, and tells how each is, or why not.
+fn each(client: &Client, ids: &[String], what: &str, json: bool) -> Result<(), Failure> {
+    let act = |id: &str| client.post::<JobDetail>(&path(id, what), &());
+    if !json {
+        return ids.iter().try_for_each(|id| print(&format!("{id} is {}\n", act(id)?.job.status)));
+    }
+    let (mut told, mut failed) = (Vec::new(), None);
+    for id in ids {
+        told.push(match act(id) {
+            Ok(job) => serde_json::json!({ "id": id, "status": job.job.status }),
+            Err(failure) => {
+                let told = serde_json::json!({ "id": id, "error": failure.first().json() });
+                failed.get_or_insert(failure);
+                told
+            }
+        });
+    }
+    print_json(&told)?;
+    failed.map_or(Ok(()), Err)
 }
 
 fn path(id: &str, rest: &str) -> String {
@@ -193,9 +230,9 @@ fn path(id: &str, rest: &str) -> String {
 }
 
 fn row(job: &Job) -> Vec<String> {
-    let Job { id, endpoint, status, created, retries, worker, .. } = job;
-    let worker = worker.clone().unwrap_or_default();
-    vec![id.clone(), endpoint.clone(), status.clone(), created.clone(), retries.to_string(), worker]
+    let Job { id, endpoint, function, status, created, retries, worker, .. } = job;
+    let (worker, function) = (worker.clone().unwrap_or_default(), function.clone().unwrap_or_else(|| "-".into()));
+    vec![id.clone(), endpoint.clone(), function, status.clone(), created.clone(), retries.to_string(), worker]
 }
 
 /// All there is to say of one job, a line each.

@@ -39,6 +39,9 @@ enum Command {
     Revoke {
         /// Its id, as `flash key list` has it
         id: String,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -82,9 +85,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let row = |key: Key| vec![key.id, key.name, scope_name(key.scope).to_owned(), key.created];
             print(&table(&["ID", "NAME", "SCOPE", "CREATED"], keys.into_iter().map(row).collect(), "no keys"))
         }
-        Command::Revoke { id } => {
+        Command::Revoke { id, json } => {
             client.delete(&format!("/keys/{}", crate::client::segment(&id)))?;
-            print(&format!("Revoked {id}\n"))
+            if json { print_json(&serde_json::json!({ "revoked": id })) } else { print(&format!("Revoked {id}\n")) }
         }
     }
 }

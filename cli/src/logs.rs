@@ -54,15 +54,26 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let _ = write!(query, "&request={}", segment(request));
     }
     let several = arguments.endpoint.is_none();
-    let mut failed = None;
+    let (mut failed, mut some) = (None, false);
     client.lines(&format!("/logs{query}"), |line| {
+        some = true;
         let text = if arguments.json { json(&line) } else { shown(&line, several) };
         offer(&text).unwrap_or_else(|failure| {
             failed = Some(failure);
             false
         })
     })?;
-    failed.map_or(Ok(()), Err)
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    match &arguments.request {
+        Some(request) if !some => {
+            let why = "no line that is kept belongs to a request or job of that id; the id is an answer's `x-request-id`, or a job's id";
+            let trouble = Trouble::new(format!("no lines of `{request}`"), why, "see all lines: `flash logs`");
+            Err(Failure::new(Fault::Request, trouble))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn json(line: &LogLine) -> String {

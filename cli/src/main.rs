@@ -11,6 +11,7 @@ mod completions;
 mod config;
 mod connection;
 mod deploy;
+mod deployments;
 mod drain;
 mod environments;
 mod interpreter;
@@ -38,7 +39,7 @@ mod undeploy;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Run decorated Python functions as endpoints, on your own machines.
 #[derive(Parser)]
@@ -64,6 +65,8 @@ enum Command {
     Call(call::Arguments),
     /// Jobs of queue-based endpoints: list, get, cancel, retry, purge
     Jobs(jobs::Arguments),
+    /// List what was deployed, with the builds that can be gone back to
+    Deployments(deployments::Arguments),
     /// Go back to an earlier deployment
     Rollback(rollback::Arguments),
     /// Take down an endpoint, or an app
@@ -90,9 +93,23 @@ enum Command {
     Confine,
 }
 
+/// What is told of the parts' own doings. What h2 warns of is what callers do, which it answers itself.
+const LOG: &str = "warn,h2=error";
+
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let parsed = Arguments::command().try_get_matches();
+    let arguments = match parsed.and_then(|found| {
+        if asks_for_json(&found) {
+            output::ask_for_json();
+        }
+        Arguments::from_arg_matches(&found).map_err(|error| error.format(&mut Arguments::command()))
+    }) {
         Ok(arguments) => arguments,
+        Err(answer) if answer.use_stderr() => {
+            // Once more, for a usage that does not name what variables set as if one had to write it.
+            let answer = with_plain_usage(Arguments::command()).try_get_matches().err().unwrap_or(answer);
+            return output::answer_of_clap(&answer);
+        }
         Err(answer) => return output::answer_of_clap(&answer),
     };
     if matches!(arguments.command, Command::Confine) {
@@ -102,7 +119,7 @@ fn main() -> ExitCode {
     }
     tracing_subscriber::fmt()
         .with_writer(|| lines::Errors)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("FLASH_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("FLASH_LOG").unwrap_or_else(|_| LOG.into()))
         .without_time()
         .with_target(false)
         .init();
@@ -117,6 +134,7 @@ fn main() -> ExitCode {
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Call(arguments) => call::run(&arguments),
         Command::Jobs(arguments) => jobs::run(arguments),
+        Command::Deployments(arguments) => deployments::run(arguments),
         Command::Rollback(arguments) => rollback::run(arguments),
         Command::Undeploy(arguments) => undeploy::run(&arguments),
         Command::Env(arguments) => environments::run(arguments),
@@ -133,4 +151,21 @@ fn main() -> ExitCode {
     };
     lines::close_errors();
     code
+}
+
+/// Whether the command that was given has the option `--json`, and got it.
+fn asks_for_json(given: &ArgMatches) -> bool {
+    let inner = given.subcommand().is_some_and(|(_, inner)| asks_for_json(inner));
+    inner || matches!(given.try_get_one("json"), Ok(Some(true)))
+}
+
+/// Usage lines as `--help` has them, in errors too.
+fn with_plain_usage(mut command: clap::Command) -> clap::Command {
+    fn plain(mut command: clap::Command) -> clap::Command {
+        let usage = command.render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage: ").to_owned();
+        command.mut_subcommands(plain).override_usage(usage)
+    }
+    command.build(); // names of subcommands have the program's before them then
+    plain(command)
 }

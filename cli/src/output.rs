@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
@@ -13,8 +14,23 @@ pub fn print(text: &str) -> Result<(), Failure> {
     offer(text).map(drop)
 }
 
+/// Whether JSON was asked for, and whether anything was answered.
+static ASKED: AtomicBool = AtomicBool::new(false);
+static ANSWERED: AtomicBool = AtomicBool::new(false);
+
+/// From now on a failure is answered in JSON.
+pub fn ask_for_json() {
+    ASKED.store(true, Ordering::Relaxed);
+}
+
+/// Whether JSON was asked for, and nothing has been answered yet.
+pub fn owes_json() -> bool {
+    ASKED.load(Ordering::Relaxed) && !ANSWERED.load(Ordering::Relaxed)
+}
+
 /// As [`print()`], for what goes on: false once its reader has left.
 pub fn offer(text: &str) -> Result<bool, Failure> {
+    ANSWERED.fetch_or(!text.is_empty(), Ordering::Relaxed);
     let mut out = anstream::stdout().lock();
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
@@ -23,6 +39,14 @@ pub fn offer(text: &str) -> Result<bool, Failure> {
 pub fn answer_of_clap(answer: &clap::Error) -> ExitCode {
     if answer.use_stderr() {
         let _ = answer.print(); // there is nobody else to tell
+        let arguments: Vec<_> = std::env::args_os().skip(1).take_while(|argument| argument != "--").collect();
+        // `flash call --json OBJECT` gives JSON and asks for none.
+        if arguments.iter().any(|argument| argument == "--json") && arguments.first().is_some_and(|command| command != "call") {
+            let text = answer.to_string();
+            let (what, why) = text.split_once("\n\n").unwrap_or((&text, ""));
+            let trouble = Trouble::new(what.trim_start_matches("error: "), why.trim(), "see --help");
+            let _ = print(&Failure::new(Fault::Usage, trouble).json());
+        }
         return ExitCode::from(2);
     }
     match written(answer.print().and_then(|()| std::io::stdout().flush())) {

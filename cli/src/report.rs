@@ -47,6 +47,14 @@ impl Trouble {
         Self { what: what.into(), why: why.into(), remedy: remedy.into(), at: None, detail: None }
     }
 
+    /// What it says, by name; without what it does not say.
+    pub fn json(&self) -> serde_json::Value {
+        let said = [("what", Some(&self.what)), ("why", Some(&self.why)), ("remedy", Some(&self.remedy))];
+        let more = [("at", self.at.as_ref()), ("detail", self.detail.as_ref())];
+        let said = said.into_iter().chain(more).filter_map(|(name, text)| Some((name, text.filter(|text| !text.is_empty())?)));
+        said.map(|(name, text)| (name.to_owned(), text.as_str().into())).collect::<serde_json::Map<_, _>>().into()
+    }
+
     /// What [`warn`] prints.
     pub fn text(&self) -> String {
         shown("warning".yellow().bold().to_string(), self)
@@ -89,9 +97,24 @@ impl Failure {
         to_errors(&self.text());
     }
 
-    /// Prints it to standard error; the exit code says whose fault it was.
+    /// As JSON: `{"error": {...}}`, in one line; what follows the first is in `others`.
+    pub fn json(&self) -> String {
+        let mut told = serde_json::json!({ "error": self.first().json() });
+        if let [_, others @ ..] = &self.troubles[..]
+            && !others.is_empty()
+        {
+            told["others"] = others.iter().map(Trouble::json).collect();
+        }
+        format!("{told}\n")
+    }
+
+    /// Prints it to standard error, and to standard output as JSON where JSON was asked for and nothing has been answered yet; the exit code
+    /// says whose fault it was.
     pub fn report(&self) -> ExitCode {
         self.show();
+        if crate::output::owes_json() {
+            let _ = crate::output::print(&self.json()); // it was told already
+        }
         match self.fault {
             Fault::Request => ExitCode::from(1),
             Fault::Usage => ExitCode::from(2),
@@ -124,7 +147,10 @@ impl From<&flash_workers::Error> for Trouble {
     fn from(error: &flash_workers::Error) -> Self {
         let mut trouble = Self::new(error.to_string(), error.why(), error.remedy());
         if let flash_workers::Error::CannotLoad(report) = error {
-            trouble.at.clone_from(&report.at);
+            trouble.at = report.at.as_ref().map(|at| match &report.line {
+                Some(line) => format!("{at}\n  {line}"),
+                None => at.clone(),
+            });
             trouble.detail.clone_from(&report.traceback);
         }
         trouble

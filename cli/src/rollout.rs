@@ -20,9 +20,13 @@ const WAIT: Duration = Duration::from_secs(1);
 /// What is done within this needs no words on the way.
 const UNREMARKED: Duration = Duration::from_secs(1);
 
+/// Where an app goes first, unless something else is said.
+const PRODUCTION: &str = "production";
+
 /// What `--json` answers.
 #[derive(Serialize)]
 struct Done<'a> {
+    environment: &'a Environment,
     deployment: &'a Deployment,
     endpoints: &'a [Endpoint],
     /// What served before, and does no longer.
@@ -34,17 +38,17 @@ pub struct Place<'a> {
     /// The app.
     pub app: &'a str,
     /// The environment.
-    pub environment: &'a str,
+    pub environment: &'a Environment,
 }
 
 impl Place<'_> {
     /// A path of the control API, below the environment.
     pub fn path(&self, rest: &str) -> String {
-        format!("/apps/{}/environments/{}/{rest}", segment(self.app), segment(self.environment))
+        format!("/apps/{}/environments/{}/{rest}", segment(self.app), segment(&self.environment.name))
     }
 
     fn endpoints(&self, client: &Client) -> Result<Vec<Endpoint>, Failure> {
-        client.endpoints(&format!("?app={}&environment={}", segment(self.app), segment(self.environment)))
+        client.endpoints(&format!("?app={}&environment={}", segment(self.app), segment(&self.environment.name)))
     }
 }
 
@@ -54,14 +58,42 @@ pub fn environments(client: &Client, app: &str) -> Result<Vec<String>, Failure> 
     Ok(found.into_iter().flat_map(|app| app.environments).map(|environment| environment.name).collect())
 }
 
-/// The environment that is meant: the one that is named, else the app's only one, else `production` where there is none.
-pub fn environment(client: &Client, app: &str, named: Option<&str>) -> Result<String, Failure> {
-    if let Some(named) = named.filter(|named| !named.is_empty()) {
-        return Ok(named.to_owned());
+/// An environment of an app that is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    /// Its name.
+    pub name: String,
+    /// Whether it is not there yet.
+    pub new: bool,
+    /// One that is there, and is nearly called so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similar: Option<String>,
+    /// Those that are there.
+    #[serde(skip)]
+    pub there: Vec<String>,
+}
+
+impl Environment {
+    /// A line for who has named one that is not there.
+    pub fn remark(&self) -> Option<String> {
+        let Self { name, new, similar, there } = self;
+        let meant = similar.as_ref().map(|similar| format!("; did you mean {similar}?")).unwrap_or_default();
+        // The first one of an app is no surprise, unless it has a name of its own.
+        (*new && (!there.is_empty() || name != PRODUCTION)).then(|| format!("environment {name} is new{meant}"))
     }
-    match &environments(client, app)?[..] {
-        [] => Ok("production".into()),
-        [one] => Ok(one.clone()),
+}
+
+/// The environment that is meant: the one that is named, else the app's only one, else `production` where there is none.
+pub fn environment(client: &Client, app: &str, named: Option<&str>) -> Result<Environment, Failure> {
+    let there = environments(client, app)?;
+    if let Some(named) = named.filter(|named| !named.is_empty()) {
+        let new = !there.iter().any(|name| name == named);
+        let similar = flash_manifest::nearest(named, there.iter().map(String::as_str)).filter(|_| new).map(str::to_owned);
+        return Ok(Environment { name: named.to_owned(), new, similar, there });
+    }
+    match &there[..] {
+        [] => Ok(Environment { name: PRODUCTION.into(), new: true, similar: None, there }),
+        [one] => Ok(Environment { name: one.clone(), new: false, similar: None, there }),
         several => {
             let why = format!("{app} has several: {}", several.join(", "));
             let remedy = format!("name one, as in --env {}", several[0]);
@@ -79,14 +111,14 @@ pub fn begin(client: &Client, place: &Place<'_>, how: &str, request: &impl Seria
     if deployment.state == DeploymentState::Failed {
         return Err(failed(&deployment));
     }
-    let Place { app, environment } = place;
+    let Place { app, environment } = *place;
     let endpoints = place.endpoints(client)?;
     let serves = |name: &str| endpoints.iter().any(|endpoint| endpoint.name == name);
     let removed: Vec<&str> = before.iter().map(|endpoint| endpoint.name.as_str()).filter(|name| !serves(name)).collect();
     if json {
-        return print_json(&Done { deployment: &deployment, endpoints: &endpoints, removed: &removed });
+        return print_json(&Done { environment, deployment: &deployment, endpoints: &endpoints, removed: &removed });
     }
-    let mut text = format!("{done} {app} to {environment} in {:.1}s\n", began.elapsed().as_secs_f64());
+    let mut text = format!("{done} {app} to {} in {:.1}s\n", environment.name, began.elapsed().as_secs_f64());
     let width = endpoints.iter().map(|endpoint| endpoint.name.len()).max().unwrap_or_default();
     for Endpoint { name, url, functions, workers, remarks, .. } in &endpoints {
         let offers = count(functions.len(), if functions.iter().any(|function| function.method.is_some()) { "route" } else { "function" });
@@ -95,6 +127,7 @@ pub fn begin(client: &Client, place: &Place<'_>, how: &str, request: &impl Seria
             text += &format!("  {:width$}  note: {remark}\n", "");
         }
     }
+    text.extend(environment.remark().map(|remark| format!("  note: {remark}\n")));
     text.extend(removed.iter().map(|name| format!("  {name:width$}  taken down\n")));
     print(&text)
 }

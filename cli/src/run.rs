@@ -109,7 +109,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::system("cannot start", &cause))?;
     let orphans = Orphans::adopt().map_err(|cause| Failure::system("cannot adopt orphans", &cause))?;
-    let done = runtime.block_on(serve(arguments, target, &project, sight, queue.as_ref()));
+    let done = runtime.block_on(orphans.reaping(serve(arguments, target, &project, sight, queue.as_ref())));
+    let done = done.unwrap_or_else(|cause| Err(Failure::system("cannot listen for signals", &cause)));
     drop(runtime); // before the queue: its tasks may still write
     orphans.end();
     done

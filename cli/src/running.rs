@@ -24,15 +24,16 @@ pub struct Running {
 
 impl Running {
     /// The one that runs from this user's home. One that was killed leaves its file behind, and its number may be another's by now: the
-    /// process must be one of the file's owner.
+    /// process must be one of the file's owner, and have begun when the file says.
     pub fn find() -> Option<Self> {
         let path = home()?.join("server.json");
         let file = File::open(&path).ok()?;
         let owner = file.metadata().ok()?.uid();
         let mut text = Vec::new();
         file.take(64 << 10).read_to_end(&mut text).ok()?;
-        let flash_control::Running { pid, url, plain } = serde_json::from_slice(&text).ok()?;
-        runs(Path::new("/proc"), pid, owner).then_some(Self { url, plain, file: path })
+        let flash_control::Running { pid, began, url, plain } = serde_json::from_slice(&text).ok()?;
+        let runs = runs(Path::new("/proc"), pid, owner) && began == flash_control::began(pid);
+        runs.then_some(Self { url, plain, file: path })
     }
 
     /// Whether a URL is this server's, `localhost` standing for its address.
@@ -51,6 +52,13 @@ fn port(url: &Uri) -> Option<u16> {
         Some("https") => Some(443),
         _ => None,
     })
+}
+
+/// Whether a process runs that is a `flash`; where the system has no such files, none does.
+pub fn is_flash(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    field("Name:") == Some("flash") && field("State:").is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
 /// Whether a process of this user runs: one that has ended and that nobody has asked after does not.

@@ -86,7 +86,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::system("cannot start", &cause))?;
     let orphans = Orphans::adopt().map_err(|cause| Failure::system("cannot adopt orphans", &cause))?;
-    let done = runtime.block_on(serve(arguments, &home, Arc::new(store), jobs));
+    let done = runtime.block_on(orphans.reaping(serve(arguments, &home, Arc::new(store), jobs)));
+    let done = done.unwrap_or_else(|cause| Err(Failure::system("cannot listen for signals", &cause)));
     // Uploads that are being written, and the like: they leave nothing that the next start does not clean.
     runtime.shutdown_background();
     orphans.end();
@@ -135,7 +136,13 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
         python = try_out(&choice) => python?,
         () = signals.next() => return Ok(()),
     };
-    let about = About { version: env!("CARGO_PKG_VERSION").into(), addresses: vec![url.clone()], python: python.clone(), started: now() };
+    let about = About {
+        version: env!("CARGO_PKG_VERSION").into(),
+        addresses: vec![url.clone()],
+        python: python.clone(),
+        started: now(),
+        drain: limits.timeout.max(arguments.drain),
+    };
     let interpreter = workers_of(&choice);
     let parts = Parts {
         store,
@@ -154,7 +161,9 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     control.reconcile().map_err(|error| store_failure(&error))?;
     gateway.mount(vec![Mount::new(flash_api::ROOT, api_service(&control)), Mount::whole(flash_jobs::ROOT, flash_jobs::api(&engines))]);
     let (plain, plain_url) = plain.unzip();
-    home.announce(&Running { pid: std::process::id(), url: url.clone(), plain: plain_url }).map_err(|error| home_failure(&error))?;
+    let pid = std::process::id();
+    home.announce(&Running { pid, began: flash_control::began(pid), url: url.clone(), plain: plain_url })
+        .map_err(|error| home_failure(&error))?;
     say(&url, &python, home);
     if !address.ip().is_loopback() {
         to_errors("Endpoints that are not public take an API key: flash key create\n");
@@ -182,8 +191,8 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
         () = reloading => {}
     }
     control.stop();
-    let seconds = limits.timeout.max(arguments.drain).as_secs();
-    let said = format!("Requests and jobs under way are finished first, for at most {seconds} s");
+    let (requests, jobs) = (limits.timeout.as_secs_f64(), arguments.drain.as_secs_f64());
+    let said = format!("Requests and jobs under way are finished first: requests for at most {requests} s, jobs for at most {jobs} s");
     let under_way = async {
         // An error would be a panic, after which nothing is left to drain.
         let (_, ()) = tokio::join!(&mut server, control.drain(arguments.drain));

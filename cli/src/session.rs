@@ -70,7 +70,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let orphans = Orphans::adopt();
     let done = runtime.block_on(async {
         let served = match &orphans {
-            Ok(_) => serve().await,
+            Ok(orphans) => {
+                let served = orphans.reaping(serve()).await;
+                served.unwrap_or_else(|cause| Err(Failure::system("cannot listen for signals", &cause)))
+            }
             Err(cause) => Err(Failure::system("cannot adopt orphans", cause)),
         };
         if let Err(failure) = &served {

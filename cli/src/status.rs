@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use flash_api::{Deployment, Endpoint, EndpointState, Function, JobCounts, Server, WorkerCounts};
+use flash_api::{App, Deployment, Endpoint, EndpointState, Function, JobCounts, Server, WorkerCounts};
 use owo_colors::OwoColorize as _;
 
 use crate::client::Client;
-use crate::connection::{Connection, endpoint};
+use crate::connection::{Connection, endpoint, given, is_in};
 use crate::output::{json, print, short, table};
-use crate::report::Failure;
+use crate::report::{Failure, Fault, Trouble};
 use crate::rollout::waits_for;
 
 /// What the user asked for.
@@ -57,15 +57,24 @@ fn look(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
         return Ok(if arguments.json { json(&found) } else { detail(&found, &isolation(client)?) });
     }
     let mut all = client.endpoints("")?;
-    let meant = |of: &str, place: &str| app.is_none_or(|app| of == app) && environment.is_none_or(|name| place == name);
-    all.retain(|found| meant(&found.app, &found.environment));
+    let somewhere = std::mem::take(&mut all);
+    all = somewhere.iter().filter(|found| is_in(found, app, environment)).cloned().collect();
+    let asked = [given(app).map(|name| format!("app {name}")), given(environment).map(|name| format!("environment {name}"))];
+    let asked = asked.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    if all.is_empty() && !asked.is_empty() && !is_known(client, app, environment) {
+        return Err(unknown(client, &asked, &somewhere));
+    }
     if arguments.json {
         return Ok(json(&all));
     }
+    let place = if asked.is_empty() { String::new() } else { format!(" of {asked}") };
     let names = ["ENDPOINT", "APP", "ENVIRONMENT", "STATE", "WORKERS", "IN FLIGHT", "IN QUEUE", "BUILD", "URL"];
-    let mut text = table(&names, all.iter().map(row).collect(), &format!("nothing is deployed at {}", client.url()));
+    let mut text = table(&names, all.iter().map(row).collect(), &format!("nothing{place} is deployed at {}", client.url()));
+    let meant = |deployment: &&Deployment| {
+        given(app).is_none_or(|app| deployment.app == app) && given(environment).is_none_or(|name| deployment.environment == name)
+    };
     let rolling: Vec<Deployment> = client.get("/deployments")?;
-    text.extend(rolling.iter().filter(|deployment| meant(&deployment.app, &deployment.environment)).map(rolls));
+    text.extend(rolling.iter().filter(meant).map(rolls));
     if !all.is_empty() {
         text += &format!("isolation of workers: {}\n", isolation(client)?);
     }
@@ -77,6 +86,26 @@ fn rolls(deployment: &Deployment) -> String {
     let Deployment { id, app, environment, build, created, .. } = deployment;
     let (build, waits_for) = (short(build), waits_for(deployment));
     format!("deployment {id} of {app} to {environment} rolls since {created}, build {build}: {waits_for} (flash deploy --cancel {id})\n")
+}
+
+/// Whether the server has such an app and environment, though nothing be deployed there. Who may only call endpoints is not told.
+fn is_known(client: &Client, app: Option<&str>, environment: Option<&str>) -> bool {
+    let apps: Vec<App> = client.get("/apps").unwrap_or_default();
+    let mut asked = apps.iter().filter(|found| given(app).is_none_or(|name| found.name == name));
+    let has = |found: &App| given(environment).is_none_or(|name| found.environments.iter().any(|environment| environment.name == name));
+    asked.any(has)
+}
+
+fn unknown(client: &Client, asked: &str, somewhere: &[Endpoint]) -> Failure {
+    let mut places: Vec<_> =
+        somewhere.iter().map(|endpoint| format!("app {}, environment {}", endpoint.app, endpoint.environment)).collect();
+    places.sort();
+    places.dedup();
+    let (why, remedy) = match places.is_empty() {
+        true => (format!("nothing is deployed at {}", client.url()), "deploy it: `flash deploy`"),
+        false => (format!("the server at {} serves\n{}", client.url(), places.join("\n")), "name one of these, or see `flash app list`"),
+    };
+    Failure::new(Fault::Request, Trouble::new(format!("no {asked}"), why, remedy))
 }
 
 /// The level that keeps workers apart from the rest of the machine.

@@ -100,12 +100,9 @@ def _request(caller: Caller, outgoing: Outgoing, endpoint: Endpoint, place: Plac
         headers["content-type"] = outgoing.content
     if outgoing.body or caller.plan.method != "GET":
         headers["content-length"] = str(len(outgoing.body))
-    if endpoint.token is not None:
-        headers["authorization"] = f"Bearer {endpoint.token}"
-    elif not origin.is_loopback:
-        key = _lookup.api_key() if place is None else place.key
-        if key:
-            headers["authorization"] = f"Bearer {key}"
+    credential = endpoint.token or _lookup.credential(endpoint.url, place)
+    if credential:
+        headers["authorization"] = f"Bearer {credential}"
     head = _http.head(caller.plan.method, target, headers)
     body = outgoing.body
     return Request(origin, (head + body,) if len(body) < 64 * 1024 else (head, body), limit)

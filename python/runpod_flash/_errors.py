@@ -169,7 +169,8 @@ class JobFailed(RemoteError):
     def __init__(self, type_name: str, message: str, traceback: str = "", job_id: str = "") -> None:
         super().__init__(type_name, message, traceback)
         self.what = f"remote execution failed: {type_name}: {message}" if type_name else f"remote execution failed: {message}"
-        self.remedy = f"flash jobs get {job_id}" if job_id else None
+        # What one of our own errors said there ends with how to mend it.
+        self.remedy = f"flash jobs get {job_id}" if job_id and "\n  try: " not in message else None
         self.job_id = job_id
         self.args = (type_name, message, traceback, job_id)
 

@@ -236,10 +236,9 @@ def _asked(
         headers["content-length"] = str(len(body or b""))
     if key is not None:
         headers["idempotency-key"] = key
-    if endpoint.token is not None:
-        headers["authorization"] = f"Bearer {endpoint.token}"
-    elif not origin.is_loopback and place.key:
-        headers["authorization"] = f"Bearer {place.key}"
+    credential = endpoint.token or _lookup.credential(endpoint.url, place)
+    if credential:
+        headers["authorization"] = f"Bearer {credential}"
     head = _http.head(method, root + path, headers)
     try:
         return (yield Request(origin, (head + (body or b""),), limit))

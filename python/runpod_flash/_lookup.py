@@ -151,8 +151,30 @@ def find(place: Place, *, anew: bool = False) -> Generator[Request, Reply, Endpo
         raise _unreachable(place, problem) from problem
     except (OSError, _http.BadResponse, _http.Overdue) as problem:
         raise _unreachable(place, problem) from problem
+    if reply.status == 404 and place.environment is not None:
+        target = f"{path}/api/v1/endpoints?app={quote(place.app, safe='')}"
+        try:
+            others = yield Request(origin, (_http.head("GET", target, headers),), _LIMIT)
+        except (OSError, _http.BadResponse, _http.Overdue):
+            others = reply
+        raise _not_deployed(place, _absent(place, reply, others))
     found = _found[place] = _read(place, server, reply)
     return found
+
+
+def _absent(place: Place, reply: Reply, others: Reply) -> str:
+    """What of a place is not there, by the answer with the app's endpoints; where that tells nothing, in the server's words."""
+    try:
+        deployed = {(str(endpoint["environment"]), str(endpoint["name"])) for endpoint in json.loads(others.body)}
+    except (ValueError, TypeError, KeyError):
+        return f"{place.server} says: {words(reply)}"
+    if not deployed:
+        return f"{place.server} has nothing of the app '{place.app}'"
+    environments = sorted({environment for environment, _ in deployed})
+    if place.environment not in environments:
+        return f"{place.server} has no environment '{place.environment}' of it: it is deployed to {', '.join(environments)}"
+    names = ", ".join(sorted(name for environment, name in deployed if environment == place.environment))
+    return f"{place.server} has no endpoint '{place.name}' there; those that there are: {names}"
 
 
 def forget(place: Place) -> None:
@@ -167,7 +189,23 @@ def _reached(place: Place) -> tuple[str, str, str | None]:
     if running is None or not _is_at(running.url, place.server):
         return place.server, place.server, None
     # `localhost` may lead to another address of this machine first; where there is TLS, that tells who is there.
-    return running.url if running.url.startswith("http:") else place.server, running.plain, _token()
+    return running.url if running.url.startswith("http:") else place.server, running.plain, running.token
+
+
+def credential(url: str, place: Place | None) -> str | None:
+    """What a call of an endpoint at `url` shows, as `flash call` does: the user's key, who has said where it goes; else the token of
+    `FLASH_HOME`, to the server that runs from there at this moment, and to nobody else. `place` is None where the user gave the URL."""
+    key = api_key() if place is None else place.key
+    if key is not None:
+        return key
+    running = _running(anew=True)
+    if running is None or running.token is None:
+        return None
+    own, _ = _origin.of(running.url)
+    called, _ = _origin.of(url)
+    # By the very address, as what is not encrypted would reach whoever listens where `localhost` leads first.
+    is_its_own = own is called or (own.scheme == "https" and _is_at(running.url, called.url))
+    return running.token if is_its_own else None
 
 
 def _read(place: Place, server: str, reply: Reply) -> Endpoint:
@@ -269,6 +307,12 @@ class _Running(NamedTuple):
     url: str
     plain: str
     """Where it is asked without TLS; `url` where it has none."""
+    process: int
+    owner: int
+    began: object
+    """When its process did, as the file says."""
+    token: str | None
+    """What it drew at its start: who runs it may do everything."""
 
 
 #: What `server.json` said that was last read, and which file that was.
@@ -276,17 +320,20 @@ _last_read: tuple[object, _Running | None] = (None, None)
 
 
 def _running(*, anew: bool = False) -> _Running | None:
-    """The server that runs from `FLASH_HOME`; read again when its file is another, or `anew`. One that was killed leaves its
-    file behind, and its number may be another's by now: the process must be one of the file's owner."""
+    """The server that runs from `FLASH_HOME`: its file is read when it is another, and whether its process runs is looked up then, and
+    `anew`. One that was killed leaves its file behind, and its number may be another's by now: the process must be one of the file's owner,
+    and have begun when the file says."""
     global _last_read
     path = os.path.join(_home(), "server.json")
     try:
         found = os.stat(path)
         version = (path, found.st_ino, found.st_mtime_ns)
-        if anew or version != _last_read[0]:
+        if version != _last_read[0]:
             _last_read = (version, _announced(path, found.st_uid))
-        return _last_read[1]
-    except OSError:
+            anew = True
+        running = _last_read[1]
+        return running if running is None or not anew or _runs(running.process, running.owner, running.began) else None
+    except (OSError, ValueError, IndexError, OverflowError):
         return None
 
 
@@ -296,20 +343,39 @@ def _announced(path: str, owner: int) -> _Running | None:
             said = json.load(file)
         process, url = said["pid"], said["url"].rstrip("/")
         plain = said.get("plain", url)
-        runs = isinstance(process, int) and isinstance(plain, str) and _runs(process, owner)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError):
+        is_whole = isinstance(process, int) and isinstance(plain, str)
+        began = said.get("began")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return _Running(url, plain) if runs else None
+    return _Running(url, plain, process, owner, began, _token()) if is_whole else None
 
 
-def _runs(process: int, owner: int) -> bool:
-    """Whether a process of this user runs: one that has ended and that nobody has asked after does not."""
+def _runs(process: int, owner: int, began: object) -> bool:
+    """Whether a process of this user runs that began then: one that has ended and that nobody has asked after does not. Calls ask it: it is
+    quick."""
     if not os.path.exists("/proc/self/status"):
         os.kill(process, 0)
         return process > 0
-    with open(f"/proc/{process}/status", encoding="utf-8", errors="replace") as file:
-        fields = dict(line.split(":", 1) for line in file if ":" in line)
-    return int(fields["Uid"].split()[1]) == owner and fields["State"].strip()[0] not in "ZX"
+    text = _content(f"/proc/{process}/status")
+    state = text.partition(b"\nState:")[2].split(None, 1)[0]
+    effective = text.partition(b"\nUid:")[2].split(None, 2)[1]
+    return int(effective) == owner and state not in (b"Z", b"X") and _began(process) == began
+
+
+def _began(process: int) -> str:
+    """When a process began: the boot of the system, and the clock ticks from it to the process's start (proc_pid_stat(5), field 22)."""
+    boot = _content("/proc/sys/kernel/random/boot_id").strip().decode()
+    _, _, after_name = _content(f"/proc/{process}/stat").rpartition(b")")
+    return f"{boot} {after_name.split()[19].decode()}"
+
+
+def _content(path: str) -> bytes:
+    """Of a small file of the system's."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
 
 
 def _is_at(running: str, url: str) -> bool:

@@ -202,6 +202,14 @@ class Caller:
 
     def _cannot_carry(self, name: str, value: object, why: str) -> CannotCarry:
         annotation = self._parameters[name].annotation
+        if self._parameters[name].place == "path" and isinstance(value, str):
+            return CannotCarry(
+                f"argument '{name}' of `{self.name}` cannot be carried to a deployed endpoint in its path: {_short(value)}",
+                why=why,
+                remedy=f"declare it as {{{name}:path}}, which takes slashes, or pass a value without one"
+                if "/" in value and not self._segments[name][0]
+                else "pass another value, or leave the parameter out of the path: it is then in the query or in the body",
+            )
         untyped = annotation is Any
         return CannotCarry(
             f"argument '{name}' of `{self.name}` cannot be carried to a deployed endpoint: it is of type `{type_name(value)}`",

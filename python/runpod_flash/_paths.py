@@ -24,7 +24,7 @@ def segment(plain: object, is_rest: bool, is_whole: bool) -> str:
         if not text:
             raise Unfit("it is empty, and a path without it is another path")
         if "/" in text:
-            raise Unfit("it has a '/', which ends a segment of a path; declare {name:path} to take it")
+            raise Unfit("it has a '/', which ends a segment of a path")
     if is_whole and any(segment in (".", "..") for segment in text.split("/")):
         raise Unfit("'.' and '..' are taken out of a path on its way")
     text.encode()  # a lone surrogate has no bytes

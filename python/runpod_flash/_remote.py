@@ -173,6 +173,12 @@ def _routed(resource: LoadBalancerSlsResource, config: RemoteConfig, given: dict
 
     def decorate(function: F) -> F:
         _check_function(function, resource)
+        if is_generator_function(function):
+            raise ConfigurationError(
+                f"function '{function.__qualname__}' yields, and a route answers with one value",
+                why="answers of load-balanced endpoints are not streamed; functions of queue-based ones may yield",
+                remedy="collect the values in a list and return that, or use a ServerlessEndpoint",
+            )
         _check_parameters(function, pattern)
         site = Site(function, sys._getframe(1).f_code)
         claim_route(resource, normal, pattern, site)

@@ -8,6 +8,8 @@ import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,7 @@ from runpod_flash import (
     LiveServerless,
     LoadBalancerSlsResource,
     LoadBalancerSlsStub,
+    _lookup,
     remote,
 )
 
@@ -275,7 +278,8 @@ def test_a_certificate_is_judged_by_the_systems_authorities(serve: Callable[...,
     assert "127.0.0.2" in str(elsewhere)
 
 
-def test_a_key_is_sent_to_other_machines_alone(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_goes_where_its_user_says(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    """To this machine too: a tunnel leads elsewhere, a published port into a container, and a server may ask for keys of everybody."""
     heads = []
 
     def answer(head: str, body: bytes) -> bytes:
@@ -283,13 +287,61 @@ def test_a_key_is_sent_to_other_machines_alone(serve: Callable[..., Server], mon
         return repeated(head, body)
 
     server = serve(answer)
+    LoadBalancerSlsStub(server.url).call(echo, "x")
     monkeypatch.setenv("FLASH_API_KEY", "flash_secret")
     LoadBalancerSlsStub(server.url).call(echo, "x")
-    from runpod_flash import _origin
-
-    monkeypatch.setattr(_origin.of(server.url)[0], "is_loopback", False)  # as if it were another machine's address
-    LoadBalancerSlsStub(server.url).call(echo, "x")
     assert ["authorization: Bearer flash_secret" in head for head in heads] == [False, True]
+
+
+def test_the_token_goes_to_the_server_of_its_home_while_it_runs(
+    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = []
+
+    def answer(head: str, body: bytes) -> bytes:
+        heads.append(head)
+        return repeated(head, body)
+
+    own, other = serve(answer), serve(answer)
+    (tmp_path / "token").write_text("the-token\n")
+    monkeypatch.setenv("FLASH_HOME", str(tmp_path))
+
+    def shown(url: str, process: int, *, began: str = _lookup._began(os.getpid()), **environment: str) -> str:
+        (tmp_path / "server.new").write_text(json.dumps({"pid": process, "url": own.url, "began": began}))
+        (tmp_path / "server.new").replace(tmp_path / "server.json")
+        with monkeypatch.context() as context:
+            for name, value in environment.items():
+                context.setenv(name, value)
+            LoadBalancerSlsStub(url).call(echo, "x")
+        return next((line for line in heads[-1].splitlines() if line.startswith("authorization:")), "")
+
+    assert shown(own.url, os.getpid()) == "authorization: Bearer the-token"
+    assert shown(own.url, os.getpid(), FLASH_API_KEY="flash_secret") == "authorization: Bearer flash_secret"
+    assert shown(other.url, os.getpid()) == ""
+    assert shown(own.url.replace("127.0.0.1", "localhost"), os.getpid()) == "", "another may listen at `localhost`"
+    assert shown(own.url, os.getpid(), began="another time") == "", "the number is another process's by now"
+
+
+def test_a_server_that_was_killed_is_not_shown_the_token_again(
+    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file stays behind as it was, and another user may listen where it was."""
+    heads = []
+
+    def answer(head: str, body: bytes) -> bytes:
+        heads.append(head)
+        return repeated(head, body)
+
+    server = serve(answer)
+    (tmp_path / "token").write_text("the-token\n")
+    monkeypatch.setenv("FLASH_HOME", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        (tmp_path / "server.json").write_text(json.dumps({"pid": process.pid, "url": server.url, "began": _lookup._began(process.pid)}))
+        LoadBalancerSlsStub(server.url).call(echo, "x")
+        process.kill()
+        process.wait()
+        LoadBalancerSlsStub(server.url).call(echo, "x")
+    assert ["authorization: Bearer the-token" in head for head in heads] == [True, False]
 
 
 def test_a_stub_has_a_time_limit_for_live_calls_too() -> None:

@@ -33,6 +33,8 @@ def test_a_failed_job_says_what_was_raised_and_which_job_it_was() -> None:
     assert str(error) == "remote execution failed: shop.Odd: text\n  try: flash jobs get a-u1"
     assert (error.type_name, error.message, error.traceback, error.job_id) == ("shop.Odd", "text", "trace", "a-u1")
     assert str(JobFailed("", "its worker died")) == "remote execution failed: its worker died"
+    own = "what\n  why: why\n  try: remedy"
+    assert str(JobFailed("CannotCarry", own, "trace", "a-u1")) == f"remote execution failed: CannotCarry: {own}", "one way to mend it"
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:

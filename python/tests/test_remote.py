@@ -7,7 +7,7 @@ import inspect
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,17 @@ def test_options_by_position_come_in_the_guide_s_order_or_in_that_of_older_progr
     anything: Any = remote
     refused(TypeError, "multiple values for argument 'method'", lambda: anything(api, "POST", "/x", method="GET"))
     refused(TypeError, "at most 6 positional arguments (7 given)", lambda: anything(api, "POST", "/x", [], [], True, False))
+
+
+def test_a_route_may_not_yield(api: LiveLoadBalancer) -> None:
+    def parts() -> Iterator[int]:
+        yield 1
+
+    async def slowly() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (parts, slowly):
+        refused(ConfigurationError, "yields, and a route answers with one value", lambda f=function: remote(api, "GET", "/a")(f))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runpod_flash import _rules
+from runpod_flash import _resources, _rules
 from runpod_flash._errors import ConfigurationError
 from runpod_flash._remote import remote
 from runpod_flash._resources import LiveLoadBalancer
@@ -102,3 +102,14 @@ def test_the_name_that_a_refusal_suggests_is_accepted(case: dict[str, Any]) -> N
     remedy = caught.value.remedy or ""
     if "name='" in remedy:
         _rules.check_name(remedy.split("name='")[1].rstrip("'"))
+
+
+def test_a_class_has_the_fields_that_the_table_says() -> None:
+    named = [name for case in CASES["fields"] for name in case["classes"]]
+    assert sorted(named) == sorted(set(named)) and len(named) == 8
+    for case in CASES["fields"]:
+        for name in case["classes"]:
+            found = getattr(_resources, name)
+            assert set(found._fields) == set(case["fields"]), name
+            others = {attribute for attribute in dir(found) if not attribute.startswith("_")} - set(found._fields)
+            assert others == set(case["attributes"]), name

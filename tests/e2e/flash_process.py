@@ -225,3 +225,10 @@ def _collect(stream: IO[str], lines: list[str]) -> threading.Thread:
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     return thread
+
+
+def this_process() -> dict[str, object]:
+    """How `server.json` would name the process of the test."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    return {"pid": os.getpid(), "began": f"{boot} {ticks}"}

@@ -57,6 +57,7 @@ async def wait_async(name):
     done.append(name)
 
 def fail():
+    print("before it fails", end="")
     raise ValueError("in the background")
 
 @remote(api, method="GET", path="/later")
@@ -95,6 +96,14 @@ def unsent():
 @remote(api, method="GET", path="/unsent_async")
 async def unsent_async():
     raise fastapi.HTTPException(418, "fine", {"x-far": "\\u20ac", "x-kept": "1", "x-half": "\\ud800"})
+
+@remote(api, method="GET", path="/detail")
+def detail():
+    raise fastapi.HTTPException(400, Item(name="n"))
+
+@remote(api, method="POST", path="/perhaps")
+def perhaps(item: Optional[Item] = None):
+    return item
 
 @remote(api, method="GET", path="/number/{x}")
 def number(x: int):
@@ -173,13 +182,31 @@ def test_what_a_response_leaves_to_be_done_is_done_after_its_answer(flash: Flash
 
 def test_what_fails_in_the_background_is_told_in_the_log(flash: Flash) -> None:
     assert flash.request("GET", "/lb/app/fails_later").body == b"fine"
-    flash.wait_for_line("ValueError: in the background")
+    tag = flash.wait_for_line(r"#([0-9a-f]+)  GET /lb/app/fails_later")[1]
+    flash.wait_for_line(rf"^#{tag} before it fails$")
+    flash.wait_for_line(rf"^#{tag} ValueError: in the background")
 
 
 def test_a_stream_without_an_end_is_a_failure_that_says_why(flash: Flash) -> None:
     assert flash.request("GET", "/lb/app/endless").status == 500
     flash.wait_for_line("`endless` returned a `starlette.responses.StreamingResponse` that sends more than 64 MiB")
     flash.wait_for_line("why: answers are not streamed")
+
+
+def test_a_detail_that_is_no_json_is_told(flash: Flash) -> None:
+    answer = flash.request("GET", "/lb/app/detail")
+    assert (answer.status, "request_id" in answer.json()) == (500, True)
+    flash.wait_for_line("`detail` raised a `fastapi.exceptions.HTTPException` whose `detail` cannot be sent as JSON")
+    flash.wait_for_line("why: Object of type Item is not JSON serializable")
+    flash.wait_for_line("try: give it strings")
+
+
+def test_a_model_that_is_a_field_of_the_body_is_warned_of(flash: Flash) -> None:
+    """As in the reference, a model that may be None is no body: what is sent as if it were would be dropped in silence."""
+    assert flash.request("POST", "/lb/app/perhaps", {"item": {"name": "n"}}).json()["name"] == "n"
+    assert flash.request("POST", "/lb/app/perhaps", {"name": "n"}).json() is None
+    flash.wait_for_line("warning: `item` of `perhaps` is a key of the body, and not the body itself")
+    flash.wait_for_line(r'try: send \{"item": \{\.\.\.\}\}')
 
 
 def test_a_header_that_cannot_be_sent_is_told_once(flash: Flash) -> None:

@@ -47,6 +47,35 @@ def test_an_import_error_shows_the_users_own_code_alone(refused: Refused, progra
     assert "why: ValueError: no luck" in told
 
 
+@pytest.mark.parametrize(
+    ("helper", "at", "remedy"),
+    [
+        ("L=(\n", "helper.py:1\n         L=(", "mend {folder}/helper.py\n"),
+        ("x = 1\ny = x.nothing\n", "helper.py:2\n         y = x.nothing", "mend {folder}/helper.py\n"),
+        ("import json\n\njson.loads('{')\n", "helper.py:3\n         json.loads('{')", "mend {folder}/helper.py\n"),
+        ("import nowhere_to_be_found\n", "helper.py:1\n         import nowhere_to_be_found", "install what {folder}/helper.py needs for "),
+        ("from extra import nothing\n", "helper.py:1\n         from extra import nothing", "mend {folder}/helper.py\n"),
+        ("import package.nothing\n", "helper.py:1\n         import package.nothing", "mend {folder}/helper.py\n"),
+    ],
+    ids=["syntax", "attribute", "in a library", "no such library", "no such name", "no such module"],
+)
+def test_what_an_imported_file_raises_is_told_of_that_file(refused: Refused, program: Program, helper: str, at: str, remedy: str) -> None:
+    path = program("import extra\n\n" + ROUTE)
+    (path.parent / "extra.py").write_text("import helper\n")
+    (path.parent / "helper.py").write_text(helper)
+    (path.parent / "package").mkdir()
+    (path.parent / "package/__init__.py").touch()
+    told = refused("--python", sys.executable, "--port", 0, path).stderr
+    assert f"at: {path.parent}/{at}\n" in told, told
+    assert f"try: {remedy.format(folder=path.parent)}" in told, told
+
+
+@pytest.mark.parametrize(("raising", "why"), [("raise SystemExit", "SystemExit: it was"), ("raise SystemExit(3)", "SystemExit: 3\n")])
+def test_a_module_that_ends_the_program(refused: Refused, program: Program, raising: str, why: str) -> None:
+    told = refused("--python", sys.executable, "--port", 0, program(raising + "\n" + ROUTE)).stderr
+    assert f"why: {why}" in told and "try: what serves does not end" in told, told
+
+
 def test_a_call_at_the_top_level_is_told_once_with_its_line(refused: Refused, program: Program) -> None:
     told = refused("--python", sys.executable, "--port", 0, program(ROUTE + "f()\n")).stderr
     assert told.count("app.py, line 8: f()") == 1
@@ -106,10 +135,14 @@ def test_an_annotation_that_means_nothing(refused: Refused, program: Program) ->
 @pytest.mark.parametrize(
     ("after", "line", "why"),
     [
-        ("\n\nf = lambda: 2\n", ":10", "not decorated with `@remote` any more"),
+        ("\n\nf = lambda: 2\n", ":10\n         f = lambda: 2", "not decorated with `@remote` any more"),
         ("\nf = len\n", "", "not decorated with `@remote` any more"),
         ("\ndel f\n", "", "has no such name"),
-        ('\nf = remote(api, method="GET", path="/b")(f.__wrapped__)\n', ":5", "serves GET /b"),
+        (
+            '\nf = remote(api, method="GET", path="/b")(f.__wrapped__)\n',
+            ':5\n         @remote(api, method="GET", path="/a")',
+            "serves GET /b",
+        ),
     ],
 )
 def test_a_function_that_is_another_when_imported(refused: Refused, program: Program, after: str, line: str, why: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flash_process import Result, environment_of, find_flash, run_to_end
+from flash_process import Result, environment_of, find_flash, run_to_end, this_process
 from stand_in import stand_in
 
 #: A command of each kind, with what it must be given.
@@ -37,7 +37,7 @@ def refused(tmp_path: Path) -> Callable[..., Result]:
     def run(*arguments: str, code: int = 1, **environment: str) -> Result:
         result = run_to_end(*arguments, FLASH_HOME=str(tmp_path), **environment)
         assert result.code == code, result
-        assert result.stdout == ""
+        assert json.loads(result.stdout)["error"]["what"] in result.stderr if "--json" in arguments else result.stdout == ""
         assert "panicked" not in result.stderr
         for label in ("error: ", "why: ", "try: "):
             assert label in result.stderr, result.stderr
@@ -59,6 +59,9 @@ def test_a_server_that_is_not_there(refused: Callable[..., Result], command: tup
         taken.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         told = refused(*command, "--server", url).stderr
+    if command == ("stop",):
+        assert f"error: there is nothing to stop\n  why: no server answers at {url}\n" in told
+        return
     assert f"error: the server at {url} cannot be reached" in told
     assert "`flash serve`" in told
 
@@ -83,7 +86,7 @@ def test_a_key_that_is_none_is_not_sent(refused: Callable[..., Result], other: t
 def test_a_key_goes_before_the_local_token(refused: Callable[..., Result], other: tuple[str, list[str]], tmp_path: Path) -> None:
     url, credentials = other
     (tmp_path / "token").write_text("local\n")
-    (tmp_path / "server.json").write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    (tmp_path / "server.json").write_text(json.dumps({"url": url, **this_process()}))
     localhost = url.replace("127.0.0.1", "localhost")
     for named in ([], ["--server", url], ["--server", f"{url}/"], ["--server", localhost]):
         refused("status", *named)
@@ -111,7 +114,8 @@ def program(command: tuple[str, ...], folder: Path) -> list[str]:
     return [sys.executable, "app.py"] if command == ("python",) else [str(find_flash()), *command]
 
 
-FILES = ["none", "another server's", "of a process that has ended", "of no process", "of another user's process"]
+FILES = ["none", "another server's", "of a process that has ended", "of one whose number another has now", "of no process"]
+FILES += ["of another user's process"]
 
 
 @pytest.mark.parametrize("command", [("status",), ("python",)], ids=lambda command: command[0])
@@ -123,11 +127,12 @@ def test_the_local_token_is_for_the_server_that_runs_alone(
     ended = subprocess.Popen(["true"])
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     says = {
-        "another server's": {"url": url.replace("127.0.0.1", "127.0.0.2"), "pid": os.getpid()},
-        "of a process that has ended": {"url": url, "pid": ended.pid},
+        "another server's": {"url": url.replace("127.0.0.1", "127.0.0.2"), **this_process()},
+        "of a process that has ended": {"url": url, **this_process(), "pid": ended.pid},
+        "of one whose number another has now": {"url": url, **this_process(), "pid": os.getppid()},
         "of no process": {"url": url, "pid": 0},
-        "of another user's process": {"url": url, "pid": os.getpid()},
-        "right": {"url": url, "pid": os.getpid()},
+        "of another user's process": {"url": url, **this_process()},
+        "right": {"url": url, **this_process()},
     }
 
     def run() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flash_process import Flash, Result, find_flash, run_to_end
+from flash_process import Flash, Result, find_flash, run_to_end, this_process
 from stand_in import stand_in
 
 APP = """
@@ -235,7 +235,7 @@ def test_the_server_comes_from_the_strongest_source(show: Callable[..., str], tm
 
     assert server() == ["http://127.0.0.1:8000", "default"]
     home.mkdir()
-    running = {"url": "http://127.0.0.1:2", "pid": os.getpid()}
+    running = {"url": "http://127.0.0.1:2", **this_process()}
     (home / "server.json").write_text(json.dumps(running))
     assert server() == ["http://127.0.0.1:2", "home/server.json"]
     gone = subprocess.Popen(["true"])

@@ -63,6 +63,14 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 @pytest.mark.usefixtures("few_descriptors")
+def test_who_greets_with_tls_is_told_that_there_is_none(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
+    flash = serve(program(FUNCTIONS))
+    with socket.create_connection(("127.0.0.1", flash.port), PATIENCE) as connection:
+        connection.sendall(bytes.fromhex("16030102000100") + bytes(200))
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n") and b"this looks like TLS" in answer, answer
+
+
 def test_a_thousand_idle_connections_disturb_nobody(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
     flash = serve(program(FUNCTIONS))
     with idle_connections(flash, 1000) as idle:

@@ -204,7 +204,11 @@ def test_environments_are_apart_and_several_must_be_named(project: Project) -> N
     project.flash("deploy", "--env", "staging")
     ids = {endpoint["environment"]: endpoint["id"] for endpoint in project.json("status")}
     assert ids["production"] == "api" and ids["staging"] != "api"
-    assert (project.get("/version", ids["production"]), project.get("/version", ids["staging"])) == ((200, 1), (200, 2))
+    for environment, answer in (("production", 1), ("staging", 2)):
+        url = project.json("status", "api", "--env", environment)["url"]
+        assert url.endswith(f"/lb/{ids[environment]}")
+        with urllib.request.urlopen(url + "/version", timeout=PATIENCE) as response:
+            assert json.loads(response.read()) == answer
     assert "production, staging" in project.flash("deploy", code=2).stderr
     assert [environment["name"] for environment in project.json("env", "list")] == ["production", "staging"]
     assert "--yes" in project.flash("env", "delete", "staging", code=2).stderr
@@ -297,10 +301,11 @@ def test_what_flash_toml_sets_holds_for_its_environment(project: Project) -> Non
     assert (status, late["detail"]) == (504, "Execution timeout on api after 0.1s")
     project.flash("deploy", "--env", "staging")
     assert project.get("/mode", "api-shop") == (200, ["staging", "staging"])
+    project.variables["FLASH_ENV"] = "production"  # two have the name
     assert project.get("/mode") == (200, ["toml", "toml"])
     (project.root / "flash.toml").write_text(SETTINGS.replace("100ms", "60s").replace("toml", "later"))
     foreseen = project.flash("deploy", "--env", "production", "--dry-run").stdout
-    assert foreseen == "  update  api: timeout 100 ms -> 60 s, values of env\n"
+    assert foreseen == "  update  api: timeout 100 ms -> 60 s, env MODE changed\n"
     assert project.get("/mode") == (200, ["toml", "toml"])
 
 

@@ -286,10 +286,10 @@ def test_a_value_that_would_reach_another_route_is_refused(service: ModuleType) 
 @pytest.mark.parametrize(
     ("name", "arguments", "argument", "kind"),
     [
-        ("thing", ("",), "name", "str"),
-        ("thing", ("a/b",), "name", "str"),
-        ("thing", ("..",), "name", "str"),
-        ("thing", ("\ud800",), "name", "str"),
+        ("thing", ("",), "name", "path"),
+        ("thing", ("a/b",), "name", "path"),
+        ("thing", ("..",), "name", "path"),
+        ("thing", ("\ud800",), "name", "path"),
         ("plain", ({1: 2},), "values", "dict"),
         ("plain", (object(),), "values", "object"),
         ("restored", (1, "\ud800"), "word", "str"),
@@ -307,7 +307,15 @@ def test_what_cannot_be_carried_is_named_before_any_request(
     with pytest.raises(CannotCarry) as caught:
         act()
     assert f"argument '{argument}' of `{name}` cannot be carried to a deployed endpoint" in caught.value.what
-    assert kind == "*" or caught.value.what.endswith(f"it is of type `{kind}`")
+    says = f" in its path: {arguments[0]!r}" if kind == "path" else f"it is of type `{kind}`"
+    assert kind == "*" or caught.value.what.endswith(says)
+
+
+def test_a_path_with_a_slash_is_told_as_that(service: ModuleType, nobody: None) -> None:
+    with pytest.raises(CannotCarry) as caught:
+        service.thing("a/b")
+    assert caught.value.why == "it has a '/', which ends a segment of a path"
+    assert caught.value.remedy == "declare it as {name:path}, which takes slashes, or pass a value without one"
 
 
 @pytest.mark.parametrize(
@@ -341,6 +349,21 @@ def test_an_endpoint_that_is_not_deployed(service: ModuleType, monkeypatch: pyte
     assert "FLASH_TARGET=staging" in str(refused(service.pid, EndpointNotDeployed, what))
     with pytest.raises(EndpointNotDeployed, match=what):
         _ = service.elsewhere.endpoint_url
+
+
+def test_what_is_deployed_instead_is_told(service: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def why() -> str:
+        with pytest.raises(EndpointNotDeployed) as caught:
+            service.not_there() if target == "production" else service.plain()
+        return str(caught.value.why)
+
+    target = "nope"
+    monkeypatch.setenv("FLASH_TARGET", target)
+    assert why().endswith("has no environment 'nope' of it: it is deployed to production")
+    monkeypatch.setenv("FLASH_TARGET", target := "production")
+    assert "has no endpoint 'elsewhere' there; those that there are: " in why() and "service" in why()
+    monkeypatch.setenv("FLASH_APP", "shopp")
+    assert why().endswith("has nothing of the app 'shopp'")
 
 
 def test_a_function_that_raises(service: ModuleType, served: Deployed) -> None:
@@ -426,6 +449,58 @@ def test_a_server_that_does_not_answer_is_told(service: ModuleType, monkeypatch:
     assert "there was no answer in time" in str(error)
 
 
+# Who calls.
+
+GREETING = """
+import asyncio
+from runpod_flash import LoadBalancerSlsResource, ServerlessEndpoint, remote
+
+api = LoadBalancerSlsResource(name="api", imageName="image")
+line = ServerlessEndpoint(name="line", imageName="image")
+
+@remote(api, method="GET", path="/greet")
+def greet(name: str) -> str:
+    return f"hello {name}"
+
+@remote(line)
+def twice(x: int) -> int:
+    return 2 * x
+
+if __name__ == "__main__":
+    print(greet("Eve"), asyncio.run(twice(21)))
+"""
+
+
+@pytest.fixture
+def greeting(tmp_path: Path) -> Path:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "flash.toml").write_text('app = "shop"\n')
+    (project / "app.py").write_text(GREETING)
+    return project
+
+
+def said(flash: Server, project: Path, code: int = 0, **environment: str) -> str:
+    variables = environment_of(flash.mark, **{"FLASH_HOME": str(flash.home), "FLASH_TARGET": "production", **environment})
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=project, env=variables, capture_output=True, text=True, timeout=PATIENCE * 3, check=False
+    )
+    assert done.returncode == code, done
+    return done.stderr if code else done.stdout
+
+
+def test_a_server_that_asks_everybody_for_a_key_is_shown_it_on_its_own_machine(
+    server: Callable[..., Server], greeting: Path, tmp_path: Path
+) -> None:
+    flash = server("--host", "0.0.0.0")
+    flash.deploy(build(greeting))
+    key = flash.api("POST", "/keys", {"name": "k", "scope": "invoke"}).json()["secret"]
+    elsewhere = {"FLASH_SERVER": f"http://127.0.0.1:{flash.port}", "FLASH_HOME": str(tmp_path / "nowhere")}
+    assert said(flash, greeting) == "hello Eve 42\n", "by the token of its home"
+    assert said(flash, greeting, FLASH_API_KEY=key, **elsewhere) == "hello Eve 42\n"
+    assert "FLASH_API_KEY" in said(flash, greeting, 1, **elsewhere)
+
+
 # Where calls go.
 
 
@@ -471,7 +546,8 @@ def test_an_endpoint_is_looked_up_once_and_again_when_it_is_gone(
             between.paths.clear()
             for _ in range(2):
                 refused(service.plain, EndpointNotDeployed, "Endpoint URL not available - endpoint may not be deployed")
-            assert between.paths == ["/lb/service/plain", lookup, lookup]
+            instead = "/api/v1/endpoints?app=shop"  # what is told of
+            assert between.paths == ["/lb/service/plain", lookup, instead, lookup, instead]
         finally:
             served.deploy()
         assert service.plain() == {"values": None, "moment": "2024-01-02"}

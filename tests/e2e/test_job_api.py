@@ -134,6 +134,8 @@ def test_one_key_is_one_job(flash: Server) -> None:
     first = post(flash, "embedder/run", {"input": {"texts": ["a"]}}, **{"Idempotency-Key": "k"}).json()["id"]
     again = post(flash, "embedder/runsync", {"input": {"texts": ["a"]}}, **{"Idempotency-Key": "k"}).json()
     assert (again["id"], again["output"]) == (first, [97])
+    late = post(flash, "embedder/run", {"input": {"texts": ["a"]}}, **{"Idempotency-Key": "k"}).json()
+    assert late == get(flash, f"embedder/status/{first}"), "it has ended: its output is there"
     other = post(flash, "embedder/run", {"input": {"texts": ["b"]}}, **{"Idempotency-Key": "k"})
     assert other.status == 409 and first in other.json()["error"]
 
@@ -423,10 +425,14 @@ def test_a_job_that_is_stopped_while_it_runs_ends_its_worker(flash: Server, end:
     with Meeting() as meeting:
         job = run(flash, "held", input={"port": meeting.port}, policy={} if end == "cancelled" else {"ttl": 2000})
         guest = meeting.wait(1)[0]
+        wait_for(lambda: status(flash, "held", job) == "IN_PROGRESS", "word of its begin")
+        worker = get(flash, f"held/status/{job}")["workerId"]
         if end == "cancelled":
             assert post(flash, f"held/cancel/{job}").json()["status"] == "CANCELLED"
         found = ended(flash, "held", job)
         assert found["status"] == ("CANCELLED" if end == "cancelled" else "TIMED_OUT") and "retries" not in found
+        if end == "cancelled":
+            assert found["workerId"] == worker and worker.endswith(f"-{guest.pid}"), found
         wait_for(lambda: not Path(f"/proc/{guest.pid}").exists(), "the end of a worker whose function does not stop")
         second = run(flash, "held", input={"port": meeting.port})
         meeting.wait(2)[1].let_go("next")
@@ -469,3 +475,11 @@ def test_an_endpoint_with_routes_takes_no_jobs(server: Callable[..., Server], tm
     assert done["state"] == "current", done
     refused = post(flash, "api/run", {"input": {}})
     assert refused.status == 400 and refused.json()["error"].startswith("not allowed for QB API")
+
+
+def test_the_death_of_a_worker_is_told_in_a_sentence(flash: Server) -> None:
+    job = run(flash, "failing", input={"kind": "once"})
+    wait_for(lambda: flash.api("GET", f"/jobs/{job}").json()["attempts"], "a worker's death")
+    first = flash.api("GET", f"/jobs/{job}").json()["attempts"][0]
+    assert (first["ended"], first["error"]) == ("lost", "its worker died (exit status: 3): by `os._exit`, or by native code")
+    post(flash, f"failing/cancel/{job}")

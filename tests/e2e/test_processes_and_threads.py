@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -141,3 +142,95 @@ def test_a_process_that_a_function_forks_ends_as_python_does(serve: Callable[...
     flash.wait_for_line("^RuntimeError: raised in a child$")
     every_one_once = Counter(f"ends by {how}" for how in codes)
     wait_for(lambda: Counter(line for line in list(flash.stdout) if line.startswith("ends by")) == every_one_once, "each child's line")
+
+
+LEFT = """
+import os
+import subprocess
+
+@remote(api, method="POST", path="/background")
+def background(count: int):
+    for number in range(count):
+        subprocess.run(("setsid " if number % 2 else "") + "true &", shell=True, check=True)
+"""
+
+
+def zombies_of(parent: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=,stat=", "--ppid", str(parent)], capture_output=True, text=True, check=False).stdout
+    return [int(pid) for pid, state in (line.split() for line in listed.splitlines()) if state.startswith("Z")]
+
+
+def test_what_functions_leave_behind_and_has_ended_is_no_zombie(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
+    flash = serve(program(LEFT))
+    for _ in range(10):
+        assert flash.request("POST", "/lb/app/background", {"count": 4}).status == 200, flash.told()
+    wait_for(lambda: not zombies_of(flash.process.pid), "the last zombie to be reaped")
+    # Its workers and zygotes are its own still.
+    assert flash.request("POST", "/lb/app/background", {"count": 0}).status == 200, flash.told()
+
+
+DAEMONS = """
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+def run(path: str):
+    Path(path).write_text(str(os.getpid()))
+    signal.pause()
+
+def daemonise(path: str, session: bool):
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    if session:
+        os.setsid()
+    if os.fork():
+        os._exit(0)
+    run(path)
+
+@remote(api, method="POST", path="/daemon")
+def daemon(path: str, session: bool):
+    daemonise(path, session)
+
+@remote(api, method="POST", path="/daemon_of_process")
+def daemon_of_process(path: str, session: bool):
+    process = multiprocessing.get_context("fork").Process(target=daemonise, args=(path, session))
+    process.start()
+    process.join()
+
+@remote(api, method="POST", path="/die")
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@remote(api, method="POST", path="/interrupt")
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize(("route", "session"), [("daemon", True), ("daemon", False), ("daemon_of_process", True)])
+def test_a_process_that_a_function_makes_a_daemon_outlives_its_worker_and_ends_with_the_server(
+    serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path, route: str, session: bool
+) -> None:
+    flash = serve(program(DAEMONS))
+    noted = tmp_path / "daemon"
+    assert flash.request("POST", f"/lb/app/{route}", {"path": str(noted), "session": session}).status == 200, flash.told()
+    daemon = int(wait_for(lambda: noted.exists() and noted.read_text(), "the daemon to run"))
+    assert flash.request("POST", "/lb/app/die", {}).status == 502, flash.told()
+    assert flash.request("POST", "/lb/app/die", {}).status == 502, flash.told()  # of the next worker: the first is gone
+    assert daemon in marked_processes(flash.mark)
+    flash.terminate()
+    assert daemon not in marked_processes(flash.mark)
+
+
+def test_a_worker_that_is_interrupted_ends_by_that_signal_without_a_traceback(
+    serve: Callable[..., Flash], program: Callable[..., Path]
+) -> None:
+    flash = serve(program(DAEMONS))
+    assert flash.request("POST", "/lb/app/interrupt", {}).status == 502, flash.told()
+    wait_for(lambda: "(signal: 2 (SIGINT))" in flash.told(), "what is told of its end")
+    assert "Traceback" not in flash.told()
+    assert "asyncio" not in flash.told()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 from collections.abc import Callable
@@ -53,6 +54,21 @@ def test_lines_tell_their_request_and_outlast_a_restart(server: Callable[..., Se
     assert lines(again, "?since=2999-01-01T00:00:00Z") == []
     for query, status in {"?endpoint=unknown": 404, "?since=yesterday": 400, "?follow=perhaps": 400, "?tail=1": 400}.items():
         assert again.api("GET", "/logs" + query).status == status, query
+
+
+def test_a_follower_whose_key_is_revoked_gets_no_more(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    flash.deploy(build(write(tmp_path / "project", FUNCTIONS)))
+    key = flash.api("POST", "/keys", {"name": "reader", "scope": "deploy"}).json()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", flash.port, timeout=20)) as connection:
+        connection.request("GET", f"{API}/logs?endpoint=api&follow=true", headers={"Authorization": f"Bearer {key['secret']}"})
+        following = connection.getresponse()
+        flash.request("POST", "/lb/api/say", {"text": "before"})
+        while json.loads(following.readline())["text"] != "before":
+            pass
+        assert flash.api("DELETE", f"/keys/{key['id']}").status == 204
+        flash.request("POST", "/lb/api/say", {"text": "a secret"})
+        assert b"a secret" not in following.read(), "what came before it was revoked, and the end"
 
 
 def test_followers_get_what_comes_and_are_let_go_at_the_end(server: Callable[..., Server], tmp_path: Path) -> None:

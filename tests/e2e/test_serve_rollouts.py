@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import random
 import signal
@@ -160,6 +161,42 @@ def test_a_server_that_ends_gives_a_rollout_up(server: Callable[..., Server], tm
     assert again.request("GET", "/lb/api/version").json() == 1
 
 
+def test_modules_that_cannot_be_imported_are_told_of_as_in_the_project(server: Callable[..., Server], tmp_path: Path) -> None:
+    """By the names of their files there, with the traceback, which the logs have, too; what each endpoint's import prints is told once."""
+    flash = server()
+    project = write(tmp_path / "shop", "", "one")
+    (project / "helper.py").write_text("settings = {}\nkey = settings['k']\n")
+    (project / "app.py").write_text(
+        (project / "app.py").read_text()
+        + """
+second = LiveLoadBalancer(name="two")
+print("loading")
+import helper
+
+@remote(api, method="GET", path="/a")
+def a() -> int:
+    return 1
+
+@remote(second, method="GET", path="/b")
+def b() -> int:
+    return 2
+"""
+    )
+    failed = flash.deploy(build(project))
+    assert failed["state"] == "failed"
+    told = "\n".join(failed["output"])
+    assert failed["output"].count("loading") == 1, told
+    assert '  File "app.py", line 8, in <module>\n' in told and '  File "helper.py", line 2, in <module>\n' in told, told
+    assert failed["output"][-1] == "KeyError: 'k'"
+    assert "KeyError: 'k'" in failed["problem"]["detail"]
+    logs = [json.loads(line) for line in flash.api("GET", "/logs").body.decode().splitlines()]
+    for endpoint in ("one", "two"):
+        texts = [line["text"] for line in logs if line["endpoint"] == endpoint and line["stream"] == "server"]
+        assert texts[0].startswith(f"deployment {failed['id']} failed, build {failed['build'][:12]}: "), texts
+        assert '  File "helper.py", line 2, in <module>' in texts and texts[-1] == "KeyError: 'k'", texts
+    assert str(flash.home / "builds") not in json.dumps([failed, [line for line in logs if line["stream"] == "server"]])
+
+
 def test_a_rollback_brings_build_and_settings_back(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = server()
     nothing = flash.api("POST", "/apps/shop/environments/production/rollback", {})
@@ -175,6 +212,30 @@ def test_a_rollback_brings_build_and_settings_back(server: Callable[..., Server]
     assert flash.endpoints()["api"]["timeout_ms"] == 2222
     unknown = flash.api("POST", "/apps/shop/environments/production/rollback", {"to": "0" * 64})
     assert (unknown.status, unknown.json()["type"]) == (404, "/problems/unknown")
+
+
+def test_a_rollback_passes_by_what_is_as_what_serves(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    rollback = "/apps/shop/environments/production/rollback"
+    one, two = version(tmp_path / "first", 1), version(tmp_path / "second", 2)
+    first = flash.deploy(one)
+    flash.deploy(one)
+    nothing = flash.api("POST", rollback, {})
+    assert (nothing.status, nothing.json()["type"]) == (409, "/problems/nothing-before")
+    assert "differs from what serves" in nothing.json()["detail"]
+    for _ in range(2):
+        second = flash.deploy(two)
+    back = flash.api("POST", rollback, {})
+    assert flash.settled(back.json()["id"])["build"] == first["build"]
+    for build_named in (first["build"], first["build"][:8]):
+        already = flash.api("POST", rollback, {"to": build_named})
+        assert (already.status, already.json()["type"]) == (409, "/problems/serves-already")
+        assert first["build"][:12] in already.json()["title"]
+    flash.deploy(two, api={"timeout_ms": 1111})
+    flash.deploy(two, api={"timeout_ms": 2222})
+    back = flash.api("POST", rollback, {})
+    assert flash.settled(back.json()["id"])["build"] == second["build"]
+    assert flash.endpoints()["api"]["timeout_ms"] == 1111, "other settings differ as well"
 
 
 def test_what_does_not_differ_goes_on_with_its_workers(server: Callable[..., Server], tmp_path: Path) -> None:
@@ -204,10 +265,14 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(server: Callable[.
     assert changes(first) == [{"change": "keep", "endpoint": "api"}]
     longer = {"change": "update", "endpoint": "api", "what": ["timeout 30 s -> 1 min"]}
     assert changes(first, api={"timeout_ms": 60_000})[0]["what"][0].startswith("timeout 30 s -> "), longer  # type: ignore[index]
+    flash.deploy(first, api={"env": {"KEPT": "1", "CODE": "secret-1", "OLD": "secret-2"}})
+    (changed,) = changes(first, api={"env": {"KEPT": "1", "CODE": "secret-3", "MODE": "secret-4"}})  # type: ignore[misc]
+    assert changed["what"] == ["env CODE changed", "env MODE added", "env OLD removed"]
+    flash.deploy(first)
     other = version(tmp_path / "other", 2, "other")
     assert changes(other) == [{"change": "create", "endpoint": "other"}, {"change": "remove", "endpoint": "api"}]
     assert list(flash.endpoints()) == ["api"]
-    assert len(flash.api("GET", "/apps/shop/environments/production/deployments").json()) == 1
+    assert len(flash.api("GET", "/apps/shop/environments/production/deployments").json()) == 3
 
 
 def test_what_a_killed_server_has_left_of_uploads_goes(server: Callable[..., Server], tmp_path: Path) -> None:

@@ -66,6 +66,14 @@ def until_told(name: str):
         time.sleep(0.01)
     return os.getpid()
 
+@remote(api, method="POST", path="/hold_briefly")
+async def hold_briefly(name: str):
+    begin(name)
+    while not (HERE / "told").exists():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    return os.getpid()
+
 @remote(api, method="POST", path="/quick")
 async def quick(name: str):
     begin(name)
@@ -206,3 +214,19 @@ def test_what_waits_for_a_stopped_worker_is_answered_by_the_next(trial: Callable
     assert served.begun() == Counter(["before", *names(8)])
     served.flash.wait_for_line(r"a worker of app was stopped \(SIGSTOP\)")
     served.wait_until_gone(pid)
+
+
+def test_a_def_past_its_limit_is_no_reason_to_give_up_a_loop_that_another_holds_within_its_own(trial: Callable[..., Trial]) -> None:
+    held = trial(limit=3)
+    pid = held.pid()
+    hangs = held.send("until_told", "hangs")
+    held.wait_until_begun("hangs")
+    time.sleep(1.5)  # so that the second is within its limit for longer than the loop stands still
+    holds = held.send("hold_briefly", "holds")
+    held.wait_until_begun("holds")
+    assert hangs.result().status == 504
+    (held.directory / "told").touch()
+    answer = holds.result()
+    assert (answer.status, answer.json()) == (200, pid), held.flash.told()
+    assert held.pid() == pid
+    assert "stood still" not in held.flash.told()

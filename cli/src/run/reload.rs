@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flash_control::service::give_up;
@@ -22,7 +23,9 @@ use crate::run::project::{Target, served};
 use crate::run::service::{Service, ready};
 use crate::run::watch::Watch;
 
-/// A start that takes longer than this is given up when the sources change once more.
+/// So many starts, one after the other, are given up as soon as the sources change once more: somebody saves while a start is slow.
+const HASTY: u32 = 5;
+/// Those after them, and installations, are left this long first: some program may write sources whenever it is imported.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The project's sources, and what they held before they were scanned.
@@ -60,6 +63,8 @@ pub struct Reloader {
     narrow: bool,
     /// The last errors, as they were told.
     told: Option<String>,
+    /// How many starts were given up of late, for what was saved meanwhile.
+    given_up: u32,
     /// Imports the libraries ahead.
     preparing: Option<JoinHandle<()>>,
 }
@@ -67,7 +72,7 @@ pub struct Reloader {
 impl Reloader {
     pub fn new(target: Target, sight: Sight, log: Log, dependencies: Dependencies) -> Self {
         let Sight { place, known } = sight;
-        Self { target, place, known, log, dependencies, doubted: BTreeSet::new(), narrow: false, told: None, preparing: None }
+        Self { target, place, known, log, dependencies, doubted: BTreeSet::new(), narrow: false, told: None, given_up: 0, preparing: None }
     }
 
     /// Reloads until the sources cannot be watched any more, which it tells. May be dropped at any point: what it has started and not
@@ -83,9 +88,10 @@ impl Reloader {
         burst.add(Instant::now());
         loop {
             let place = self.place.clone();
-            let (known, written, imported) = (self.known.clone(), burst.written.clone(), imported_by(service));
+            let (known, written, imported) = (self.known.clone(), burst.written.clone(), Arc::new(imported_by(service)));
+            let looking_for = imported.clone();
             let looked = spawn_blocking(move || {
-                let looked = look(&place, &mut watch, &known, &written, &imported);
+                let looked = look(&place, &mut watch, &known, &written, &looking_for);
                 (watch, looked)
             });
             let (back, looked) = looked.await.expect("looking at files does not panic");
@@ -102,12 +108,13 @@ impl Reloader {
             if changed.is_empty() {
                 self.known = contents;
                 self.up_to_date();
-            } else if let Some(done) = self.reload(contents, &changed, burst.began(), &watch, service).await {
+            } else if let Some(done) = self.reload(contents, &changed, burst.began(), (&watch, &imported), service).await {
                 let written = watch.written();
                 self.doubt(&written);
                 self.log_reload(done, service);
                 // What the new workers have imported may be where nobody has looked yet.
-                if written.is_empty() && !self.known.has_all(&imported_by(service)) {
+                let imported = imported_by(service);
+                if written.is_empty() && !(self.known.has_all(&imported) && watch.follows_folders_of(&imported)) {
                     burst = Burst::default();
                     continue;
                 }
@@ -122,7 +129,7 @@ impl Reloader {
         contents: Contents,
         changed: &BTreeSet<PathBuf>,
         began: Option<Instant>,
-        watch: &Watch,
+        (watch, imported): (&Watch, &Arc<BTreeSet<PathBuf>>),
         service: &mut Service,
     ) -> Option<Done> {
         let target = self.target.clone();
@@ -138,7 +145,7 @@ impl Reloader {
         let endpoints = served(&project);
         let overlays = tokio::select! {
             overlays = self.dependencies.overlays(&endpoints) => overlays,
-            () = changed_again(watch) => return None,
+            () = changed_again(PATIENCE, &self.place, &contents, watch, imported) => return None,
         };
         service.set_overlays(overlays);
         let wanted: BTreeMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.name.as_str(), service.config(endpoint))).collect();
@@ -149,15 +156,20 @@ impl Reloader {
             return None;
         }
         let started = service.start(endpoints.iter().copied().filter(|endpoint| plan.start.contains(endpoint.name.as_str())));
+        let patience = if self.given_up < HASTY { Duration::ZERO } else { PATIENCE };
         let settled = tokio::select! {
-            settled = ready(&started) => settled,
-            () = changed_again(watch) => Err(Vec::new()),
+            settled = ready(&started) => Some(settled),
+            () = changed_again(patience, &self.place, &contents, watch, imported) => None,
         };
+        let Some(settled) = settled else {
+            give_up(started).await;
+            self.given_up += 1;
+            return None;
+        };
+        self.given_up = 0;
         if let Err(troubles) = settled {
             give_up(started).await;
-            if !troubles.is_empty() {
-                self.tell(&Failure::all(Fault::Request, troubles));
-            }
+            self.tell(&Failure::all(Fault::Request, troubles));
             return None;
         }
         let before = service.endpoints().cloned().collect();
@@ -209,7 +221,8 @@ impl Reloader {
 
     /// Nothing is to be done: says so to those who wait for it.
     fn up_to_date(&mut self) {
-        if self.told.take().is_some() {
+        let given_up = std::mem::take(&mut self.given_up) > 0;
+        if self.told.take().is_some() || given_up {
             self.log.note("the sources are mended: what serves is up to date");
         }
     }
@@ -231,10 +244,19 @@ fn look(
     Ok((at_first, look))
 }
 
-/// Waits until the sources change once more, from when a start has taken long.
-async fn changed_again(watch: &Watch) {
-    tokio::time::sleep(PATIENCE).await;
-    watch.until_written().await;
+/// Waits until the sources hold something else than `contents`, from when a start has taken `patience`.
+async fn changed_again(patience: Duration, place: &Place, contents: &Contents, watch: &Watch, imported: &Arc<BTreeSet<PathBuf>>) {
+    tokio::time::sleep(patience).await;
+    let mut burst = Burst::default();
+    loop {
+        burst = watch.rested(&burst).await;
+        let (place, before, written, imported) = (place.clone(), contents.clone(), burst.written.clone(), imported.clone());
+        // What was written again as it was, by the modules themselves say, is no change.
+        let changed = move || !place.look(&before, &written, &imported).contents.changed_since(&before).is_empty();
+        if spawn_blocking(changed).await.expect("looking at files does not panic") {
+            return;
+        }
+    }
 }
 
 /// The files that workers have imported, as far as they say.

@@ -64,18 +64,30 @@ impl Watch {
         Ok(some)
     }
 
+    /// Whether the folders of all these files are watched. A link is seen in its own folder, what is written to its file in the file's.
+    pub fn follows_folders_of(&self, files: &BTreeSet<PathBuf>) -> bool {
+        let state = self.shared.lock();
+        files.iter().filter_map(|file| file.parent()).all(|folder| state.folders.contains(folder))
+    }
+
     /// Waits until something has happened and there was some rest.
     pub async fn settled(&self) -> Burst {
+        self.rested(&Burst::default()).await;
+        std::mem::take(&mut self.shared.lock().burst)
+    }
+
+    /// Waits until more has happened than `seen`, and there was some rest. It is left for [`Self::settled`].
+    pub async fn rested(&self, seen: &Burst) -> Burst {
         loop {
-            let over = self.shared.lock().burst.over();
-            match over {
+            let burst = self.shared.lock().burst.clone();
+            match burst.over().filter(|_| burst != *seen) {
                 None => self.shared.some.notified().await,
                 // What comes meanwhile may put it off, or bring it nearer.
                 Some(over) if Instant::now() < over => tokio::select! {
                     () = tokio::time::sleep_until(over.into()) => {}
                     () = self.shared.some.notified() => {}
                 },
-                Some(_) => return std::mem::take(&mut self.shared.lock().burst),
+                Some(_) => return burst,
             }
         }
     }
@@ -83,13 +95,6 @@ impl Watch {
     /// The files that were written since the last burst.
     pub fn written(&self) -> BTreeSet<PathBuf> {
         self.shared.lock().burst.written.clone()
-    }
-
-    /// Waits until there are such files.
-    pub async fn until_written(&self) {
-        while self.written().is_empty() {
-            self.shared.some.notified().await;
-        }
     }
 }
 

@@ -39,7 +39,7 @@ pub struct DeployRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
-    /// The digest, or its beginning, of a build that was deployed there; without one, that of the deployment before the current one.
+    /// The digest, or its beginning, of a build that was deployed there; without one, that of the last deployment that differs from what serves.
     #[serde(default)]
     pub to: Option<String>,
 }
@@ -115,7 +115,7 @@ pub struct Deployment {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<crate::Problem>,
-    /// The last lines that its workers printed, where it failed.
+    /// The last lines that its workers printed, and the traceback of what could not be imported, where it failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub output: Vec<String>,
 }

@@ -19,4 +19,6 @@ pub struct Server {
     /// What keeps deployed workers from the rest of the machine: `none`, `user`, `landlock-files`, `landlock`, `user+landlock-files` or
     /// `user+landlock` (`docs/isolation.md`).
     pub isolation: String,
+    /// How long its end may take once it was told to stop, for what is under way, in milliseconds.
+    pub drain_ms: u64,
 }

@@ -109,6 +109,7 @@ pub(crate) enum Folder {
 pub(crate) fn folder(path: &Path, name: &str, in_root: bool) -> Folder {
     match name {
         ".git" | ".flash" | "__pycache__" => Folder::Never,
+        _ if flash_scan::is_home(path) => Folder::Never,
         "tests" | "node_modules" | "site-packages" => Folder::Foreign,
         "build" | "dist" | "docs" if in_root => Folder::Doubtful,
         _ if name.ends_with(".egg-info") || path.join("pyvenv.cfg").exists() => Folder::Foreign,

@@ -259,7 +259,8 @@ impl Walk<'_> {
                 ),
                 None => ("it has the name of a file with secrets, or is gone".into(), "rename it".into()),
             };
-            let problem = Diagnostic::error(format!("`{shown}` is imported, and not in the build"), why, remedy);
+            let what = if by.is_some() { "is imported, and not in the build" } else { "is to be built, and left out of builds" };
+            let problem = Diagnostic::error(format!("`{shown}` {what}"), why, remedy);
             self.errors.push(match by {
                 Some(by) => problem.at(by.clone()),
                 None => problem,

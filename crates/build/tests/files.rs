@@ -60,6 +60,10 @@ fn what_programs_and_tools_leave_behind_is_not_packed() {
         ("build/lib/app.py", APP_ELSEWHERE),
         ("dist/app.whl", "1"),
         ("docs/index.md", "1"),
+        // A server's home.
+        ("state/token", "1"),
+        ("state/state.db", "1"),
+        ("state/builds/one/tree/src/app.py", APP_ELSEWHERE),
         ("tests/test_app.py", "1"),
         ("tests/data.json", "1"),
         ("test_app.py", "1"),

@@ -42,6 +42,8 @@ pub struct About {
     pub python: String,
     /// When it started.
     pub started: Timestamp,
+    /// How long what is under way is waited for when it ends.
+    pub drain: Duration,
 }
 
 /// What it is made of.

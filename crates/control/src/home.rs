@@ -23,6 +23,9 @@ pub struct Home {
 pub struct Running {
     /// Its process.
     pub pid: u32,
+    /// When that began, as [`began`] says it: another process that has its number later is not taken for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<String>,
     /// Where it is reached from this machine.
     pub url: String,
     /// Where it takes requests with a credential without TLS, from this machine alone; where it speaks TLS.
@@ -198,6 +201,16 @@ impl Home {
 /// The server that runs from this directory, or ran last.
 pub fn running(home: &Path) -> Option<Running> {
     serde_json::from_slice(&fs::read(home.join("server.json")).ok()?).ok()
+}
+
+/// When a process began: the boot of the system, and the clock ticks from it to the process's start (proc_pid_stat(5), field 22). No two
+/// processes of one number have the same. `None` where there is no such process, or the system has no `/proc`.
+pub fn began(pid: u32) -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?; // a name may have anything in it
+    let ticks = after_name.split_ascii_whitespace().nth(19)?;
+    Some(format!("{} {ticks}", boot.trim()))
 }
 
 /// Whether a server has this directory: one that ends does so until its last process has ended.

@@ -26,7 +26,7 @@ pub use api::{scope, service as api_service};
 pub use builds::Builds;
 pub use clock::now;
 pub use control::{About, Control, Parts, Place};
-pub use home::{Error as HomeError, Home, Running, is_taken, running};
+pub use home::{Error as HomeError, Home, Running, began, is_taken, running};
 pub use keyring::Keyring;
 pub use logs::{Logs, Writer};
 pub use machine::machine;

@@ -18,6 +18,8 @@ pub enum Refusal {
     NoMethod { method: String, path: String },
     /// Nothing of this name is there: `what` is `app`, `build`, ...
     Unknown { what: &'static str, name: String },
+    /// An app has no environment of this name, but these.
+    NoEnvironment { app: String, environment: String, there: Vec<String> },
     /// A name or number in its path or query is none.
     BadName { what: &'static str, name: String, why: String },
     /// Its body is of another type than JSON.
@@ -44,6 +46,8 @@ pub enum Refusal {
     NotRolling { deployment: u64, state: &'static str },
     /// There is nothing to go back to.
     NothingBefore { app: String, environment: String },
+    /// The build that is to be gone back to serves.
+    ServesAlready { build: String, environment: String },
     /// There are as many as there may be.
     TooMany { what: &'static str, limit: usize },
     /// It is about to end.
@@ -69,7 +73,7 @@ impl Refusal {
             Self::CrossOrigin => ("cross-origin", StatusCode::FORBIDDEN),
             Self::NoRoute { .. } => ("no-route", StatusCode::NOT_FOUND),
             Self::NoMethod { .. } => ("no-method", StatusCode::METHOD_NOT_ALLOWED),
-            Self::Unknown { .. } => ("unknown", StatusCode::NOT_FOUND),
+            Self::Unknown { .. } | Self::NoEnvironment { .. } => ("unknown", StatusCode::NOT_FOUND),
             Self::BadName { .. } => ("bad-name", StatusCode::BAD_REQUEST),
             Self::NotJson => ("not-json", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::BadBody { .. } => ("bad-body", StatusCode::UNPROCESSABLE_ENTITY),
@@ -83,6 +87,7 @@ impl Refusal {
             Self::NotReady { .. } => ("not-ready", StatusCode::UNPROCESSABLE_ENTITY),
             Self::NotRolling { .. } => ("not-rolling", StatusCode::CONFLICT),
             Self::NothingBefore { .. } => ("nothing-before", StatusCode::CONFLICT),
+            Self::ServesAlready { .. } => ("serves-already", StatusCode::CONFLICT),
             Self::TooMany { .. } => ("too-many", StatusCode::CONFLICT),
             Self::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
             Self::NotFailed { .. } => ("not-failed", StatusCode::CONFLICT),
@@ -133,15 +138,19 @@ impl Refusal {
             ),
             Self::Unknown { what, name } => {
                 let list = match *what {
-                    "deployment" => "deployments".to_owned(),
-                    what => format!("{what}s"),
+                    "app" => "flash app list",
+                    "build" | "deployment" => "flash deployments",
+                    "key" => "flash key list",
+                    "job" => "flash jobs list",
+                    _ => "flash status",
                 };
-                (
-                    format!("no {what} `{name}`"),
-                    "the server has none of that name".into(),
-                    format!("see which {list} there are: flash status"),
-                )
+                (format!("no {what} `{name}`"), "the server has none of that name".into(), format!("see which {what}s there are: {list}"))
             }
+            Self::NoEnvironment { app, environment, there } => (
+                format!("no environment `{environment}`"),
+                if there.is_empty() { format!("{app} has none") } else { format!("{app} has {}", there.join(", ")) },
+                format!("name one that is there, or make it: flash env create --app {app} {environment}"),
+            ),
             Self::BadName { what, name, why } => (format!("`{name}` cannot be the {what}"), why.clone(), format!("send another {what}")),
             Self::NotJson => words(
                 "the body is not JSON",
@@ -176,8 +185,13 @@ impl Refusal {
             ),
             Self::NothingBefore { app, environment } => (
                 format!("there is nothing to go back to in `{environment}` of `{app}`"),
-                "no earlier deployment of it has served, with a build that is still kept".into(),
+                "no earlier deployment of it has served that differs from what serves, with a build that is still kept".into(),
                 "deploy what you want: flash deploy".into(),
+            ),
+            Self::ServesAlready { build, environment } => (
+                format!("build {} serves in `{environment}` already", &build[..build.len().min(12)]),
+                "it is the one that was deployed there last".into(),
+                "name another with --to, or leave --to out to go back to what was deployed before it".into(),
             ),
             Self::TooMany { what, limit } => {
                 (format!("there are {limit} {what}s"), "there may be no more".into(), format!("remove some {what}s first"))
@@ -245,6 +259,7 @@ mod tests {
             Refusal::NoRoute { path: text() },
             Refusal::NoMethod { method: text(), path: text() },
             Refusal::Unknown { what: "app", name: text() },
+            Refusal::NoEnvironment { app: text(), environment: text(), there: Vec::new() },
             Refusal::BadName { what: "app", name: text(), why: text() },
             Refusal::NotJson,
             Refusal::BadBody { why: text() },
@@ -257,7 +272,8 @@ mod tests {
             Refusal::Busy { app: app.clone(), environment: environment.clone() },
             Refusal::NotReady { what: what.clone(), why: why.clone(), remedy },
             Refusal::NotRolling { deployment: 1, state: "current" },
-            Refusal::NothingBefore { app, environment },
+            Refusal::NothingBefore { app, environment: environment.clone() },
+            Refusal::ServesAlready { build: text(), environment },
             Refusal::TooMany { what: "key", limit: 1 },
             Refusal::Stopping,
             Refusal::NoRoom { why: text() },

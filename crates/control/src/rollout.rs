@@ -50,6 +50,7 @@ struct Build<'b> {
 /// Why a rollout has failed.
 struct Failed {
     problem: String,
+    /// What its workers printed last, and the tracebacks of what could not be imported.
     output: String,
 }
 
@@ -216,7 +217,7 @@ impl Control {
         Err(Refusal::BadArtifact {
             what: format!("the build is for Python {wanted}, and the server runs {ours}"),
             why: "its requirements were locked for that version: others may be other packages, or none".into(),
-            remedy: format!("flash build --python-version {}", ours.rsplit_once('.').map_or(&**ours, |(minor, _)| minor)),
+            remedy: format!("build it for the server's: --python-version {}", ours.rsplit_once('.').map_or(&**ours, |(minor, _)| minor)),
         })
     }
 
@@ -277,10 +278,11 @@ impl Rollout {
         })
         .await?;
         let (mut started, mut replaced) = (Vec::new(), Vec::new());
-        if let Err(problem) = self.bring_up(differing, &build, &mut started, &mut replaced).await {
+        if let Err(Failed { problem, output: trace }) = self.bring_up(differing, &build, &mut started, &mut replaced).await {
             give_up(started).await;
-            let output = tail.last().await;
+            let printed = tail.last().await;
             self.bring_back(replaced).await;
+            let output = [printed, trace].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
             return Err(Failed { problem, output });
         }
         tail.close();
@@ -291,15 +293,15 @@ impl Rollout {
         Ok(())
     }
 
-    /// Starts what differs, waits until it is ready, and has the store say that it serves. Errs with the problem; what was started by then, and
-    /// what has ended for it, is to be seen to.
+    /// Starts what differs, waits until it is ready, and has the store say that it serves. Errs with the problem and tracebacks; what was started
+    /// by then, and what has ended for it, is to be seen to.
     async fn bring_up(
         &self,
         differing: Vec<&Endpoint>,
         build: &Build<'_>,
         started: &mut Vec<Started>,
         replaced: &mut Vec<Wanted>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failed> {
         let (instead, beside): (Vec<_>, Vec<_>) = differing.into_iter().partition(|endpoint| self.replaces(endpoint));
         started.extend(self.start(&beside, build));
         self.ready(started).await?;
@@ -312,15 +314,15 @@ impl Rollout {
         let (id, names, serves) = (self.id, self.ids.keys().cloned().collect::<Vec<_>>(), event("serves"));
         match self.control.ask(move |store| store.make_current(id, &names, &serves)).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(problem("it does not roll any more", "its environment was removed")),
-            Err(refusal) => Err(json(&refusal)),
+            Ok(false) => Err(Failed::from(problem("it does not roll any more", "its environment was removed"))),
+            Err(refusal) => Err(Failed::from(refusal)),
         }
     }
 
-    async fn ready(&self, started: &[Started]) -> Result<(), String> {
+    async fn ready(&self, started: &[Started]) -> Result<(), Failed> {
         tokio::select! {
             settled = service::ready(started) => settled.map_err(|errors| self.not_ready(&errors)),
-            problem = self.control.given_up(self.id) => Err(problem),
+            problem = self.control.given_up(self.id) => Err(Failed::from(problem)),
         }
     }
 
@@ -355,9 +357,9 @@ impl Rollout {
     }
 
     /// Has requests for these endpoints wait, and their workers end once they have answered what they have. Gives what started those.
-    async fn hold(&self, endpoints: &[&Endpoint]) -> Result<Vec<Wanted>, String> {
+    async fn hold(&self, endpoints: &[&Endpoint]) -> Result<Vec<Wanted>, Failed> {
         let text = format!("ending what serves of {}", list(endpoints.iter().map(|endpoint| endpoint.name.as_str())));
-        self.note(&text).await.map_err(|failed| failed.problem)?;
+        self.note(&text).await?;
         let ids = endpoints.iter().map(|endpoint| self.identity(endpoint).0.id.clone()).collect();
         // Each request has a deadline, so this ends; a server that stops waits no longer for them either.
         let ended = self.control.serving().service.hold(&ids, resolve::WAITING);
@@ -443,30 +445,63 @@ impl Rollout {
         Ok(())
     }
 
-    fn not_ready(&self, errors: &[(String, Arc<flash_workers::Error>)]) -> String {
+    /// Tells their logs, too.
+    fn not_ready(&self, errors: &[(String, Arc<flash_workers::Error>)]) -> Failed {
+        let paths = Paths::of(&self.control.builds.sources(&self.order.build));
         let name = |id: &str| self.ids.iter().find(|(_, known)| known.id == id).map_or(id.to_owned(), |(name, _)| name.clone());
-        let (mut names, mut whys, mut remedies) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut names, mut whys, mut remedies, mut traces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (id, error) in errors {
             names.push(name(id));
-            let mut why = format!("{error}: {}", error.why());
-            if let flash_workers::Error::CannotLoad(report) = &**error
-                && let Some(at) = &report.at
-            {
-                why.push_str(&format!(" ({at})"));
+            let (mut why, mut trace) = (format!("{error}: {}", error.why()), None);
+            if let flash_workers::Error::CannotLoad(report) = &**error {
+                if let Some(at) = &report.at {
+                    why.push_str(&format!(" ({at})"));
+                }
+                trace = report.traceback.as_deref().map(|trace| paths.within_project(trace.trim_end()));
+            }
+            let why = paths.within_project(&why);
+            self.control.logs.note(id, &format!("deployment {} failed, build {}: {why}", self.id, &self.order.build[..12]));
+            for line in trace.iter().flat_map(|trace| trace.lines()) {
+                self.control.logs.note(id, line);
             }
             // Endpoints of one broken module fail alike.
             if !whys.contains(&why) {
                 whys.push(why);
-                remedies.push(error.remedy());
+                remedies.push(paths.within_project(&error.remedy()));
+                traces.extend(trace);
             }
         }
+        traces.dedup();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let refusal = Refusal::NotReady {
             what: format!("{} did not come up", list(names.into_iter())),
             why: whys.join("\n"),
             remedy: remedies.join("\n"),
         };
-        json(&refusal)
+        Failed { problem: json(&refusal), output: traces.join("\n") }
+    }
+}
+
+/// How paths of a build's sources begin on this machine; who deploys them has them elsewhere.
+struct Paths(Vec<String>);
+
+impl Paths {
+    fn of(sources: &Path) -> Self {
+        let mut beginnings: Vec<String> =
+            sources.canonicalize().iter().map(PathBuf::as_path).chain([sources]).map(|path| format!("{}/", path.display())).collect();
+        beginnings.dedup();
+        Self(beginnings)
+    }
+
+    /// A text in which files of the build are called as in its project.
+    fn within_project(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, beginning| text.replace(beginning, ""))
+    }
+}
+
+impl From<String> for Failed {
+    fn from(problem: String) -> Self {
+        Self { problem, output: String::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The last lines that the workers of a new deployment print, for who asks why it failed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -12,10 +12,13 @@ use crate::rollout::LAST_WORDS;
 const LINES: usize = 50;
 const LINE: usize = 2000;
 
+/// What printed it, and what.
+type Line = (Option<String>, String);
+
 /// They come until it is closed.
 #[derive(Default)]
 pub(crate) struct Tail {
-    lines: Mutex<Option<VecDeque<String>>>,
+    lines: Mutex<Option<VecDeque<Line>>>,
     closed: std::sync::atomic::AtomicBool,
 }
 
@@ -30,7 +33,7 @@ impl Tail {
             if lines.len() == LINES {
                 lines.pop_front();
             }
-            lines.push_back(line.chars().take(LINE).collect());
+            lines.push_back((printed.endpoint.map(str::to_owned), line.chars().take(LINE).collect()));
         }
     }
 
@@ -46,10 +49,35 @@ impl Tail {
         while Arc::strong_count(&self) > 1 && Instant::now() < until {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        self.lock().take().into_iter().flatten().collect::<Vec<_>>().join("\n")
+        once(self.lock().take().into_iter().flatten().collect()).join("\n")
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<String>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Line>>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lines, but what several endpoints print alike, whose modules each of them imports, once.
+fn once(lines: Vec<Line>) -> Vec<String> {
+    let mut all: BTreeMap<&Option<String>, Vec<&str>> = BTreeMap::new();
+    for (endpoint, line) in &lines {
+        all.entry(endpoint).or_default().push(line);
+    }
+    let mut told = BTreeSet::new();
+    let kept: BTreeSet<&Option<String>> = all.iter().filter(|(_, said)| told.insert(*said)).map(|(endpoint, _)| *endpoint).collect();
+    lines.iter().filter(|(endpoint, _)| kept.contains(endpoint)).map(|(_, line)| line.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_endpoints_print_alike_is_told_once() {
+        let line = |endpoint: &str, text: &str| (Some(endpoint.to_owned()), text.to_owned());
+        let alike = vec![line("a", "loading"), line("b", "loading"), line("a", "42"), line("b", "42"), (None, "zygote".into())];
+        assert_eq!(once(alike), ["loading", "42", "zygote"]);
+        let other = vec![line("a", "loading"), line("b", "loading"), line("b", "more")];
+        assert_eq!(once(other), ["loading", "loading", "more"]);
     }
 }

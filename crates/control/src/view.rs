@@ -173,12 +173,25 @@ fn differences(deployed: &Deployed, build: &str, endpoint: &Endpoint, new: &Sett
     let old = Settings::of(before, &deployed.overrides);
     for key in SettingKey::ALL {
         let shown = |settings: &Settings| settings.shown(key).unwrap_or_else(|| "nothing".into());
+        if key == SettingKey::Env {
+            what.extend(variables(&old.env, &new.env));
+            continue;
+        }
         let (old_text, new_text) = (shown(&old), shown(new));
         if old_text != new_text {
             what.push(format!("{key} {old_text} -> {new_text}"));
-        } else if key == SettingKey::Env && old.env != new.env {
-            what.push("values of env".into());
         }
     }
     what
+}
+
+/// A phrase for each variable that differs, by their names. Their values may be secrets.
+fn variables(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let said = |name: &String| match (old.get(name), new.get(name)) {
+        (None, _) => Some(format!("env {name} added")),
+        (_, None) => Some(format!("env {name} removed")),
+        (before, after) => (before != after).then(|| format!("env {name} changed")),
+    };
+    names.into_iter().filter_map(said).collect()
 }

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use crate::answer::{self, Payload};
 use crate::entry::Entry;
 use crate::gateway::{Gateway, Settings};
+use crate::head;
 use crate::places::{Answer, Order, Phase, Place, Taken};
 use crate::socket::Socket;
 use crate::streams::{Answering, Streams};
@@ -23,11 +24,11 @@ use crate::streams::{Answering, Streams};
 /// A head that is longer than its limit is read this much further, so that the connection can go on after the answer.
 const PAST_THE_LIMIT: usize = 64 << 10;
 
-/// Fields of a head of HTTP/1.1: hyper takes no more, unless it is told to.
-const FIELDS: usize = 100;
-
 /// Where an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+/// Where a connection of TLS begins: a handshake, in a record of version 3.
+const TLS: &[u8] = &[0x16, 3];
 
 /// Requests in flight on an HTTP/2 connection. There is no more to gain from one: a worker has far fewer slots.
 const STREAMS: u32 = 1000;
@@ -40,6 +41,11 @@ where
         biased;
         first = first_bytes(&mut io, &place) => match first {
             Ok((true, first)) => return http2(Socket::http2(io, place.clone(), first), entry, gateway, place).await,
+            Ok((false, first)) if first.starts_with(TLS) => {
+                let text = "this looks like TLS, and this port speaks HTTP without it: http:// in place of https://";
+                let answer = answer::closing(StatusCode::BAD_REQUEST, text, &gateway.next_id().1);
+                return Socket::http1(io, place, first).end(&answer).await;
+            }
             Ok((false, first)) => return http1(Socket::http1(io, place.clone(), first), entry, gateway, place).await,
             Err(_) => return,
         },
@@ -111,9 +117,7 @@ where
     // Without a status of its own it is the preface of HTTP/2, in the midst of HTTP/1.1.
     let status = socket.refused().or(error.is_parse().then_some(StatusCode::BAD_REQUEST))?;
     let text = match status {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if socket.most_fields() > FIELDS => {
-            format!("the request's head has more than the {FIELDS} fields that are allowed: {} have come", socket.most_fields())
-        }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if socket.most_fields() > head::FIELDS => head::too_many(socket.most_fields()),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => answer::head_too_long(settings),
         _ => format!("the request cannot be read: {error}"),
     };

@@ -21,6 +21,8 @@ pub(crate) struct Framing {
     count: usize,
     most: usize,
     interim: bool,
+    /// A request's first line has come.
+    begun: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub(crate) enum Doubt {
     Folded,
     #[error("the request's Content-Length is not a number of bytes")]
     Length,
+    #[error("the request's Content-Length is more than any body may have")]
+    TooLong,
     #[error("the request has more than one Content-Length; send one")]
     Lengths,
     #[error("the request has both a Content-Length and a Transfer-Encoding; send one of them")]
@@ -77,6 +81,7 @@ impl Doubt {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::Codings => StatusCode::NOT_IMPLEMENTED,
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Feed | Self::Folded | Self::Length | Self::Lengths | Self::Both | Self::Coding | Self::Chunk => StatusCode::BAD_REQUEST,
         }
     }
@@ -84,7 +89,7 @@ impl Doubt {
 
 impl Default for Framing {
     fn default() -> Self {
-        Self { at: At::Between, line: Vec::new(), fields: Fields::default(), count: 0, most: 0, interim: false }
+        Self { at: At::Between, line: Vec::new(), fields: Fields::default(), count: 0, most: 0, interim: false, begun: false }
     }
 }
 
@@ -107,6 +112,11 @@ impl Framing {
     /// A head has come, and not all of its body.
     pub(crate) fn in_body(&self) -> bool {
         !matches!(self.at, At::Between | At::Head)
+    }
+
+    /// Something has come beside empty lines.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// How many fields the longest head had, as far as it has come.
@@ -184,6 +194,7 @@ impl Framing {
             (At::Between, line) => {
                 self.at = At::Head;
                 self.count = 0;
+                self.begun = true;
                 self.interim = line.ends_with(b"HTTP/1.1");
             }
             (At::Head, []) => self.at = std::mem::take(&mut self.fields).body(),
@@ -217,7 +228,12 @@ impl Fields {
             if self.chunked {
                 return Err(Doubt::Both);
             }
-            self.length = Some(length(value).ok_or(Doubt::Length)?);
+            let length = length(value).ok_or(Doubt::Length)?;
+            // By the two highest numbers hyper means something else.
+            if length >= u64::MAX - 1 {
+                return Err(Doubt::TooLong);
+            }
+            self.length = Some(length);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if self.length.is_some() {
                 return Err(Doubt::Both);

@@ -21,6 +21,7 @@ use crate::entry::Entry;
 use crate::execute::{self, Tag};
 use crate::form::{self, Announced, FormLimits};
 use crate::forwarded;
+use crate::head;
 use crate::host;
 use crate::matcher::Matched;
 use crate::mount::{self, Caller, Mount, Serves, Whole};
@@ -322,8 +323,8 @@ impl Gateway {
             let text = if host.is_none() { format!("{NO_HOST}; {MISDIRECTED}") } else { MISDIRECTED.to_owned() };
             return answer::detail(StatusCode::MISDIRECTED_REQUEST, &text);
         }
-        if head_length(head) > self.settings.head_bytes {
-            return answer::detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &answer::head_too_long(&self.settings));
+        if let Some((status, text)) = head::refused(head, &self.settings) {
+            return answer::detail(status, &text);
         }
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             return empty(StatusCode::NO_CONTENT); // it asks of the server alone, and whether it is there
@@ -466,12 +467,6 @@ pub(crate) fn split(uri: &Uri) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
 
 fn decoded(text: &str) -> Cow<'_, str> {
     if memchr(b'%', text.as_bytes()).is_some() { percent_decode_str(text).decode_utf8_lossy() } else { text.into() }
-}
-
-/// Bytes of a request's head, as HTTP/1.1 writes it.
-fn head_length(head: &Parts) -> usize {
-    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    target + head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>()
 }
 
 /// Whether the endpoint can answer, without waking a worker.

@@ -14,6 +14,7 @@ mod form;
 mod forwarded;
 mod framing;
 mod gateway;
+mod head;
 mod hold;
 mod host;
 mod matcher;

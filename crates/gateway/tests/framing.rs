@@ -62,6 +62,8 @@ async fn a_body_whose_length_is_in_doubt_is_refused() {
         ("a negative length", "Content-Length: -1\r\n".into(), SMUGGLED, 400),
         ("a length in hex", "Content-Length: 0x3\r\n".into(), "abc", 400),
         ("no length", "Content-Length:\r\n".into(), SMUGGLED, 400),
+        ("the highest length", "Content-Length: 18446744073709551615\r\n".into(), "a", 413),
+        ("the highest but one", "Content-Length: 18446744073709551614\r\n".into(), "a", 413),
         ("a length beyond 64 bits", "Content-Length: 18446744073709551617\r\n".into(), "a", 400),
         ("chunked is not last", "Transfer-Encoding: chunked, identity\r\n".into(), &smuggled, 400),
         ("chunked twice", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n".into(), &smuggled, 400),

@@ -103,6 +103,33 @@ async fn a_request_s_host_is_the_one_it_is_addressed_to() {
 }
 
 #[tokio::test]
+async fn heads_are_held_to_the_rules_of_http_1() {
+    let server = Server::start(settings()).await;
+    let mut client = Client::connect(&server).await;
+    let fields = |count: usize| (0..count).map(|number| (format!("x-{number}"), "y".to_owned())).collect::<Vec<_>>();
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let large = vec![field("x", &"y".repeat(100_000))];
+    let (once, twice) = (vec![field("content-length", "0")], vec![field("content-length", "0"); 2]);
+    for (case, uri, fields, status) in [
+        ("a length", "http://localhost/lb/api/ping", once, 204),
+        ("the same length twice", "http://localhost/lb/api/ping", twice, 400),
+        ("as many fields as may be", "http://localhost/lb/api/ping", fields(100), 204),
+        ("one more", "http://localhost/lb/api/ping", fields(101), 431),
+        ("a cookie in pieces", "http://localhost/lb/api/ping", vec![field("cookie", "a=b"); 300], 204),
+        ("a large head", "http://localhost/lb/api/ping", large, 431),
+        ("another scheme", "ftp://localhost/lb/api/ping", Vec::new(), 400),
+        ("https", "https://localhost/lb/api/ping", Vec::new(), 204),
+    ] {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(name, value);
+        }
+        assert_eq!(client.status(request.body(()).unwrap()).await, status, "{case}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
     let server = Server::start(Settings { body_bytes: 1000, ..settings() }).await;
     let mut client = Client::connect(&server).await;

@@ -95,6 +95,11 @@ impl Api {
     async fn run(&self, engine: &Arc<Engine>, head: &Parts, body: Bytes) -> Answer {
         let new = self.new_job(engine, head, body, Kind::Run)?;
         let submitted = self.submit(engine, new).await?;
+        if submitted.existing && submitted.state.has_ended() {
+            // Whoever sends it again, having missed the answer, would take a job that has ended without an output for its result.
+            let job = self.job(engine, &submitted.id).await?;
+            return Ok(json(StatusCode::OK, self.object(&job)));
+        }
         let begun = self.0.shared.running.seen(&submitted.id).is_some();
         Ok(json(StatusCode::OK, Object::bare(&submitted.id, Status::of(submitted.state, begun)).json()))
     }

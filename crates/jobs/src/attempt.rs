@@ -169,7 +169,7 @@ fn ended(engine: &Engine, claimed: &Claimed, answer: Answer) -> End {
         }
         Answer::Answered(answer) => End::Over(failed(&answer.body)),
         Answer::Expired => End::Over(Outcome::TimedOut),
-        Answer::Lost(status) => End::Over(Outcome::Lost { why: format!("its worker died: {}", how_it_ended(status)) }),
+        Answer::Lost(status) => End::Over(Outcome::Lost { why: format!("its worker died{}", how_it_ended(status)) }),
         Answer::Refused => End::NoWorker(Instant::now() + crate::engine::MOMENT),
         Answer::Failed { error, retry_in } => {
             tracing::debug!(endpoint = &*engine.id, job = claimed.id, %error, "no worker can be started for a job");

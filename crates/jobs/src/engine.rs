@@ -305,6 +305,12 @@ impl Engine {
         }
     }
 
+    /// Leaves attempts that have not ended, without a word of what became of them.
+    pub(crate) async fn abandon(&self) {
+        let mut attempts = std::mem::take(&mut *self.attempts.lock().unwrap_or_else(PoisonError::into_inner));
+        attempts.shutdown().await;
+    }
+
     /// Forgets attempts that have ended.
     fn reap(&self) {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);

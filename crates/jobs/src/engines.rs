@@ -186,6 +186,11 @@ impl Engines {
             tracing::info!("jobs that have not come to their end begin anew with the next start");
         }
         tasks.shutdown().await;
+        // Their workers are about to be ended: that is no failure of theirs. The next start voids their leases, which costs them no attempt.
+        let engines: Vec<_> = self.engines.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for engine in engines {
+            engine.abandon().await;
+        }
     }
 
     fn engine_of(&self, id: &str) -> Arc<Engine> {

@@ -1,7 +1,7 @@
 //! What is done to jobs from outside, whoever asks: the job API, or an operator.
 
 use flash_queue::State;
-use flash_store::jobs::{Cancelled, Resent, Result};
+use flash_store::jobs::{Cancelled, Ran, Resent, Result};
 
 use crate::engines::Engines;
 use crate::object::Status;
@@ -25,7 +25,9 @@ impl Engines {
         let (engines, id) = (self.clone(), id.to_owned());
         // Whoever asks may leave: its worker is told all the same.
         detached(async move {
-            let cancelled = engines.shared.jobs.cancel(&id).await?;
+            let began = engines.shared.running.seen(&id).map(|seen| seen.began);
+            let ran = began.map_or_else(Ran::default, |began| Ran { worker: Some(began.name), begun: Some(began.at) });
+            let cancelled = engines.shared.jobs.cancel(&id, ran).await?;
             match cancelled {
                 Cancelled::Waiting => engines.tell_end(&id).await,
                 Cancelled::Leased(lease) => {

@@ -46,6 +46,9 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// Those that a policy may have.
+const POLICY: [&str; 6] = ["executionTimeout", "ttl", "priority", "lowPriority", "attempts", "delay"];
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PolicyFields {
@@ -119,6 +122,7 @@ fn asked_of(raw: &RawValue) -> Result<Asked, Refusal> {
         Ok(fields) => fields,
         Err(error) => return Err(Refusal::bad("policy", format!("`policy` cannot be read: {error}: {object}"))),
     };
+    check_policy_fields(text)?;
     Ok(Asked {
         execution_timeout_ms: integer("executionTimeout", "milliseconds", fields.execution_timeout.as_ref())?,
         ttl_ms: integer("ttl", "milliseconds", fields.ttl.as_ref())?,
@@ -133,6 +137,18 @@ fn asked_of(raw: &RawValue) -> Result<Asked, Refusal> {
         attempts: integer("attempts", "in all", fields.attempts.as_ref())?,
         delay_ms: integer("delay", "milliseconds", fields.delay.as_ref())?,
     })
+}
+
+/// One that is misspelled would leave a job without the limit that it was to have.
+fn check_policy_fields(text: &str) -> Result<(), Refusal> {
+    let named: std::collections::BTreeMap<String, serde::de::IgnoredAny> = serde_json::from_str(text).unwrap_or_default();
+    let Some(unknown) = named.keys().find(|name| !POLICY.contains(&name.as_str())) else { return Ok(()) };
+    let remedy = match flash_manifest::nearest(unknown, POLICY) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("those that there are: {}", POLICY.join(", ")),
+    };
+    let name: String = unknown.chars().take(SHOWN).collect();
+    Err(Refusal::bad("policy", format!("`policy` has no field `{name}`; {remedy}")))
 }
 
 fn integer(field: &'static str, what: &str, value: Option<&serde_json::Value>) -> Result<Option<i64>, Refusal> {
@@ -217,6 +233,16 @@ mod tests {
             (r#"{"input": 1, "webhook": 7}"#, "webhook", "`webhook` is 7; it is a string"),
             (r#"{"input": 1, "function": ["embed"]}"#, "function", "`function` is [\"embed\"]; it is a string"),
             (r#"{"input": 1, "policy": {"ttl": 1e999}}"#, "policy", "`policy` cannot be read: number out of range"),
+            (
+                r#"{"input": 1, "policy": {"executionTimout": 5000}}"#,
+                "policy",
+                "`policy` has no field `executionTimout`; did you mean `executionTimeout`?",
+            ),
+            (
+                r#"{"input": 1, "policy": {"timeToLive": 5000}}"#,
+                "policy",
+                "`policy` has no field `timeToLive`; those that there are: executionTimeout, ttl, priority, lowPriority, attempts, delay",
+            ),
             (r#"{"input": 1, "policy": {"ttl": 1, "ttl": 2}}"#, "policy", "`policy` cannot be read: duplicate field `ttl`"),
         ] {
             let (what, found) = read_text(body).unwrap_err();
@@ -229,6 +255,7 @@ mod tests {
             (format!(r#""webhook": ["{long}"]"#), "webhook"),
             (format!(r#""function": "{long}""#), "function"),
             (format!(r#""policy": {{"ttl": "{long}"}}"#), "policy.ttl"),
+            (format!(r#""policy": {{"{long}": 1}}"#), "policy"),
             (format!(r#""policy": {{"lowPriority": "{long}"}}"#), "policy.lowPriority"),
         ] {
             let (what, found) = read_text(&format!(r#"{{"input": 1, {rest}}}"#)).unwrap_err();

@@ -4,7 +4,7 @@ mod read;
 
 use std::collections::BTreeMap;
 
-use crate::{AppName, Diagnostic, Endpoint, EnvironmentName, Location, Origin, Origins, Overrides, ServerUrl, SettingKey, nearest};
+use crate::{AppName, Diagnostic, Endpoint, EnvironmentName, Kind, Location, Origin, Origins, Overrides, ServerUrl, SettingKey, nearest};
 
 /// What a project's `flash.toml` says. Holds to every rule that takes the file alone to check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,23 @@ struct Section {
     excerpt: String,
     keys: BTreeMap<SettingKey, Location>,
     variables: BTreeMap<String, Location>,
+    scaler: Option<Labelled>,
+}
+
+/// A scaler's type: what endpoints of one kind may call their rule, and those of the other may not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Labelled {
+    kind: Kind,
+    location: Location,
+    excerpt: String,
+}
+
+/// What the rule is called by which endpoints of a kind are scaled.
+fn scaler_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::LoadBalanced => "REQUEST_COUNT",
+        Kind::QueueBased => "QUEUE_DELAY",
+    }
 }
 
 impl FlashToml {
@@ -102,6 +119,27 @@ impl FlashToml {
             })
             .collect();
         problems.sort_by_key(|problem| problem.location.clone());
+        problems
+    }
+
+    /// What is set for endpoints that are of another kind than it is for.
+    pub fn misfits<'e>(&self, endpoints: impl Iterator<Item = &'e Endpoint>) -> Vec<Diagnostic> {
+        let mut problems = Vec::new();
+        for endpoint in endpoints {
+            let layers = std::iter::once(&self.common).chain(self.environments.values());
+            for section in layers.filter_map(|layer| layer.endpoints.get(endpoint.name.as_str())) {
+                let (own, Some(labelled)) = (endpoint.class.kind(), &section.scaler) else { continue };
+                if labelled.kind != own {
+                    let (name, given, right) = (endpoint.name.as_str(), scaler_of(labelled.kind), scaler_of(own));
+                    let problem = Diagnostic::error(
+                        format!("'{name}' has no scaler {given}"),
+                        format!("it is a {}, whose scaler is {right}", endpoint.class),
+                        format!("write {right}, or leave the type out"),
+                    );
+                    problems.push(problem.at(labelled.location.clone()).showing(labelled.excerpt.as_str()));
+                }
+            }
+        }
         problems
     }
 

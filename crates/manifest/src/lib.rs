@@ -4,6 +4,7 @@
 
 mod diagnostic;
 mod endpoint;
+mod fields;
 mod flash_toml;
 mod json;
 mod machine;

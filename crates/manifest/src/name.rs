@@ -107,12 +107,18 @@ fn check(of: &str, text: &str) -> Result<String, Diagnostic> {
         return Err(Diagnostic::error(
             format!("{of} name is empty"),
             format!("the name is the {of}'s address"),
-            "name it, as in name='my-api'",
+            match of {
+                "endpoint" => "name it, as in name='my-api'".to_owned(),
+                of => format!("name the {of}, as in my-{of}"),
+            },
         ));
     }
     let wrong =
         |problem: String, why: &str, remedy: String| Err(Diagnostic::error(format!("{of} name '{}' {problem}", shown(text)), why, remedy));
-    let suggestion = || format!("name='{}'", like(text).as_deref().unwrap_or("my-api"));
+    let suggestion = || match (of, like(text)) {
+        ("endpoint", near) => format!("name='{}'", near.as_deref().unwrap_or("my-api")),
+        (of, near) => format!("call it '{}'", near.unwrap_or_else(|| format!("my-{of}"))),
+    };
     if let Some(character) = text.chars().find(|character| !is_legal(*character)) {
         return wrong(
             format!("has the character {}", named(character)),

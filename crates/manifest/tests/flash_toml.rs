@@ -259,7 +259,7 @@ fn wrong_values_are_refused_in_words() {
     of_endpoint("max_concurrency = 129", "max_concurrency must be between 1 and 128. Got: 129");
     of_endpoint("max_concurrency = 70000", "max_concurrency must be between 1 and 128. Got: 70000");
     of_endpoint("gpu = 'A100'", "gpu must be a whole number, 0 or more. Got: \"A100\"");
-    of_endpoint("cpu = 1.5", "cpu must be a whole number, 0 or more. Got: 1.5");
+    of_endpoint("cpu = 1.5", "cpu must be a whole number, 1 or more. Got: 1.5");
     of_endpoint("memory = 2048", "memory must be a text with a unit, as \"512MiB\". Got: 2048");
     of_endpoint("memory = '2G'", "memory must be a text with a unit, as \"512MiB\". Got: \"2G\"");
     of_endpoint("memory = '1MiB'", "memory must be 64 MiB or more. Got: 1 MiB");
@@ -273,9 +273,8 @@ fn wrong_values_are_refused_in_words() {
     of_endpoint("rollout = true", "rollout must be \"beside\" or \"replace\". Got: true");
     of_endpoint("scaler = 4", "scaler must be a table. Got: 4");
     of_endpoint("scaler = { value = 0 }", "the scaler's value must be 1 or more. Got: 0");
-    of_endpoint("scaler = { value = 'x' }", "the scaler's value must be a whole number, 0 or more. Got: \"x\"");
+    of_endpoint("scaler = { value = 'x' }", "the scaler's value must be a whole number, 1 or more. Got: \"x\"");
     of_endpoint("scaler = { type = 'REQUEST_COUNTS' }", "there is no scaler `REQUEST_COUNTS` (Did you mean `REQUEST_COUNT`?)");
-    of_endpoint("scaler = { type = 'QUEUE_DELAY' }", "the scaler QUEUE_DELAY is not built yet");
     check("app = 3", 1, "app must be a text. Got: 3");
     check("app = 'a b'", 1, "app name 'a b' has the character ' '");
     check("server = 'flash.example.org'", 1, "`flash.example.org` is no server's URL: it does not begin with http:// or https://");

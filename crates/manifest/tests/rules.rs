@@ -67,6 +67,27 @@ fn paths_are_judged_as_the_table_says() {
 }
 
 #[test]
+fn classes_have_the_fields_that_the_table_says() {
+    let texts = |case: &Value, key: &str| -> std::collections::BTreeSet<String> {
+        case[key].as_array().expect("a list").iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
+    };
+    let mut seen = 0;
+    for case in cases("fields") {
+        for name in texts(&case, "classes") {
+            let class = ResourceClass::named(&name).expect("a class");
+            assert_eq!(class.fields().map(str::to_owned).collect::<std::collections::BTreeSet<_>>(), texts(&case, "fields"), "{name}");
+            assert_eq!(
+                class.attributes().map(str::to_owned).collect::<std::collections::BTreeSet<_>>(),
+                texts(&case, "attributes"),
+                "{name}"
+            );
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, ResourceClass::ALL.len());
+}
+
+#[test]
 fn conflicts_are_judged_as_the_table_says() {
     for case in cases("conflicts") {
         let routes: Vec<Route> = (0..2)

@@ -11,6 +11,7 @@ use ruff_text_size::{Ranged, TextRange, TextSize};
 use crate::dynamic;
 use crate::nesting::too_deep;
 use crate::syntax::{Binding, Call, Decorated, Expression, Form, Frame, Import, Item, Meaning, Origin, Parameters, Piece, Star};
+use crate::yielding::yields;
 
 /// Declarations nest a few levels; an expression deeper than this is data, or an attack.
 const DEEPEST: usize = 64;
@@ -94,13 +95,14 @@ impl Walk {
         match statement {
             Stmt::FunctionDef(function) => {
                 let nature = if function.is_async { Nature::AsyncFunction } else { Nature::Function };
-                self.decorated(&function.decorator_list, &function.name, nature, parameters(&function.parameters));
+                let yields = !function.decorator_list.is_empty() && yields(&function.body);
+                self.decorated(&function.decorator_list, &function.name, nature, yields, parameters(&function.parameters));
                 // After its decorators, which may use what the name meant before.
                 self.bind(&function.name, function.name.start(), Meaning::Definition);
                 self.within([Frame::Function(function.name.to_string())], &function.body);
             }
             Stmt::ClassDef(class) => {
-                self.decorated(&class.decorator_list, &class.name, Nature::Class, Parameters::default());
+                self.decorated(&class.decorator_list, &class.name, Nature::Class, false, Parameters::default());
                 self.bind(&class.name, class.name.start(), Meaning::Definition);
                 self.within([Frame::Class(class.name.to_string())], &class.body);
             }
@@ -283,7 +285,7 @@ impl Walk {
         }
     }
 
-    fn decorated(&mut self, decorators: &[ast::Decorator], name: &ast::Identifier, nature: Nature, parameters: Parameters) {
+    fn decorated(&mut self, decorators: &[ast::Decorator], name: &ast::Identifier, nature: Nature, yields: bool, parameters: Parameters) {
         if decorators.is_empty() {
             return;
         }
@@ -291,6 +293,7 @@ impl Walk {
             name: name.to_string(),
             at: name.start(),
             nature,
+            yields,
             decorators: decorators.iter().map(|decorator| expression(&decorator.expression, DEEPEST)).collect(),
             parameters,
             frames: self.shared.clone(),

@@ -9,7 +9,7 @@ use ruff_text_size::{Ranged, TextRange, TextSize};
 
 use crate::library::PythonModule;
 use crate::options::Options;
-use crate::refusals::{dropped_parameter, not_a_resource, twice};
+use crate::refusals::{dropped_parameter, not_a_resource, twice, yielding};
 use crate::resolve::{Place, Resolver, Runs};
 use crate::syntax::{Call, Decorated, Expression, Form, Frame, Meaning};
 use crate::value::{Resource, ResourceKey, Stop, Value};
@@ -79,7 +79,7 @@ impl Declarations {
                 let problem = Diagnostic::warning(
                     format!("endpoint '{}' has no functions", resource.endpoint.name),
                     "no function in the files searched is decorated with it, so there is nothing to call",
-                    "decorate one with @remote, or take the endpoint out",
+                    "write `@remote(...)` above one, for the code is read and not run; or take the endpoint out",
                 );
                 self.warnings.push(module.source.point(problem, value.start()));
             }
@@ -269,6 +269,11 @@ impl Declarations {
                 "decorate functions, one a route",
             );
             self.refuse(&place.module, decorated.at, problem);
+            return None;
+        }
+        // A decorator between may make something else of it.
+        if decorated.yields && !wrapped {
+            self.refuse(&place.module, decorated.at, yielding(decorated));
             return None;
         }
         let mut given = |option: Option<&Expression>, what| match option {

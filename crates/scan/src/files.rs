@@ -89,9 +89,15 @@ fn is_left_out(entry: &DirEntry, with_tests: bool) -> bool {
         // Names such as `env` and `build` may be packages of the project: what is inside tells.
         return matches!(&*name, "node_modules" | "__pycache__" | "site-packages")
             || name == "tests" && !with_tests
-            || entry.path().join("pyvenv.cfg").exists();
+            || entry.path().join("pyvenv.cfg").exists()
+            || is_home(entry.path());
     }
     !with_tests && is_test(&name)
+}
+
+/// Whether a folder is a server's `FLASH_HOME`: nothing in it is a project's, and what is secret in it is for nobody.
+pub fn is_home(folder: &Path) -> bool {
+    folder.join("token").exists() && folder.join("state.db").exists()
 }
 
 fn is_test(name: &str) -> bool {

@@ -18,6 +18,7 @@ mod root;
 mod source;
 mod syntax;
 mod value;
+mod yielding;
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -27,7 +28,7 @@ use std::thread;
 
 use flash_manifest::{App, Diagnostic, Endpoint, FlashToml, Location, Project, Severity};
 
-pub use crate::files::{Sources, sources};
+pub use crate::files::{Sources, is_home, sources};
 pub use crate::reached::Reached;
 
 use crate::declare::Declarations;
@@ -139,6 +140,9 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
         && errors.is_empty()
     {
         errors.extend(settings.strangers(endpoints.iter()));
+    }
+    if let Ok((_, settings)) = &app {
+        errors.extend(settings.misfits(endpoints.iter()));
     }
     match app {
         Ok((app, settings)) if errors.is_empty() => {

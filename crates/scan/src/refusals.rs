@@ -22,6 +22,15 @@ pub(crate) fn twice(decorated: &Decorated) -> Diagnostic {
     )
 }
 
+/// For a generator with a route.
+pub(crate) fn yielding(decorated: &Decorated) -> Diagnostic {
+    Diagnostic::error(
+        format!("function '{}' yields, and a route answers with one value", decorated.name),
+        "answers of load-balanced endpoints are not streamed; functions of queue-based ones may yield",
+        "collect the values in a list and return that, or use a ServerlessEndpoint",
+    )
+}
+
 /// What there is to say of a function that does not take a parameter of its path.
 pub(crate) fn dropped_parameter(decorated: &Decorated, path: &PathPattern) -> Option<Diagnostic> {
     let takes = &decorated.parameters;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flash_manifest::{
-    Diagnostic, Endpoint, EndpointName, IDLE_TIMEOUT_S, MOST_CONCURRENCY, PythonVersion, ResourceClass, Workers, check_variable,
+    Diagnostic, Endpoint, EndpointName, IDLE_TIMEOUT_S, MOST_CONCURRENCY, PythonVersion, ResourceClass, Workers, check_variable, nearest,
 };
 use ruff_text_size::{Ranged, TextSize};
 
@@ -21,6 +21,8 @@ impl Resolver {
             return known.clone().ok_or(Stop::Reported);
         }
         let mut fields = Fields { resolver: self, class, call, place, errors: Vec::new(), warnings: Vec::new() };
+        fields.check_names();
+        fields.check_image();
         let endpoint = fields.endpoint();
         let Fields { mut errors, mut warnings, .. } = fields;
         let resource = endpoint.filter(|_| errors.is_empty()).map(|endpoint| Arc::new(Resource { endpoint, key: key.clone() }));
@@ -62,6 +64,59 @@ impl<'d> Fields<'d> {
             functions: Vec::new(),
             location: self.place.module.source.location(self.call.range.start()),
         })
+    }
+
+    /// What is given that is no field. The SDK warns of it as well, and goes on without it.
+    fn check_names(&mut self) {
+        let class = self.class;
+        for (name, given) in &self.call.named {
+            let Some(name) = name.as_deref().filter(|name| !class.fields().any(|field| field == *name)) else { continue };
+            if name == "endpoint_url" {
+                let problem = Diagnostic::error(
+                    "endpoint_url is auto-generated after deployment and cannot be manually specified",
+                    "the server chooses it when the endpoint is first deployed",
+                    "leave it out, and read it once the endpoint is deployed",
+                );
+                self.refuse(problem, given.start());
+                continue;
+            }
+            let is_attribute = class.attributes().any(|own| own == name);
+            let near = nearest(name, class.fields()).filter(|_| !is_attribute); // which is no slip
+            let what = format!("{class} has no field '{name}'{}", near.map_or(String::new(), |near| format!(" (Did you mean '{near}'?)")));
+            let remedy = near.map_or_else(
+                || format!("leave it out; the fields are: {}", class.fields().collect::<Vec<_>>().join(", ")),
+                |near| format!("write '{near}'"),
+            );
+            if is_attribute {
+                self.refuse(Diagnostic::error(what, "nothing would ever read it", remedy), given.start());
+            } else {
+                let problem = self.point(Diagnostic::warning(what, "it is ignored, and changes nothing", remedy), given.start());
+                self.warnings.push(problem);
+            }
+        }
+    }
+
+    /// The classes that are no live ones have no image of their own; without one, the SDK refuses them when the module is imported.
+    fn check_image(&mut self) {
+        let hidden = self.call.named.iter().any(|(name, _)| name.is_none()) || !self.call.positional.is_empty();
+        let resolver = &mut *self.resolver;
+        let mut given = |name: &str| {
+            let field = self.call.named.iter().find(|(own, _)| own.as_deref() == Some(name));
+            field.is_some_and(|(_, given)| match resolver.evaluate(given, self.place) {
+                Ok(Value::None) => false,
+                Ok(Value::Text(text)) => !text.is_empty(),
+                Ok(_) | Err(_) => true,
+            })
+        };
+        if self.class.is_live() || hidden || ["imageName", "template", "templateId"].into_iter().any(&mut given) {
+            return;
+        }
+        let problem = Diagnostic::error(
+            "Either imageName, template, or templateId must be provided",
+            format!("{} has no image of its own; the Live classes do", self.class),
+            "imageName='runpod/flash-lb', or any other: it is a label here",
+        );
+        self.refuse(problem, self.call.range.start());
     }
 
     fn name(&mut self) -> Result<EndpointName, Diagnostic> {

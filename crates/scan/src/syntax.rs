@@ -156,6 +156,8 @@ pub(crate) struct Decorated {
     /// The place of its name.
     pub(crate) at: TextSize,
     pub(crate) nature: flash_manifest::Nature,
+    /// Whether it is a generator.
+    pub(crate) yields: bool,
     /// The topmost first.
     pub(crate) decorators: Vec<Expression>,
     /// None where they cannot be told from the signature.

@@ -80,6 +80,10 @@ fn what_is_not_the_projects_own_is_left_out() {
         ("mine/lib/a.py", one("no4")),
         ("node_modules/a/a.py", one("no5")),
         ("__pycache__/a.py", one("no6")),
+        // A server's home.
+        ("home/token", String::new()),
+        ("home/state.db", String::new()),
+        ("home/builds/x/tree/src/a.py", one("no10")),
         (".hidden.py", one("no7")),
         ("app.pyi", one("no8")),
         ("notes.txt", one("no9")),

@@ -218,6 +218,20 @@ fn a_shadowed_route_is_warned_of() {
 }
 
 #[test]
+fn a_route_may_not_yield() {
+    let told = refused(&format!("{API}@remote(api, 'GET', '/a')\nasync def f():\n    with x:\n        yield 1\n"));
+    assert!(told.starts_with("error: function 'f' yields, and a route answers with one value\n   at: app.py:4"), "{told}");
+    assert!(told.contains("or use a ServerlessEndpoint"), "{told}");
+    refused(&format!("{API}@remote(api, 'GET', '/a')\ndef f():\n    x = [(yield from y)]\n"));
+    for other in ["def g():\n        yield", "class G:\n        def g(self):\n            yield", "return lambda: (yield)"] {
+        let text = format!("{API}@remote(api, 'GET', '/a')\ndef f():\n    {other}\n");
+        assert!(Tree::new([("app.py", text)]).scan("app.py").is_ok(), "{other}");
+    }
+    let collected = format!("{API}@remote(api, 'GET', '/a')\n@collected\ndef f():\n    yield\n");
+    assert!(Tree::new([("app.py", collected)]).scan("app.py").is_ok());
+}
+
+#[test]
 fn decorators_of_other_shapes_are_told_of() {
     let told = refused(&format!("{API}@remote\ndef f(): ...\n"));
     assert!(told.contains("remote() takes a resource first. Got: function 'f'"), "{told}");

@@ -149,3 +149,35 @@ fn every_wrong_field_is_told_and_no_variables_value() {
     let messages: Vec<&str> = told.lines().filter(|line| !line.starts_with("       ")).collect();
     assert!(messages.iter().all(|line| !line.contains("secret")), "{told}");
 }
+
+#[test]
+fn a_field_that_does_not_exist_is_warned_of_as_the_sdk_does() {
+    let (endpoint, warnings) = declared("", "LoadBalancerSlsResource(name='a', imageName='x', workersMaks=3)");
+    assert_eq!(endpoint.workers, None);
+    let told = "warning: LoadBalancerSlsResource has no field 'workersMaks' (Did you mean 'workersMax'?)\n   at: app.py:4\n";
+    assert!(warnings.starts_with(told), "{warnings}");
+    assert!(warnings.contains("  why: it is ignored, and changes nothing\n  try: write 'workersMax'"), "{warnings}");
+    let (_, warnings) = declared("", "LiveLoadBalancer(name='a', colour='red')");
+    assert!(warnings.contains("has no field 'colour'\n") && warnings.contains("the fields are: name, id, env, "), "{warnings}");
+    let none = declared("", "LiveLoadBalancer(name='a', networkVolumeId='v', flashboot=True, cancel_on_disconnect=True)").1;
+    assert_eq!(none, "");
+}
+
+#[test]
+fn what_the_sdk_refuses_at_import_is_refused_with_its_place() {
+    let check = |call: &str, told: &str| {
+        let said = refused(&text("", call));
+        assert!(said.contains(&format!("{told}\n   at: app.py:4\n")), "{call}: {said}");
+    };
+    let image = "error: Either imageName, template, or templateId must be provided";
+    check("LoadBalancerSlsResource(name='a')", image);
+    check("LoadBalancerSlsResource(name='a', imageName='')", image);
+    check("LoadBalancerSlsResource(name='a', templateId=None)", image);
+    let (endpoint, _) = declared("OPTIONS = {'imageName': 'x'}", "LoadBalancerSlsResource(name='a', **OPTIONS)");
+    assert_eq!(endpoint.name.as_str(), "a");
+    check(
+        "LiveLoadBalancer(name='a', endpoint_url='http://x')",
+        "error: endpoint_url is auto-generated after deployment and cannot be manually specified",
+    );
+    check("LiveLoadBalancer(name='a', deploy=True)", "error: LiveLoadBalancer has no field 'deploy'");
+}

@@ -229,13 +229,13 @@ impl Jobs {
         Ok((finished, self.load(leased).await?))
     }
 
-    /// Takes a job back. What its lease stands for, where it has one, is to be stopped, and is not in force any more.
+    /// Takes a job back. What its lease stands for, where it has one, is to be stopped, and is not in force any more; `ran` says who has begun it.
     ///
     /// # Errors
     /// Where the disk fails.
-    pub async fn cancel(&self, id: &str) -> Result<Cancelled> {
+    pub async fn cancel(&self, id: &str, ran: Ran) -> Result<Cancelled> {
         let id = id.to_owned();
-        self.ask(Lane::Care, Patience::Refuse, 0, move |rows| rows.cancel(&id).map(Ok)).await
+        self.ask(Lane::Care, Patience::Refuse, 0, move |rows| rows.cancel(&id, &ran).map(Ok)).await
     }
 
     /// Sends a job again that has failed or ran out of time.

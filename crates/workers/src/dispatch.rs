@@ -84,6 +84,14 @@ impl Deadline {
         matches!(self, Self::At(deadline) if deadline <= now)
     }
 
+    /// How long it may run, where that counts from when a worker gets it.
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::At(_) => None,
+            Self::Running(limit) => Some(limit),
+        }
+    }
+
     /// So much later. What runs from when a worker gets it needs none of that: another will.
     fn put_off(&mut self, by: Duration) {
         if let Self::At(deadline) = self {
@@ -104,6 +112,9 @@ impl Deadline {
 pub trait Answered {
     /// This worker, whose process has this number, has a slot for its request.
     fn given(&mut self, worker: WorkerId, pid: u32);
+
+    /// What its output is marked with, if it is.
+    fn tag(&self) -> Option<u64>;
 
     /// The worker has begun it.
     fn begun(&mut self);
@@ -221,6 +232,8 @@ struct Lane<R> {
     out: BytesMut,
     /// Rests of large bodies; each gets one chunk in turn when the buffer is empty.
     rests: VecDeque<(u32, Bytes)>,
+    /// The tags of the requests that it was sent last, the newest last.
+    tags: VecDeque<(u32, u64)>,
 }
 
 struct Waiting<R> {
@@ -235,6 +248,9 @@ struct Waiting<R> {
 
 /// A request that this many workers have died with is lost, though none had begun it: it may be what kills them.
 const MOST_DEATHS: u8 = 5;
+
+/// Of so many requests that a worker was sent last the tags are known: some print long after their answer.
+const KNOWN_TAGS: usize = 1024;
 
 /// Requests and workers of one endpoint. `R` is whom to answer.
 pub struct Dispatcher<R> {
@@ -300,6 +316,7 @@ impl<R: Answered> Dispatcher<R> {
             answered: 0,
             out: BytesMut::new(),
             rests: VecDeque::new(),
+            tags: VecDeque::new(),
         });
         if let Some(context) = context {
             self.tell(id, Kind::Context, context);
@@ -456,6 +473,12 @@ impl<R: Answered> Dispatcher<R> {
     /// Whom a request's output goes to.
     pub fn reply(&mut self, id: WorkerId, request: u32) -> Option<&mut R> {
         self.lane(id)?.in_flight(request)?.reply.as_mut()
+    }
+
+    /// The tag of a request that this worker was sent of late: it may print when nobody waits for it any more, and when it is answered.
+    pub fn tag(&mut self, id: WorkerId, request: u32) -> Option<u64> {
+        let mut known = self.lane(id)?.tags.iter().rev();
+        known.find(|(number, _)| *number == request).map(|(_, tag)| *tag)
     }
 
     /// The request of this worker that came first among those in flight.
@@ -660,6 +683,12 @@ impl<R: Answered> Lane<R> {
         state.generation = state.generation.checked_add(1).unwrap_or(1);
         let request = number(state.generation, slot);
         let Waiting { ticket, errand, mut reply, deaths, moves } = waiting;
+        if let Some(tag) = reply.tag() {
+            if self.tags.len() == KNOWN_TAGS {
+                self.tags.pop_front();
+            }
+            self.tags.push_back((request, tag));
+        }
         if in_line {
             self.line.push_back(request);
         } else {

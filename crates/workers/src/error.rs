@@ -21,6 +21,9 @@ pub struct Report {
     /// Where it is: a file, and a line if it has one.
     #[serde(default)]
     pub at: Option<String>,
+    /// The text of that line.
+    #[serde(default)]
+    pub line: Option<String>,
     /// The traceback, trimmed to the user's own code.
     pub traceback: Option<String>,
 }
@@ -93,7 +96,7 @@ pub enum Error {
     },
     /// The modules cannot be imported, or routes not be made of them.
     #[error("{}", .0.what)]
-    CannotLoad(Report),
+    CannotLoad(Box<Report>),
     /// A zygote ended while it was needed.
     #[error("the zygote has ended")]
     ZygoteGone,
@@ -110,8 +113,14 @@ pub enum Error {
         status: Option<ExitStatus>,
     },
     /// A worker ended right after it was ready.
-    #[error("a worker of the endpoint ended before it had answered anything")]
+    #[error("a worker of the endpoint ended right after it was ready")]
     EndedYoung {
+        /// How, where that is known.
+        status: Option<ExitStatus>,
+    },
+    /// A worker ended while it ran what it was given first.
+    #[error("a worker of the endpoint ended while it ran its first request or job")]
+    EndedAtWork {
         /// How, where that is known.
         status: Option<ExitStatus>,
     },
@@ -145,7 +154,12 @@ impl Error {
     /// Whether it may not happen again though nothing was mended: a process was killed, say.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::EndedEarly { .. } | Self::EndedYoung { .. } | Self::ZygoteGone | Self::Unanswered { .. } | Self::NoDevice { .. } => true,
+            Self::EndedEarly { .. }
+            | Self::EndedYoung { .. }
+            | Self::EndedAtWork { .. }
+            | Self::ZygoteGone
+            | Self::Unanswered { .. }
+            | Self::NoDevice { .. } => true,
             Self::NotStarted { status, .. } => status.signal().is_some(),
             Self::NoInterpreter { .. }
             | Self::Silent { .. }
@@ -174,7 +188,8 @@ impl Error {
             Self::CannotLoad(_) | Self::OrderTooLong { .. } | Self::DescriptionTooLong { .. } => "its modules cannot be served",
             Self::NotReady { .. } => "its modules are not imported in time",
             Self::ZygoteGone | Self::EndedEarly { .. } => "its workers end as they start",
-            Self::EndedYoung { .. } => "its workers end before they have answered anything",
+            Self::EndedYoung { .. } => "its workers end right after they were ready",
+            Self::EndedAtWork { .. } => "its workers end while they run their first request or job",
             Self::Unanswered { .. } => "its workers do not answer",
             Self::Protocol | Self::Foreign => "its workers do not keep to the wire protocol",
             Self::NoDevice { .. } => "no GPU is free for its workers",
@@ -196,7 +211,9 @@ impl Error {
             Self::OtherVersion { .. } => "the two are from different releases of openflash".into(),
             Self::CannotLoad(report) => report.why.clone(),
             Self::ZygoteGone => "its process was killed, or ended by itself".into(),
-            Self::EndedEarly { status } | Self::EndedYoung { status } => format!("it ended{}", how_it_ended(*status)),
+            Self::EndedEarly { status } | Self::EndedYoung { status } | Self::EndedAtWork { status } => {
+                format!("it ended{}", how_it_ended(*status))
+            }
             Self::Unanswered { .. } => {
                 "something of its modules keeps the interpreter to itself: a thread in native code, say; it was killed".into()
             }
@@ -229,6 +246,9 @@ impl Error {
             Self::Unanswered { .. } => "see what the modules start when they are imported, and start it with the first request".into(),
             Self::ZygoteGone | Self::EndedEarly { .. } | Self::EndedYoung { .. } => {
                 "see what it printed before; memory running out is a frequent cause".into()
+            }
+            Self::EndedAtWork { .. } => {
+                "see which request or job that was (`flash logs`), and what its function does: each of them takes a worker with it".into()
             }
             Self::NotReady { .. } => "import them by hand, `python -X importtime -c 'import ...'`, and see which one it is".into(),
             Self::DescriptionTooLong { .. } => "give large types a short schema of their own, with `pydantic.WithJsonSchema`".into(),

@@ -278,6 +278,7 @@ async fn live(inner: Arc<Inner>, id: WorkerId) -> Life {
     let young = since.elapsed() < YOUNG && left.answered == 0 && !left.given_up && inner.settings.workers.backs_off;
     let ended = match (asked, young) {
         (true, _) => Ended::Stopped,
+        (false, true) if left.at_work => Ended::Young(Error::EndedAtWork { status }),
         (false, true) => Ended::Young(Error::EndedYoung { status }),
         (false, false) => Ended::Died,
     };

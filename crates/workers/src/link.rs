@@ -258,15 +258,16 @@ impl Link {
                             hearer.print(stream, text);
                             self.held = self.held.take().or_else(|| Held::by_call(&hearer.backlog));
                         }
-                        Some(Reply::Request { tag, .. } | Reply::Job { tag, .. }) => {
-                            let tag = *tag;
-                            inner.print(Some(tag), stream, &String::from_utf8_lossy(&text));
-                            self.held = self.held.take().or_else(|| Held::by_log(inner.base.room()));
-                        }
-                        None => {
-                            inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text));
-                            self.hold_unclaimed(inner, id, shared);
-                        }
+                        _ => match shared.dispatcher.tag(id, request) {
+                            Some(tag) => {
+                                inner.print(Some(tag), stream, &String::from_utf8_lossy(&text));
+                                self.held = self.held.take().or_else(|| Held::by_log(inner.base.room()));
+                            }
+                            None => {
+                                inner.print_unclaimed(shared, id, stream, &String::from_utf8_lossy(&text));
+                                self.hold_unclaimed(inner, id, shared);
+                            }
+                        },
                     }
                 }
                 Kind::Yield => {
@@ -337,7 +338,10 @@ impl Link {
         };
         tokio::select! {
             () = ended => {}
-            () = at_most => tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker did not end in time and was killed"),
+            () = at_most => {
+                let what = "did not end in time, and was killed: what its functions or `atexit` functions have left running goes on";
+                inner.print(None, 2, &format!("flash: a worker of {} {what}\n", inner.name));
+            }
         }
     }
 }

@@ -194,6 +194,13 @@ impl Answered for Reply {
         }
     }
 
+    fn tag(&self) -> Option<u64> {
+        match self {
+            Self::Request { tag, .. } | Self::Job { tag, .. } => Some(*tag),
+            Self::Call(_) => None,
+        }
+    }
+
     fn begun(&mut self) {
         if let Self::Job { hearer, given: Some(given), begun, .. } = self
             && !std::mem::replace(begun, true)
@@ -275,6 +282,8 @@ pub(crate) struct Left {
     /// Requests that it has answered.
     pub(crate) answered: u64,
     pub(crate) given_up: bool,
+    /// Whether it was running something.
+    pub(crate) at_work: bool,
 }
 
 /// What a live endpoint printed while no call was there to hear it: its end.
@@ -305,6 +314,11 @@ impl Unheard {
 }
 
 impl Shared {
+    /// Whether this route's function is known to run in threads.
+    pub(crate) fn runs_in_thread(&self, route: Option<u16>) -> bool {
+        route.zip(self.ready.as_ref()).is_some_and(|(route, ready)| ready.routes.get(usize::from(route)).is_some_and(|route| route.thread))
+    }
+
     pub(crate) fn wake(&self, workers: &[WorkerId]) {
         for handle in &self.links {
             if workers.contains(&handle.id) {
@@ -789,13 +803,20 @@ impl Inner {
                 (count, _) => format!(" while it ran {count} jobs"),
             };
             let (name, how) = (&self.name, error::shown(status));
-            let text =
-                format!("flash: a worker of {name} died{how}{lost}; another takes its place, without what the module kept in globals\n");
-            self.print(None, 2, &text);
+            self.print(
+                None,
+                2,
+                &if given_up {
+                    format!("flash: the worker of {name} whose place another has taken was ended{lost}\n")
+                } else {
+                    format!("flash: a worker of {name} died{how}{lost}; another takes its place, without what the module kept in globals\n")
+                },
+            );
         }
+        let at_work = !lost.is_empty();
         for reply in lost {
             reply.give(Outcome::Lost(status));
         }
-        Left { answered, given_up }
+        Left { answered, given_up, at_work }
     }
 }

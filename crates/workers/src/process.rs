@@ -9,6 +9,8 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
+use crate::orphans::Awaited;
+
 /// How long a zygote may take to say how a process of its own has ended.
 const TOLD: Duration = Duration::from_secs(1);
 
@@ -21,6 +23,8 @@ pub(crate) struct Process {
     descriptor: AsyncFd<OwnedFd>,
     /// From the zygote, which is its parent.
     status: oneshot::Receiver<ExitStatus>,
+    /// It becomes our child when that one is killed.
+    _awaited: Awaited,
 }
 
 /// A descriptor that tasks can wait for.
@@ -39,7 +43,7 @@ pub(crate) fn runs(pid: u32) -> bool {
 
 impl Process {
     pub(crate) fn new(pid: u32, descriptor: OwnedFd, status: oneshot::Receiver<ExitStatus>) -> std::io::Result<Self> {
-        Ok(Self { pid, descriptor: watched(descriptor)?, status })
+        Ok(Self { pid, descriptor: watched(descriptor)?, status, _awaited: Awaited::new(pid) })
     }
 
     /// Waits until it has ended.

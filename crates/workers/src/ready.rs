@@ -14,6 +14,10 @@ pub struct Ready {
 pub struct Route {
     /// How requests fill the function's parameters.
     pub plan: Plan,
+    /// Whether its function runs in a thread beside the loop, or on the main thread where the page says so. Where a worker does not say, it may
+    /// run on the loop.
+    #[serde(default)]
+    pub thread: bool,
 }
 
 /// The part of a binding plan (`_worker/binding.py`) that concerns the host, and those who ask it how functions are called.

@@ -67,6 +67,21 @@ impl Standstill {
     }
 }
 
+/// The lines for the log on a worker that is ended since these functions go on after `limit`, which is zero where they were cancelled.
+pub(crate) fn goes_on(endpoint: &str, functions: &[String], limit: Duration) -> String {
+    let (verb, its) = if functions.len() == 1 { ("goes", "its") } else { ("go", "their") };
+    let functions = if functions.is_empty() { "a function".to_owned() } else { listed(functions) };
+    let why = if limit.is_zero() {
+        format!("{functions} {verb} on though nobody waits for {its} result")
+    } else {
+        format!("{functions} {verb} on past {its} limit of {} s", limit.as_secs_f64())
+    };
+    format!(
+        "flash: {why}: the worker of {endpoint} is ended, and another takes its place, without what the module kept in globals\n  \
+         try: a `def` cannot be stopped while it runs: give what it waits for a timeout shorter than the limit, or raise the limit\n"
+    )
+}
+
 fn listed(functions: &[String]) -> String {
     let named: Vec<String> = functions.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
     let more = functions.len() - named.len();
@@ -160,6 +175,14 @@ mod tests {
         let prints = STACK.replace("/usr/lib/python3.11/socket.py", "/x/runpod_flash/_worker/output.py");
         assert_eq!(line(&prints).as_deref(), Some("/work/shop.py:12"));
         assert_eq!(line(""), None);
+    }
+
+    #[test]
+    fn who_goes_on_is_named_with_the_limit() {
+        let text = goes_on("shop", &["slow".into()], Duration::from_secs(1));
+        assert!(text.starts_with("flash: `slow` goes on past its limit of 1 s: the worker of shop is ended, and another "), "{text}");
+        let text = goes_on("shop", &["a".into(), "b".into()], Duration::ZERO);
+        assert!(text.starts_with("flash: `a`, `b` go on though nobody waits for their result: "), "{text}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::dispatch::{Pulse, Suspect, WorkerId};
 use crate::page::{Cells, Page};
 use crate::pool::{Inner, Outcome, Reply, Shared};
 use crate::process::Process;
-use crate::standstill::{Cause, Standstill};
+use crate::standstill::{self, Cause, Standstill};
 
 /// How often deadlines are looked at.
 pub(crate) const SWEEP: Duration = Duration::from_millis(50);
@@ -40,6 +40,8 @@ pub(crate) struct Watch {
     swept: Option<Instant>,
     silence: Silence,
     given_up: Option<GivenUp>,
+    /// It was killed, and has not ended yet.
+    killed: bool,
 }
 
 struct GivenUp {
@@ -74,13 +76,15 @@ impl Watch {
         self.swept = Some(now);
         let swept = shared.dispatcher.sweep(now);
         shared.wake(&swept.told);
-        if self.silence.lasted >= BUSY && self.given_up.is_none() {
+        if self.silence.lasted >= BUSY && self.given_up.is_none() && !self.killed {
             self.give_up(inner, &mut shared, id, page, process, now);
         }
         let spent = self.given_up.is_some() && shared.dispatcher.is_spent(id);
         if spent && self.silence.lasted.is_zero() {
             shared.stop(id); // its loop goes round again: it can end by itself
         }
+        let stuck = inner.settings.replace_stuck && swept.stuck.contains(&id);
+        let goes_on = stuck.then(|| self.replace(inner, &mut shared, id, page));
         drop(shared);
         for reply in swept.expired {
             reply.give(Outcome::Expired);
@@ -88,15 +92,15 @@ impl Watch {
         self.tell(inner, page, now);
         if spent && !self.silence.lasted.is_zero() && self.is_told() {
             process.kill();
-        } else if inner.settings.replace_stuck && swept.stuck.contains(&id) {
-            tracing::warn!(endpoint = inner.name, pid = process.pid, "a worker goes on past its deadline and is replaced");
+        } else if let Some(goes_on) = goes_on {
+            inner.print(None, 2, &goes_on);
             process.kill();
         }
     }
 
     /// Whether the worker is still to be ended.
     pub(crate) fn has_given_up(&self) -> bool {
-        self.given_up.is_some()
+        self.given_up.is_some() || self.killed
     }
 
     /// Asks whether the worker's loop goes round; where it has not for long, others get what it has not begun. So do they what was sent ahead and
@@ -137,8 +141,8 @@ impl Watch {
         let waited = (inner.settings.timeout / 2).min(inner.settings.workers.probe_timeout);
         let cause = if process.is_stopped() {
             Cause::Stopped
-        } else if suspects.iter().any(|suspect| suspect.expired) {
-            Cause::PastLimit(overdue(inner, &suspects))
+        } else if let Some(overdue) = held_by(&suspects, |suspect| shared.may_hold_loop(page, suspect)) {
+            Cause::PastLimit(named(inner, &overdue))
         } else if suspects.is_empty() && shared.dispatcher.waiting() > 0 && self.silence.lasted >= waited {
             Cause::Nobody
         } else {
@@ -148,6 +152,18 @@ impl Watch {
         Process::ask_whereabouts(process.descriptor());
         let standstill = Standstill { cause, silence: self.silence.lasted, limit: inner.settings.timeout };
         self.given_up = Some(GivenUp { at: now, untold: Some(standstill) });
+    }
+
+    /// Lets another take the worker's place, for it goes on though it was told to stop: it is to be killed. Returns what is to be told of it.
+    /// The system may take its time with its end, so that is done once.
+    fn replace(&mut self, inner: &Inner, shared: &mut Shared, id: WorkerId, page: &Page) -> String {
+        self.killed = true;
+        let cells = page.read().ok();
+        let suspects = shared.dispatcher.suspects(id, |request| cells.as_ref().is_some_and(|cells| cells.begun(request)));
+        let overdue: Vec<_> = suspects.into_iter().filter(|suspect| suspect.expired).collect();
+        let limit = overdue.iter().map(|suspect| suspect.limit.unwrap_or(inner.settings.timeout)).max().unwrap_or(inner.settings.timeout);
+        inner.give_up(shared, id);
+        standstill::goes_on(&inner.name, &named(inner, &overdue), limit)
     }
 
     fn is_told(&self) -> bool {
@@ -165,13 +181,33 @@ impl Watch {
     }
 }
 
-/// The functions whose requests are past their limits, each once.
-fn overdue(inner: &Inner, suspects: &[Suspect]) -> Vec<String> {
+impl Shared {
+    /// Whether a request that has begun may be what holds its worker's loop: it runs on the main thread, or could.
+    fn may_hold_loop(&self, page: &Page, suspect: &Suspect) -> bool {
+        page.inline().is_ok_and(|inline| inline == suspect.request) || !self.runs_in_thread(suspect.route)
+    }
+}
+
+/// The requests past their limits for which a loop that stands still is given up; `None` where it may be another that holds it, which is within
+/// its limit. A `def` in a thread holds it only where nothing else does: by native code that keeps the interpreter's lock.
+fn held_by(suspects: &[Suspect], may_hold: impl Fn(&Suspect) -> bool) -> Option<Vec<Suspect>> {
+    let (may, others): (Vec<_>, Vec<_>) = suspects.iter().partition(|suspect| may_hold(suspect));
+    let expired = |suspects: &[Suspect]| -> Vec<Suspect> { suspects.iter().filter(|suspect| suspect.expired).copied().collect() };
+    let found = expired(&may);
+    if !found.is_empty() {
+        return Some(found);
+    }
+    let found = expired(&others);
+    (may.is_empty() && !found.is_empty()).then_some(found)
+}
+
+/// The functions of requests, each once.
+fn named(inner: &Inner, suspects: &[Suspect]) -> Vec<String> {
     let name = |suspect: &Suspect| match suspect.route {
         Some(route) => inner.config["functions"][usize::from(route)]["qualname"].as_str().unwrap_or("a function").to_owned(),
         None => "a live call".to_owned(),
     };
-    let mut names: Vec<String> = suspects.iter().filter(|suspect| suspect.expired).map(name).collect();
+    let mut names: Vec<String> = suspects.iter().map(name).collect();
     names.sort();
     names.dedup();
     names
@@ -217,6 +253,32 @@ mod tests {
         let mut silence = Silence::default();
         let asks = looks.iter().map(|(at, pulse)| silence.look(start + Duration::from_millis(*at), *pulse)).last();
         (asks.expect("there are looks"), silence.lasted.as_millis())
+    }
+
+    /// Of these requests (whether each may hold the loop, and is past its limit), those for which a loop is given up.
+    fn held(suspects: &[(bool, bool)]) -> Option<Vec<u32>> {
+        let suspect = |(request, (_, expired)): (usize, &(bool, bool))| Suspect {
+            route: None,
+            request: request as u32,
+            expired: *expired,
+            limit: None,
+        };
+        let list: Vec<_> = suspects.iter().enumerate().map(suspect).collect();
+        let found = held_by(&list, |suspect| suspects[suspect.request as usize].0)?;
+        Some(found.iter().map(|suspect| suspect.request).collect())
+    }
+
+    #[test]
+    fn a_loop_is_given_up_for_what_may_hold_it_and_is_past_its_limit() {
+        let (holds, thread, late, within) = (true, false, true, false);
+        assert_eq!(held(&[]), None);
+        assert_eq!(held(&[(holds, within)]), None);
+        assert_eq!(held(&[(holds, late), (holds, within)]), Some(vec![0]));
+        assert_eq!(held(&[(thread, late), (holds, late)]), Some(vec![1]));
+        assert_eq!(held(&[(thread, late), (holds, within)]), None);
+        // Native code that keeps the interpreter's lock.
+        assert_eq!(held(&[(thread, late), (thread, within)]), Some(vec![0]));
+        assert_eq!(held(&[(thread, within)]), None);
     }
 
     #[test]

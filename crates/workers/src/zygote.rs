@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use crate::error::Error;
 use crate::interpreter::Program;
 use crate::isolation::{Isolation, Lineage, Surroundings};
+use crate::orphans::Awaited;
 use crate::process::{Process, watched};
 
 /// The longest frame on a control channel, in bytes.
@@ -121,7 +122,7 @@ impl Zygote {
         let [out, err] = printed;
         let errors = err.try_clone().map_err(Error::System)?;
         command.stdout(Stdio::from(out)).stderr(Stdio::from(err));
-        let mut child = command.spawn().map_err(|cause| {
+        let (mut child, awaited) = Awaited::spawn(&mut command).map_err(|cause| {
             let started = isolation.map_or(program.path(), |isolation| &isolation.launcher);
             Error::NoInterpreter { python: started.to_owned(), cause }
         })?;
@@ -151,6 +152,7 @@ impl Zygote {
             serve(control, queue, of).await;
             // The channel is closed: the zygote ends by itself.
             let _ended = child.wait().await;
+            drop(awaited);
             drop(surroundings); // all that came of it ends with it
         });
         Ok(Self { orders, about: Arc::new(hello), lineage, _maker: None })

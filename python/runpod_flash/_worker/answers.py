@@ -102,6 +102,25 @@ def _asked(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | N
     return status, fields, body
 
 
+def untold(function: str, error: BaseException) -> str:
+    """What the log says of an exception that asks for an answer whose `detail` is no JSON; empty for any other. Never raises."""
+    try:
+        status, detail = getattr(error, "status_code", None), getattr(error, "detail", PydanticUndefined)
+        if type(status) is not int or not 100 <= status <= 599 or detail is PydanticUndefined:
+            return ""
+        try:
+            _dumps(detail).encode()
+        except (TypeError, ValueError, RecursionError) as problem:
+            return (
+                f"`{function}` raised a `{responses.type_name(error)}` whose `detail` cannot be sent as JSON\n"
+                f"  why: {problem}\n"
+                "  try: give it strings, numbers, lists and dicts: of a pydantic model, `model.model_dump(mode='json')`\n"
+            )
+    except BaseException:  # noqa: S110 - an exception's class is the user's, and its attributes may be anything
+        pass
+    return ""
+
+
 def encoder(function: str) -> Callable[[object], bytes]:
     """What turns the results of `function` (its name, for errors) into JSON, without regard to its annotation."""
 
@@ -132,13 +151,32 @@ def typed_encoder(function: str, adapter: TypeAdapter[Any], annotation: str) -> 
         try:
             return dump(validate(result, from_attributes=True), by_alias=True)
         except Exception as error:
-            raise Unserialisable(
-                f"`{function}` returned a `{type(result).__qualname__}` that is not the `{annotation}` it is annotated with\n"
-                f"  why: {error}\n"
-                "  try: return what the annotation says, or change or remove the annotation"
-            ) from error
+            raise _unlike(function, result, annotation, error) from error
 
     return encode
+
+
+def checking_encoder(function: str, adapter: TypeAdapter[Any], annotation: str) -> Callable[[object], bytes]:
+    """As `encoder`, for results that pass for what the function is annotated with; for annotations by which nothing is left out."""
+    validate, write = adapter.validator.validate_python, encoder(function)
+
+    def encode(result: object) -> bytes:
+        responses.pass_on(function, result)
+        try:
+            value = validate(result, from_attributes=True)
+        except Exception as error:
+            raise _unlike(function, result, annotation, error) from error
+        return write(value)
+
+    return encode
+
+
+def _unlike(function: str, result: object, annotation: str, error: Exception) -> Unserialisable:
+    return Unserialisable(
+        f"`{function}` returned a `{type(result).__qualname__}` that is not the `{annotation}` it is annotated with\n"
+        f"  why: {error}\n"
+        "  try: return what the annotation says, or change or remove the annotation"
+    )
 
 
 #: Types whose values `to_json` writes as FastAPI does, whatever the value. Floats need a look: NaN is no JSON.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import stat
+import sys
 import traceback
 
+from . import imports
+
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+#: The longest text shown of a line, in characters.
+_LONGEST_LINE = 120
 
 
 def trimmed(error: BaseException) -> str:
@@ -16,6 +22,52 @@ def trimmed(error: BaseException) -> str:
         return _whole(error)
     except BaseException as problem:
         return _bare(error, problem)
+
+
+def raised_at(error: BaseException) -> tuple[str, int, str | None] | None:
+    """The innermost file of the project in which `error` was raised, the line and its text; of a syntax error, where that is. None where
+    it was not in the project, or cannot be told. Never raises."""
+    try:
+        if isinstance(error, SyntaxError) and error.filename and error.lineno and _is_of_project(error.filename):
+            return error.filename, error.lineno, line_of(error.filename, error.lineno)
+        frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        for file, line in reversed(frames):
+            if _is_of_project(file):
+                return file, line, line_of(file, line)
+    except BaseException:  # noqa: S110 - an exception's class is the user's, and looking at it may raise anything
+        pass
+    return None
+
+
+def line_of(file: str, line: int) -> str | None:
+    """The text of a line, without what is around it; None where it cannot be read."""
+    text = " ".join(linecache.getline(file, line).split()) if _is_regular(file) else ""
+    return (text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]} ...") or None
+
+
+def is_of_project(error: ImportError) -> bool:
+    """Whether what could not be imported is a module of the project, or a name in one. Never raises."""
+    try:
+        if error.path is not None:
+            return _is_of_project(error.path)
+        top = (error.name or "").partition(".")[0]
+        module = sys.modules.get(top)
+        if module is None:
+            return False  # it is nowhere, or else the import had begun
+        return any(_is_of_project(os.path.join(place, "")) for place in getattr(module, "__path__", ()))
+    except BaseException:  # what stands in `sys.modules`, and the exception itself, may be anything
+        return False
+
+
+def _is_of_project(file: str) -> bool:
+    return os.path.isabs(file) and not (_is_ours(file) or _imports(file) or imports.is_library(file))
+
+
+def _is_regular(file: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(file).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _whole(error: BaseException) -> str:

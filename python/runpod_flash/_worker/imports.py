@@ -52,7 +52,7 @@ class Imports:
     def _note(self, name: str, spec: ModuleSpec) -> None:
         if spec.origin is None or name.partition(".")[0] == _PACKAGE:  # a namespace package has nothing of its own to be read
             return
-        if not spec.has_location or _is_library(spec.origin):
+        if not spec.has_location or is_library(spec.origin):
             self._libraries[name] = None
             return
         # A link to it as well: it may come to lead elsewhere.
@@ -117,7 +117,8 @@ def distrust_fresh_bytecode() -> None:
     SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign]
 
 
-def _is_library(file: str) -> bool:
+def is_library(file: str) -> bool:
+    """Whether a file is Python's own, or was installed."""
     return file.startswith(_STANDARD) or any(mark in file for mark in _INSTALLED)
 
 

@@ -184,6 +184,11 @@ class Job:
             for method in self._methods.values():
                 method.bind_to(instance)
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether something of it runs on the loop, not in a thread."""
+        return any(method.is_async for method in self._methods.values())
+
     def described(self) -> dict[str, object]:
         """What the host may know of it: the parameters, and a class's methods."""
         plan: dict[str, object] = {"body": None, "job": True}

@@ -214,9 +214,9 @@ class Jobs:
         kind = type(error)  # `isinstance` would ask the exception's own `__class__`
         status, trace = _FAILED, None
         if kind is Unbound:
-            status, said = _UNBOUND, {"kind": "unbound", "error": _raised.message(error), "type": error.kind}  # type: ignore[attr-defined]
+            status, said = _UNBOUND, {"kind": "unbound", "error": _one_line(error), "type": error.kind}  # type: ignore[attr-defined]
         elif kind is Unserialisable:
-            said = {"kind": "unserialisable", "error": _raised.message(error), "type": "TypeError"}
+            said = {"kind": "unserialisable", "error": _one_line(error), "type": "TypeError"}
             self._worker.stderr._emit(request, f"{error}\n")
         elif kind is _Stopped or issubclass(kind, asyncio.CancelledError):
             status, said = _CANCELLED, {"kind": "cancelled", "error": "the job was cancelled", "type": "CancelledError"}
@@ -227,6 +227,15 @@ class Jobs:
             self._worker.stderr._emit(request, trace)
         self._worker.finish_output(request)
         return frames.encode_answer(request, status, None, json.dumps({**said, "traceback": trace}).encode())
+
+
+def _one_line(error: BaseException) -> str:
+    """What one of our own errors says, in the one line that a job's error is: `what: why; how to mend it`."""
+    text = _raised.message(error)
+    what, _, rest = text.partition("\n  why: ")
+    why, _, remedy = rest.rpartition("\n  try: ")
+    parts = (" ".join(part.split()) for part in (what, why, remedy))
+    return "{}: {}; {}".format(*parts) if why and remedy else " ".join(text.split())
 
 
 class _Stopped(BaseException):

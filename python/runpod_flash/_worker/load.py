@@ -72,17 +72,27 @@ if TYPE_CHECKING:
         overlay: NotRequired[str | None]
 
 
-class CannotLoad(Exception):
-    """The modules do not import or are not what the scan promised. `report`: error, why, try, where it is, and a traceback or None."""
+#: What is told of a place: file and line, and the text of that line.
+_Place = tuple[str, "str | None"]
 
-    def __init__(self, what: str, why: str, remedy: str, *, at: str | None = None, trace: str | None = None) -> None:
+#: Whether the modules are those of a deployment, whose files are where nobody has put them by hand.
+_is_deployed = False
+
+
+class CannotLoad(Exception):
+    """The modules do not import or are not what the scan promised. `report`: error, why, try, where it is, the line there, and a traceback,
+    each of the last three or None."""
+
+    def __init__(self, what: str, why: str, remedy: str, *, at: _Place | None = None, trace: str | None = None) -> None:
         super().__init__(what)
-        self.report = {"error": what, "why": why, "try": remedy, "at": at, "traceback": trace}
+        where, line = at or (None, None)
+        self.report = {"error": what, "why": why, "try": remedy, "at": where, "line": line, "traceback": trace}
 
 
 def routes(config: Config) -> list[Route | Job]:
     """The routes of `config["functions"]`, or what its jobs call, in that order; none for a live endpoint, which imports with its first call."""
-    state.endpoint = config["endpoint"]
+    global _is_deployed
+    state.endpoint, _is_deployed = config["endpoint"], "deployment" in config
     if not config["functions"]:
         return []
     if overlay := config.get("overlay"):
@@ -107,7 +117,11 @@ def routes(config: Config) -> list[Route | Job]:
         if (promised["method"], promised["path"]) != (method, path):
             raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
         try:
-            found.append(Job(function, config["inline"]) if method is None or path is None else Route(function, method, path))
+            if method is None or path is None:
+                found.append(Job(function, config["inline"]))
+            else:
+                found.append(route := Route(function, method, path))
+                _warn_of_wrapped(route, function, declared)
             _warn_of_missing(function, promised["dependencies"], promised["system_dependencies"])
         except Exception as error:
             why, remedy = _said(error)
@@ -137,6 +151,25 @@ def start(found: list[Route | Job]) -> None:
             ) from error
 
 
+def _warn_of_wrapped(route: Route, function: Callable[..., object], declared: Declared) -> None:
+    """A model that may be None is no body, in the reference as here: sent as if it were, all of it would be dropped in silence."""
+    from . import signatures
+
+    if route.plan.body != "fields" or len(in_body := route.plan.at("body")) != 1:
+        return
+    (annotation,) = (argument.annotation for argument in signatures.read(function) if argument.name == in_body[0].name)
+    if any(signatures.is_model(branch) for branch in signatures.branches(annotation)):
+        key = in_body[0].key
+        place, line = _place(declared, function)
+        print(
+            f"warning: `{in_body[0].name}` of `{route.name}` is a key of the body, and not the body itself\n"
+            f"   at: {place}\n         {line}\n"
+            "  why: a pydantic model alone is the body only if it must be there; this may be something else\n"
+            f'  try: send {{"{key}": {{...}}}}, or annotate it with the model alone',
+            file=sys.stderr,
+        )
+
+
 def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | None, system: list[str] | None) -> None:
     """Whatever imports them at the module's level has failed before; who does in the function would fail at the first request."""
     from .. import _dependencies
@@ -161,13 +194,20 @@ def _import(module: Module) -> ModuleType:
         with state.imports():
             imported = importlib.import_module(module["name"])
     except BaseException as error:
+        what = f"cannot import module '{module['name']}'"
         why, remedy = _said(error)
+        if isinstance(error, CalledWhileImporting):  # which says its line itself
+            raise CannotLoad(what, f"{type(error).__name__}: {why}", remedy or "") from error
+        place = failures.raised_at(error)
+        raising, line, text = (module["file"], None, None) if place is None else place
+        raising = _shown(raising, module)
         raise CannotLoad(
-            f"cannot import module '{module['name']}'",
-            f"{type(error).__name__}: {why}",
-            remedy or f"mend {module['file']}, or install what it needs for {sys.executable}",
-            # Which says its line itself.
-            trace=None if isinstance(error, CalledWhileImporting) else failures.trimmed(error),
+            what,
+            # Python has nothing to say of some, and of others no more than a status.
+            f"{type(error).__name__}: {why or 'it was raised while the module was imported'}",
+            remedy or _remedy(error, raising),
+            at=(raising if line is None else f"{raising}:{line}", text),
+            trace=failures.trimmed(error),
         ) from error
     file = getattr(imported, "__file__", None)
     if file is None or not _same(file, module["file"]):
@@ -177,6 +217,25 @@ def _import(module: Module) -> ModuleType:
             "rename the file",
         )
     return imported
+
+
+def _remedy(error: BaseException, file: str) -> str:
+    """How to mend what `file` raised while it was imported."""
+    if isinstance(error, SystemExit):
+        return f'what serves does not end: put what ends the program in {file} under `if __name__ == "__main__":`'
+    if isinstance(error, ImportError) and not failures.is_of_project(error):
+        return f"install what {file} needs for {sys.executable}, or mend it"
+    return f"mend {file}"
+
+
+def _shown(file: str, module: Module) -> str:
+    """A file as `flash` names it: from where it was started, or, of a deployment, from the project's root."""
+    base = os.path.realpath(module["import_base"]) if _is_deployed else os.getcwd()
+    try:
+        relative = os.path.relpath(os.path.realpath(file) if _is_deployed else file, base)
+    except (OSError, ValueError):  # the directory is gone, or the path is no path
+        return file
+    return file if relative.startswith(os.pardir) else relative
 
 
 def _same(one: str, other: str) -> bool:
@@ -212,12 +271,16 @@ def _not_as_scanned(declared: Declared, why: str, found: object) -> CannotLoad:
     )
 
 
-def _place(declared: Declared, found: object) -> str:
+def _place(declared: Declared, found: object) -> _Place:
     """Where the function begins, its decorators included; its file alone where it is none of Python's."""
     while (inner := getattr(found, "__wrapped__", None)) is not None:
         found = inner
+    module = declared["module"]
     code = getattr(found, "__code__", None)
-    return declared["module"]["file"] if code is None else f"{code.co_filename}:{code.co_firstlineno}"
+    if code is None:
+        return _shown(module["file"], module), None
+    line = failures.line_of(code.co_filename, code.co_firstlineno)
+    return f"{_shown(code.co_filename, module)}:{code.co_firstlineno}", line
 
 
 class Surroundings:

@@ -18,13 +18,17 @@ from urllib.parse import parse_qsl
 from pydantic import TypeAdapter
 
 from . import binding, quick, signatures
-from .answers import Rejected, encoder, failure, invalid, refused, typed_encoder
+from .answers import Rejected, checking_encoder, encoder, failure, invalid, refused, typed_encoder, untold
 from .fields import MISSING, Errors, Field, Fields, missing
 from .forms import Form, FormField, Spread, Value
 from .responses import Answered, Unsent, Unserialisable
 from .signatures import Argument, Unroutable
 
-__all__ = ["Answered", "Rejected", "Route", "Unroutable", "Unsent", "Unserialisable", "failure", "is_json"]
+__all__ = ["Answered", "Rejected", "Route", "Unroutable", "Unsent", "Unserialisable", "failure", "is_json", "untold"]
+
+
+#: Annotations that say of what is within nothing, so that nothing of it is left out.
+_KEEP_ALL = (dict, list, dict[str, typing.Any], list[typing.Any], typing.Dict, typing.List, typing.Any, object)  # noqa: UP006
 
 
 class Route:
@@ -69,6 +73,11 @@ class Route:
             ]
             self.quick = self._quick(in_body) if len(in_body) == len(arguments) else None
             self.encode = self._encoder(function)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it runs on the loop, not in a thread."""
+        return self.is_async
 
     def described(self) -> dict[str, object]:
         """What the host may know of it."""
@@ -151,15 +160,24 @@ class Route:
 
     def _encoder(self, function: Callable[..., object]) -> Callable[[object], bytes]:
         annotation = inspect.signature(function).return_annotation
-        # Where the reference gives FastAPI a function of its own, with the body's model, the annotation is lost on the way.
-        if self.plan.body == "fields" or annotation is signatures.EMPTY:
+        if annotation is signatures.EMPTY:
             return encoder(self.name)
-        resolved = signatures.resolve(function, "return", annotation)
+        # The reference loses the annotation there, on the way to FastAPI: what it says nothing to is no reason not to serve.
+        may_be_anything = self.plan.body == "fields"
+        try:
+            resolved = signatures.resolve(function, "return", annotation)
+        except Unroutable:
+            if may_be_anything:
+                return encoder(self.name)
+            raise
         if resolved is type(None) or signatures.is_whole_answer(resolved):
             return encoder(self.name)
         try:
-            return typed_encoder(self.name, TypeAdapter(resolved), signatures.shown(resolved))
+            make = checking_encoder if may_be_anything and resolved in _KEEP_ALL else typed_encoder
+            return make(self.name, TypeAdapter(resolved), signatures.shown(resolved))
         except Exception as error:
+            if may_be_anything:
+                return encoder(self.name)
             raise Unroutable(
                 f"the return annotation `{signatures.shown(resolved)}` of `{self.name}` is no type of a JSON answer\n"
                 f"  why: {signatures.reason(error)}\n"

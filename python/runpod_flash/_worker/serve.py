@@ -22,6 +22,7 @@ import atexit
 import contextvars
 import os
 import selectors
+import signal
 import socket
 import sys
 import threading
@@ -150,7 +151,7 @@ class Worker:
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.scheduled = False
         self.draining = False
-        self.pid = os.getpid()
+        self.pid, self.session = os.getpid(), os.getsid(0)
         #: Whether this is a process that a function forked.
         self.is_child = False
         self.sending = threading.RLock()  # a `__del__` may print while its thread sends
@@ -183,6 +184,7 @@ class Worker:
         """In a child that a function forked: it can neither take nor answer requests, and ends with its function, as a script would."""
         # Not `getppid`: where the parent has ended already, that is whoever took its children over.
         parent, self.pid = self.pid, os.getpid()
+        leaves = self.is_child and self.leaves()
         self.wire.close()
         self.sending = threading.RLock()  # another thread may have held it
         self.stdout.forked()
@@ -191,8 +193,16 @@ class Worker:
         # At once: what else is in this batch is its parent's.
         vars(self).update(answered=_done, finish_call=_done)
         # The system counts from the thread that forked: where that one ends before the worker, so would the child.
-        if threading.current_thread().name.startswith(_LASTING):
+        if not leaves and threading.current_thread().name.startswith(_LASTING):
             zygote.end_with_parent(parent)
+
+    def leaves(self) -> bool:
+        """Whether a child's child is to outlive its parent, as what a shell puts into the background does: it is how a process becomes a daemon.
+
+        What `multiprocessing` starts in a process of its own ends with that, unless it has left the worker's session.
+        """
+        processes = sys.modules.get("multiprocessing.process")
+        return processes is None or processes.parent_process() is None or os.getsid(0) != self.session
 
     def flush(self) -> None:
         """Sends the answers of this batch. `out` belongs to the main thread."""
@@ -418,7 +428,8 @@ class Worker:
         except BaseException as error:
             if self.is_child:
                 _fail(error)
-            self.stderr._emit(0, failures.trimmed(error))
+            self.stderr._emit(output.running.get(), failures.trimmed(error))
+        self.finish_output(output.running.get())
 
     @staticmethod
     def bind(handler: Handler, head: Head | None, body: Body) -> dict[str, object]:
@@ -463,7 +474,7 @@ class Worker:
         elif issubclass(kind, routes.Unserialisable):
             text = f"{error}\n"
         else:
-            text = failures.trimmed(error)
+            text = failures.trimmed(error) + routes.untold(handler.name, error)
         if text:
             self.stderr._emit(request, text)
         self.finish_output(request)
@@ -645,6 +656,13 @@ class Worker:
             asyncio.set_event_loop(None)
         try:
             self.loop.run_forever()
+        except KeyboardInterrupt as error:
+            if self.is_child:
+                _fail(error)
+            # A function, or somebody else, has sent it. It ends as it does where nobody handles that: the host says by which signal.
+            output.flush()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
         except BaseException as error:
             if self.is_child:  # a task of the function's own has forked
                 _fail(error)
@@ -707,7 +725,7 @@ def run(wire: socket.socket, page: memoryview, config: Config, routes: list[Rout
         os.register_at_fork(after_in_child=imported.hush)
     ready = {
         "pid": os.getpid(),
-        "routes": [{"name": route.name, "plan": route.described()} for route in routes],
+        "routes": [{"name": route.name, "plan": route.described(), "thread": not route.may_wait} for route in routes],
         "files": imported and imported.files(),
     }
     worker.send(frames.encode_json(frames.READY, ready))

@@ -38,7 +38,10 @@ pub(super) async fn remove_environment(control: Shared, Names(place): Names<Plac
     let _changing = control.change(&place)?;
     let asked = place.clone();
     let removed = control.ask(move |store| store.remove_environment(&asked.app, &asked.environment)).await?;
-    let forgotten = removed.ok_or(Refusal::Unknown { what: "environment", name: place.environment.clone() })?;
+    let Some(forgotten) = removed else {
+        find_environment(&control, &place).await?; // which says what there is
+        return Err(Refusal::Unknown { what: "environment", name: place.environment });
+    };
     control.take_down(forgotten).await?;
     Ok(no_content())
 }
@@ -62,10 +65,14 @@ async fn app(control: &Shared, name: &str) -> Result<App, Refusal> {
     shown(control, (apps, environments)).pop().ok_or_else(|| Refusal::Unknown { what: "app", name: name.to_owned() })
 }
 
-async fn find_environment(control: &Shared, place: &Place) -> Result<Environment, Refusal> {
+pub(super) async fn find_environment(control: &Shared, place: &Place) -> Result<Environment, Refusal> {
     let environments = app(control, &place.app).await?.environments;
+    let there = environments.iter().map(|environment| environment.name.clone()).collect();
     let found = environments.into_iter().find(|environment| environment.name == place.environment);
-    found.ok_or_else(|| Refusal::Unknown { what: "environment", name: place.environment.clone() })
+    found.ok_or_else(|| {
+        let Place { app, environment } = place.clone();
+        Refusal::NoEnvironment { app, environment, there }
+    })
 }
 
 fn shown(control: &Shared, (apps, environments): (Vec<flash_store::App>, Vec<flash_store::Environment>)) -> Vec<App> {

@@ -45,34 +45,45 @@ pub(super) async fn roll_back(
     Sent(asked): Sent<RollbackRequest>,
 ) -> Result<Response, Refusal> {
     let Place { app, environment } = place.clone();
-    let mut earlier = control.ask(move |store| store.deployments(&app, &environment, LISTED)).await?;
-    earlier.retain(|deployment| deployment.state == State::Superseded);
-    let there = |build: &str| control.builds.has(build);
+    let all = control.ask(move |store| store.deployments(&app, &environment, LISTED)).await?;
+    let serves = all.iter().find(|deployment| deployment.state == State::Current);
+    let served = |build: &str| serves.is_some_and(|serves| serves.build == build);
+    let mut earlier = all.iter().filter(|deployment| deployment.state == State::Superseded && control.builds.has(&deployment.build));
     let found = match &asked.to {
         Some(to) => {
-            let matching: Vec<_> = earlier.into_iter().filter(|deployment| deployment.build.starts_with(to.as_str())).collect();
-            if matching.iter().any(|deployment| deployment.build != matching[0].build) {
+            let named = |build: &str| build.starts_with(to.as_str());
+            let matching: Vec<_> = serves.into_iter().chain(earlier).filter(|deployment| named(&deployment.build)).collect();
+            let Some(found) = matching.first() else {
+                return Err(Refusal::Unknown { what: "build", name: to.chars().take(64).collect() });
+            };
+            if matching.iter().any(|deployment| deployment.build != found.build) {
                 let why = "several builds that were deployed there begin with it".to_owned();
                 return Err(Refusal::BadName { what: "build", name: to.clone(), why });
             }
-            let found = matching.into_iter().find(|deployment| there(&deployment.build));
-            found.ok_or_else(|| Refusal::Unknown { what: "build", name: to.chars().take(64).collect() })?
+            if served(&found.build) {
+                return Err(Refusal::ServesAlready { build: found.build.clone(), environment: place.environment });
+            }
+            *found
         }
         None => {
-            let found = earlier.into_iter().find(|deployment| there(&deployment.build));
+            // A build that was deployed again as it was is nothing to go back to.
+            let differs = |deployment: &&flash_store::Deployment| {
+                !served(&deployment.build) || serves.is_some_and(|serves| serves.settings != deployment.settings)
+            };
             let Place { app, environment } = place.clone();
-            found.ok_or(Refusal::NothingBefore { app, environment })?
+            earlier.find(differs).ok_or(Refusal::NothingBefore { app, environment })?
         }
     };
     let settings = serde_json::from_str(&found.settings).map_err(|error| Refusal::System {
         what: format!("the settings of deployment {} cannot be read", found.id),
         why: error.to_string(),
     })?;
-    let id = control.deploy(Order { place, build: found.build, settings }).await?;
+    let id = control.deploy(Order { place, build: found.build.clone(), settings }).await?;
     Ok((StatusCode::ACCEPTED, Json(get(&control, id).await?)).into_response())
 }
 
 pub(super) async fn list(control: Shared, Names(place): Names<Place>) -> Result<Json<Vec<Deployment>>, Refusal> {
+    super::apps::find_environment(&control, &place).await?;
     let deployments = control.ask(move |store| store.deployments(&place.app, &place.environment, LISTED)).await?;
     Ok(Json(deployments.into_iter().map(|deployment| shown(&control, deployment)).collect()))
 }

@@ -12,7 +12,8 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use flash_api::{LogLine, LogStream};
 use flash_store::Timestamp;
-use http::{Uri, header};
+use http::header;
+use http::request::Parts;
 use hyper::body::Frame;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
@@ -42,8 +43,8 @@ struct Asked {
     request: Option<String>,
 }
 
-pub(super) async fn read(control: Shared, uri: Uri) -> Result<Response, Refusal> {
-    let query = query(&uri, QUERY)?;
+pub(super) async fn read(control: Shared, head: Parts) -> Result<Response, Refusal> {
+    let query = query(&head.uri, QUERY)?;
     let bad = |what, name: &str, why: String| Refusal::BadName { what, name: name.to_owned(), why };
     let since = query.get("since").map(|text| clock::parse(text).map_err(|why| bad("since", text, why))).transpose()?;
     let follow = match query.get("follow") {
@@ -65,26 +66,28 @@ pub(super) async fn read(control: Shared, uri: Uri) -> Result<Response, Refusal>
         })
         .await?;
     let (sender, lines) = mpsc::channel(WAITING);
-    tokio::spawn(send(control.0.clone(), reading, asked, follow, sender));
+    let followed = follow.then_some(head);
+    tokio::spawn(send(control.0.clone(), reading, asked, followed, sender));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(Lines(lines))).into_response())
 }
 
-/// Ends when all is sent, its caller has left, or the server ends.
-async fn send(control: Arc<Control>, reading: Reading, asked: Asked, follow: bool, sender: mpsc::Sender<Bytes>) {
+/// Ends when all is sent, its caller has left, or the server ends. `followed`: the request of who follows, whose key may be revoked meanwhile.
+async fn send(control: Arc<Control>, reading: Reading, asked: Asked, followed: Option<Parts>, sender: mpsc::Sender<Bytes>) {
     let Reading { files, mut live } = reading;
     let (past, asked) = (sender.clone(), Arc::new(asked));
     let wanted = asked.clone();
     let read = tokio::task::spawn_blocking(move || merge(files, |line| !wanted.has(line) || past.blocking_send(text(line)).is_ok()));
     let Ok(Ok(())) = read.await else { return };
-    if !follow {
-        return;
-    }
+    let Some(followed) = followed else { return };
     loop {
         let line = tokio::select! {
             line = live.recv() => line,
             () = control.stopped() => return,
             () = sender.closed() => return,
         };
+        if control.keyring.scope(&followed).is_none() {
+            return;
+        }
         let line = match line {
             Ok(line) if asked.has(&line) => text(&line),
             Ok(_) => continue,

@@ -17,6 +17,7 @@ pub(super) async fn about(control: Shared) -> Json<Server> {
         started: clock::text(about.started),
         python: about.python.clone(),
         isolation: control.apart.level().to_string(),
+        drain_ms: about.drain.as_millis().try_into().unwrap_or(u64::MAX),
     })
 }
 

@@ -40,6 +40,10 @@ fn a_body_s_length_is_said_once_and_in_one_way() {
     check("Transfer-Encoding: xchunked\r\n", Err(Doubt::Coding));
     check("Transfer-Encoding:\r\n", Err(Doubt::Coding));
     check("Transfer-Encoding: gzip, chunked\r\n", Err(Doubt::Codings));
+    for length in [u64::MAX, u64::MAX - 1] {
+        check(&format!("Content-Length: {length}\r\n"), Err(Doubt::TooLong));
+    }
+    check("Content-Length: 18446744073709551613\r\n", Ok(()));
     for length in ["", "+1", "-1", "1, 1", "0x1", "1 1", "18446744073709551616", "one"] {
         check(&format!("Content-Length: {length}\r\n"), Err(Doubt::Length));
     }

@@ -8,17 +8,14 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{FlashToml, Given, Layer, Section};
+use super::{FlashToml, Given, Labelled, Layer, Section, scaler_of};
 use crate::quantity::{mebibytes, milliseconds, whole};
 use crate::text::shown;
-use crate::{Diagnostic, EndpointName, EnvironmentName, Location, MOST_CONCURRENCY, Overrides, Rollout, SettingKey, nearest};
+use crate::{Diagnostic, EndpointName, EnvironmentName, Kind, Location, MOST_CONCURRENCY, Overrides, Rollout, SettingKey, nearest};
 
 const ROOT: [&str; 4] = ["app", "server", "endpoints", "environments"];
 const OF_ENVIRONMENT: [&str; 2] = ["server", "endpoints"];
 const SCALER: [&str; 2] = ["type", "value"];
-
-/// The scalers: how it is decided that one more worker is needed.
-const SCALERS: [&str; 2] = ["REQUEST_COUNT", "QUEUE_DELAY"];
 
 impl FlashToml {
     /// Reads a file's text; `file` is what messages call it. Errs with everything that is wrong.
@@ -109,6 +106,7 @@ impl Reader<'_> {
             header,
             keys: BTreeMap::new(),
             variables: BTreeMap::new(),
+            scaler: None,
         };
         let mut places = BTreeMap::new();
         for (key, value) in table {
@@ -140,7 +138,7 @@ impl Reader<'_> {
                     u16::try_from(number).map_err(|_| self.tell(problem(), value.span().start)).ok()
                 });
             }
-            SettingKey::Scaler => set.scaler_value = self.scaler(value),
+            SettingKey::Scaler => (set.scaler_value, section.scaler) = self.scaler(value),
             SettingKey::Gpu => set.gpu = self.number(key, value),
             SettingKey::Cpu => set.cpu = self.number(key, value),
             SettingKey::Memory => set.memory_mib = self.memory(value),
@@ -234,43 +232,41 @@ impl Reader<'_> {
         }
     }
 
-    fn scaler(&mut self, value: &Value<'_>) -> Option<u32> {
+    fn scaler(&mut self, value: &Value<'_>) -> (Option<u32>, Option<Labelled>) {
         let DeValue::Table(table) = value.get_ref() else {
             self.mistyped("scaler", "a table", value, SettingKey::Scaler.example());
-            return None;
+            return (None, None);
         };
-        let mut steered_by = None;
+        let (mut steered_by, mut labelled) = (None, None);
         for (key, value) in table {
             match key.get_ref().as_ref() {
-                "type" => {
-                    self.scaler_type(value);
-                }
+                "type" => labelled = self.scaler_type(value),
                 "value" => steered_by = self.number(SettingKey::Scaler, value),
                 _ => self.unknown(key, "scaler", &SCALER),
             }
         }
-        steered_by
+        (steered_by, labelled)
     }
 
-    /// The type changes nothing: there is one that endpoints with routes can have.
-    fn scaler_type(&mut self, value: &Value<'_>) {
+    /// The type changes nothing: endpoints of each kind can have but one.
+    fn scaler_type(&mut self, value: &Value<'_>) -> Option<Labelled> {
         let DeValue::String(given) = value.get_ref() else {
-            return self.mistyped("the scaler's type", "a text", value, SettingKey::Scaler.example());
+            self.mistyped("the scaler's type", "a text", value, SettingKey::Scaler.example());
+            return None;
         };
-        let problem = match given.as_ref() {
-            "REQUEST_COUNT" => return,
-            "QUEUE_DELAY" => Diagnostic::error(
-                "the scaler QUEUE_DELAY is not built yet",
-                "load-balanced endpoints have no queue to wait in, and queue-based ones are not served yet",
-                "write REQUEST_COUNT, or leave the type out",
-            ),
-            other => Diagnostic::error(
-                format!("there is no scaler `{}`{}", shown(other), did_you_mean(other, &SCALERS)),
-                "the scaler says what one more worker is started for",
-                "write REQUEST_COUNT, or leave the type out",
-            ),
-        };
-        self.tell(problem, value.span().start);
+        let kinds = [Kind::LoadBalanced, Kind::QueueBased];
+        let at = value.span().start;
+        if let Some(kind) = kinds.into_iter().find(|kind| scaler_of(*kind) == given) {
+            return Some(Labelled { kind, location: self.location(at), excerpt: self.line(at).to_owned() });
+        }
+        let names = kinds.map(scaler_of);
+        let problem = Diagnostic::error(
+            format!("there is no scaler `{}`{}", shown(given), did_you_mean(given, &names)),
+            "the scaler says what one more worker is started for",
+            format!("write {}, or leave the type out", names.join(" for routes, ") + " for a queue"),
+        );
+        self.tell(problem, at);
+        None
     }
 
     /// Variables, each with its place.
@@ -301,7 +297,12 @@ impl Reader<'_> {
         let number = as_number(value);
         if number.is_none() {
             let name = if key == SettingKey::Scaler { "the scaler's value" } else { key.as_str() };
-            self.mistyped(name, "a whole number, 0 or more", value, key.example());
+            let wanted = match key {
+                SettingKey::Gpu => "a whole number, 0 or more",
+                SettingKey::MaxConcurrency => "a whole number from 1 to 128",
+                _ => "a whole number, 1 or more",
+            };
+            self.mistyped(name, wanted, value, key.example());
         }
         number
     }

@@ -224,13 +224,19 @@ impl Rows<'_> {
             Outcome::Returned => None,
             _ => ran.begun,
         };
-        let sql = "UPDATE jobs SET worker = coalesce(?2, worker), begun = coalesce(?3, begun) WHERE sequence = ?1";
-        if ran.worker.is_some() || begun.is_some() {
-            self.connection.prepare_cached(sql)?.execute(params![lease.sequence, ran.worker, begun.map(|time| time.0)])?;
-        }
+        self.note_run(lease.sequence, ran.worker.as_deref(), begun)?;
         let webhook = self.write(&found, &done.life)?;
         let due = (done.life.state == State::Delayed).then_some(done.life.due);
         Ok(Ok(Finished { state: done.life.state, due, now: self.now, webhook }))
+    }
+
+    /// Who had the job last, and since when, as far as that is told.
+    fn note_run(&self, sequence: i64, worker: Option<&str>, begun: Option<Timestamp>) -> rusqlite::Result<()> {
+        let sql = "UPDATE jobs SET worker = coalesce(?2, worker), begun = coalesce(?3, begun) WHERE sequence = ?1";
+        if worker.is_some() || begun.is_some() {
+            self.connection.prepare_cached(sql)?.execute(params![sequence, worker, begun.map(|time| time.0)])?;
+        }
+        Ok(())
     }
 
     fn stale<T>(&mut self) -> Result<T> {
@@ -254,11 +260,14 @@ impl Rows<'_> {
         Ok(())
     }
 
-    pub(super) fn cancel(&mut self, id: &str) -> rusqlite::Result<Cancelled> {
+    pub(super) fn cancel(&mut self, id: &str, ran: &Ran) -> rusqlite::Result<Cancelled> {
         let Some(found) = self.find("id", id)? else { return Ok(Cancelled::Unknown) };
         let Ok(done) = step(&found.life, &found.policy, Event::Cancel, self.now, 0) else { return Ok(Cancelled::Ended(found.life.state)) };
         self.write(&found, &done.life)?;
         let stop = done.stop.map(|attempt| Lease { sequence: found.sequence, attempt });
+        if stop.is_some() {
+            self.note_run(found.sequence, ran.worker.as_deref(), ran.begun)?;
+        }
         Ok(stop.map_or(Cancelled::Waiting, Cancelled::Leased))
     }
 

@@ -89,7 +89,7 @@ async fn client_works(jobs: Jobs, client: usize) {
         let id = format!("j{client}-{number}");
         jobs.submit(new(&id)).await.unwrap();
         say("accepted", &id);
-        if number % 5 == 0 && jobs.cancel(&id).await.unwrap() == Cancelled::Waiting {
+        if number % 5 == 0 && jobs.cancel(&id, Ran::default()).await.unwrap() == Cancelled::Waiting {
             say("cancelled", &id);
         }
         if number % 5 > 1 {

@@ -48,8 +48,12 @@ pub(crate) struct Pulse {
 pub(crate) struct Suspect {
     /// The route's index; `None` for a live call.
     pub(crate) route: Option<u16>,
+    /// Its number.
+    pub(crate) request: u32,
     /// Whether its time is over.
     pub(crate) expired: bool,
+    /// Its own limit, where it has one; none is left to one that was cancelled.
+    pub(crate) limit: Option<Duration>,
 }
 
 impl<R: Answered> Dispatcher<R> {
@@ -134,7 +138,8 @@ impl<R: Answered> Dispatcher<R> {
                 Work::Route(route, _) => Some(*route),
                 Work::Call => None,
             };
-            begun(number(state.generation, slot as u16)).then_some(Suspect { route, expired: in_flight.expired })
+            let request = number(state.generation, slot as u16);
+            begun(request).then_some(Suspect { route, request, expired: in_flight.expired, limit: in_flight.errand.deadline.limit() })
         };
         slots.filter_map(suspect).collect()
     }

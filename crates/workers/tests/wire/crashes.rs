@@ -69,8 +69,8 @@ async fn a_worker_that_ends_at_its_first_request_is_a_crash_loop_and_each_reques
         }
     };
     assert!(lost >= 3, "{lost}");
-    assert!(matches!(&refused, Outcome::Failed { error, .. } if matches!(**error, Error::EndedYoung { .. })), "{refused:?}");
-    assert!(matches!(*crash_loop(&trial, 3).await, Error::EndedYoung { .. }));
+    assert!(matches!(&refused, Outcome::Failed { error, .. } if matches!(**error, Error::EndedAtWork { .. })), "{refused:?}");
+    assert!(matches!(*crash_loop(&trial, 3).await, Error::EndedAtWork { .. }));
 }
 
 #[tokio::test]

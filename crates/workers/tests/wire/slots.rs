@@ -75,8 +75,14 @@ async fn a_request_whose_cancel_is_ignored_keeps_its_slot() {
 #[tokio::test]
 async fn a_worker_that_goes_on_past_the_grace_is_replaced() {
     let trial = ready(short()).await;
+    let first = answered_by(&trial, |_| true).await;
     assert!(trial.send(steps([&[Disobey, Begin, Hold]])).has_expired().await);
     answered_by(&trial, |worker| worker.number == 2).await;
+    first.is_gone().await;
+    answered_by(&trial, |worker| worker.number == 2).await; // the host has noticed
+    let printed = trial.printed();
+    assert_eq!(printed.matches("goes on past its limit of 0.2 s").count(), 1, "{printed}");
+    assert!(!printed.contains("died") && !printed.contains("stood still"), "{printed}");
 }
 
 #[tokio::test]

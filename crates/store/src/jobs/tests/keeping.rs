@@ -44,7 +44,7 @@ async fn an_idempotency_key_is_free_again_when_its_job_is_deleted() {
     let queue = Queue::new();
     let idempotency = |digest| Some(Idempotency { key: "k".into(), digest: [digest; 32] });
     queue.submit_with("a", |new| new.idempotency = idempotency(1)).await;
-    queue.jobs().cancel("a").await.unwrap();
+    queue.jobs().cancel("a", Ran::default()).await.unwrap();
     queue.pass(Duration::from_secs(8 * 24 * 3600));
     assert_eq!(queue.jobs().retain().await.unwrap().removed, 1);
     assert!(!queue.jobs().submit(New { idempotency: idempotency(2), ..new("b") }).await.unwrap().existing);

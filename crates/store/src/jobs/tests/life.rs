@@ -141,7 +141,8 @@ async fn cancelling_takes_a_job_back_wherever_it_is() {
     let lease = queue.claim_one().await.lease;
     queue.submit("ready").await;
     queue.submit_with("delayed", |new| new.policy.delay = Duration::from_secs(1)).await;
-    let cancel = async |id: &str| queue.jobs().cancel(id).await.unwrap();
+    let ran = Ran { worker: Some("w1-7".into()), begun: Some(queue.jobs().now()) };
+    let cancel = async |id: &str| queue.jobs().cancel(id, ran.clone()).await.unwrap();
     assert_eq!(cancel("leased").await, Cancelled::Leased(lease));
     assert_eq!(cancel("ready").await, Cancelled::Waiting);
     assert_eq!(cancel("delayed").await, Cancelled::Waiting);
@@ -152,6 +153,9 @@ async fn cancelling_takes_a_job_back_wherever_it_is() {
     queue.jobs().expire().await.unwrap();
     assert!(queue.claim(9).await.is_empty());
     assert_eq!(queue.jobs().counts("e").of(State::Cancelled), 3);
+    for (id, worker) in [("leased", Some("w1-7")), ("ready", None)] {
+        assert_eq!(queue.job(id).await.worker.as_deref(), worker, "{id}: what had begun says who had it");
+    }
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ impl Pair {
             0..5 => self.submit().await,
             5..9 => self.claim().await,
             9..13 => self.finish().await,
-            13 | 14 => self.one_of_all(|jobs, id| async move { jobs.cancel(&id).await.is_ok() }, Event::Cancel).await,
+            13 | 14 => self.one_of_all(|jobs, id| async move { jobs.cancel(&id, Ran::default()).await.is_ok() }, Event::Cancel).await,
             15 => self.one_of_all(|jobs, id| async move { jobs.retry(&id).await.is_ok() }, Event::Retry).await,
             16 => self.restart(),
             _ => self.time_passes().await,
