@@ -157,6 +157,7 @@ pub fn waits_for(deployment: &Deployment) -> &str {
 }
 
 /// Tells who interrupts this command that the server goes on, until what is returned is dropped.
+#[expect(clippy::disallowed_methods, reason = "nothing of this command is left to be ended, and its main thread waits for an answer")]
 fn tell_of_interruption(deployment: u64) -> Result<Watched, Failure> {
     let failed = |cause| Failure::system("cannot listen for signals", &cause);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
