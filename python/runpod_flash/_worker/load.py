@@ -151,8 +151,9 @@ def start(found: list[Route | Job]) -> None:
 def _warn_of_wrapped(route: Route | Job, function: Callable[..., object], declared: Declared) -> None:
     """A model that may be None is no body, in the reference as here: sent as if it were, all of it would be dropped in silence."""
     from . import signatures
+    from .routes import Route
 
-    if route.is_job or route.plan.body != "fields" or len(in_body := route.plan.at("body")) != 1:
+    if not isinstance(route, Route) or route.plan.body != "fields" or len(in_body := route.plan.at("body")) != 1:
         return
     (annotation,) = (argument.annotation for argument in signatures.read(function) if argument.name == in_body[0].name)
     if any(signatures.is_model(branch) for branch in signatures.branches(annotation)):
