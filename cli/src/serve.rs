@@ -192,7 +192,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     }
     control.stop();
     let (requests, jobs) = (limits.timeout.as_secs_f64(), arguments.drain.as_secs_f64());
-    let said = format!("What is under way is finished first: requests, for at most {requests} s, and jobs, for at most {jobs} s");
+    let said = format!("Requests and jobs under way are finished first: requests for at most {requests} s, jobs for at most {jobs} s");
     let under_way = async {
         // An error would be a panic, after which nothing is left to drain.
         let (_, ()) = tokio::join!(&mut server, control.drain(arguments.drain));

@@ -188,6 +188,12 @@ def _cut(path: str, segment: str) -> tuple[str | None, bool, str]:
         )
     inner = segment[opened[0] + 1 : closed[0]]
     name, colon, kind = inner.partition(":")
+    if not name.isascii():
+        raise ConfigurationError(
+            f"path '{path}' has the parameter '{{{inner}}}', whose name is not of ASCII letters, digits and '_' alone",
+            why="a name with other letters can be written in more than one way, and would be found by one of them",
+            remedy="write {user_id} in the path, and user_id in the function",
+        )
     if not name or name[0] not in _LETTERS | {"_"} or not _IN_PARAMETERS.issuperset(name) or (colon and kind != "path"):
         raise ConfigurationError(
             f"path '{path}' has the parameter '{{{inner}}}', which is not '{{name}}' or '{{name:path}}'",

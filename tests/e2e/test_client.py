@@ -37,7 +37,7 @@ def refused(tmp_path: Path) -> Callable[..., Result]:
     def run(*arguments: str, code: int = 1, **environment: str) -> Result:
         result = run_to_end(*arguments, FLASH_HOME=str(tmp_path), **environment)
         assert result.code == code, result
-        assert result.stdout == ""
+        assert json.loads(result.stdout)["error"]["what"] in result.stderr if "--json" in arguments else result.stdout == ""
         assert "panicked" not in result.stderr
         for label in ("error: ", "why: ", "try: "):
             assert label in result.stderr, result.stderr

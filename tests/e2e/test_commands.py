@@ -199,7 +199,7 @@ def test_stop_waits_for_the_servers_end_and_says_so(project: Project, by: str) -
             assert stop.stderr.readline() == "Waiting for requests and jobs under way, for at most 70 s\n"
             assert stop.poll() is None
             log = (project.home / "server.log").read_text()
-            assert "requests, for at most 30 s, and jobs, for at most 70 s" in log
+            assert "requests for at most 30 s, jobs for at most 70 s" in log
             line.sendall(b"x")
             stdout, stderr = stop.communicate(timeout=PATIENCE)
         assert (stop.returncode, stdout, stderr) == (0, f"Stopped the server at {server['url']}\n", "")
@@ -220,7 +220,8 @@ def test_a_job_that_the_servers_end_cut_short_has_lost_no_attempt(project: Proje
         line, _ = listener.accept()
         with line:
             line.sendall(b"y")
-        found = wait_for(lambda: (found := project.json("jobs", "get", job))["status"] != "IN_PROGRESS" and found, "the job's end")
+        ends = ("COMPLETED", "FAILED")
+        found = wait_for(lambda: (found := project.json("jobs", "get", job))["status"] in ends and found, "the job's end")
         assert (found["status"], found["output"]) == ("COMPLETED", "y")
         assert [attempt["error"] for attempt in found["attempts"]] == ["the server ended while the job was leased"]
 
@@ -376,3 +377,15 @@ def test_errors_advise_what_was_typed(project: Project) -> None:
     assert "try: call it 'bad-name'\n" in project.flash("env", "create", "bad name", "--server", "http://127.0.0.1:1", code=2).stderr
     usage = project.flash("status", "--nope", code=2, FLASH_SERVER="http://127.0.0.1:1").stderr
     assert "Usage: flash status [OPTIONS] [ENDPOINT]\n" in usage
+
+
+@pytest.mark.parametrize(("line", "why"), [("numpy>>2", 'no such comparison operator ">>"'), ("==3 foo", "Unexpected '='")])
+@pytest.mark.parametrize("place", ["requirements.txt:2", "app.py:6"])
+def test_a_requirement_that_cannot_be_read_is_told_with_its_place(project: Project, line: str, why: str, place: str) -> None:
+    project.write(ONE)
+    if place.startswith("app"):
+        project.write(ONE.replace('"/version"', f'"/version", dependencies=["{line}"]'))
+    else:
+        (project.root / "requirements.txt").write_text(f"# what we need\n{line}\n")
+    told = project.flash("build", code=1).stderr
+    assert f"error: the requirement `{line}` cannot be read\n   at: {place}\n  why: {why}" in told

@@ -298,6 +298,7 @@ def test_what_flash_toml_sets_holds_for_its_environment(project: Project) -> Non
     assert (status, late["detail"]) == (504, "Execution timeout on api after 0.1s")
     project.flash("deploy", "--env", "staging")
     assert project.get("/mode", "api-shop") == (200, ["staging", "staging"])
+    project.variables["FLASH_ENV"] = "production"  # two have the name
     assert project.get("/mode") == (200, ["toml", "toml"])
     (project.root / "flash.toml").write_text(SETTINGS.replace("100ms", "60s").replace("toml", "later"))
     foreseen = project.flash("deploy", "--env", "production", "--dry-run").stdout

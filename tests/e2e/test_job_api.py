@@ -425,6 +425,7 @@ def test_a_job_that_is_stopped_while_it_runs_ends_its_worker(flash: Server, end:
     with Meeting() as meeting:
         job = run(flash, "held", input={"port": meeting.port}, policy={} if end == "cancelled" else {"ttl": 2000})
         guest = meeting.wait(1)[0]
+        wait_for(lambda: status(flash, "held", job) == "IN_PROGRESS", "word of its begin")
         worker = get(flash, f"held/status/{job}")["workerId"]
         if end == "cancelled":
             assert post(flash, f"held/cancel/{job}").json()["status"] == "CANCELLED"

@@ -203,6 +203,11 @@ def daemon_of_process(path: str, session: bool):
 @remote(api, method="POST", path="/die")
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
+
+@remote(api, method="POST", path="/interrupt")
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
 """
 
 
@@ -219,3 +224,13 @@ def test_a_process_that_a_function_makes_a_daemon_outlives_its_worker_and_ends_w
     assert daemon in marked_processes(flash.mark)
     flash.terminate()
     assert daemon not in marked_processes(flash.mark)
+
+
+def test_a_worker_that_is_interrupted_ends_by_that_signal_without_a_traceback(
+    serve: Callable[..., Flash], program: Callable[..., Path]
+) -> None:
+    flash = serve(program(DAEMONS))
+    assert flash.request("POST", "/lb/app/interrupt", {}).status == 502, flash.told()
+    wait_for(lambda: "(signal: 2 (SIGINT))" in flash.told(), "what is told of its end")
+    assert "Traceback" not in flash.told()
+    assert "asyncio" not in flash.told()

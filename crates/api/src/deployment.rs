@@ -39,7 +39,7 @@ pub struct DeployRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
-    /// The digest, or its beginning, of a build that was deployed there; without one, that of the deployment before the current one.
+    /// The digest, or its beginning, of a build that was deployed there; without one, that of the last deployment that differs from what serves.
     #[serde(default)]
     pub to: Option<String>,
 }

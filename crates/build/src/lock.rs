@@ -123,7 +123,8 @@ fn make(required: &Requirements, of: &For<'_>, version: PythonVersion, kept: Opt
         prereleases: required.options.iter().any(|(option, _)| option == "--pre"),
         trusted: &trusted,
         upgrade: of.upgrade,
-    })?;
+    })
+    .map_err(|problem| located(problem, &input, required))?;
     let locked = fs::read_to_string(&output).map_err(|error| unwritable(&output, &error))?;
     // Options of ours alone: uv repeats some of the input's, paths of this machine among them.
     let lines = locked.lines().filter(|line| !line.starts_with('-') && !line.starts_with('#') && !line.is_empty());
@@ -131,6 +132,26 @@ fn make(required: &Requirements, of: &For<'_>, version: PythonVersion, kept: Opt
     let mut text: Vec<String> = sources.map(|(option, value)| format!("{option} {}", value.as_deref().unwrap_or_default())).collect();
     text.extend(lines.map(str::to_owned));
     Ok(text.join("\n") + "\n")
+}
+
+/// uv reads our list of all requirements, and knows no other place: what it cannot read is told with its own.
+fn located(problem: Diagnostic, input: &str, required: &Requirements) -> Diagnostic {
+    let number =
+        |text: &str| text.split(|character: char| !character.is_ascii_digit()).next().and_then(|digits| digits.parse::<usize>().ok());
+    let after = |sign: &str| problem.why.split_once(sign).and_then(|(_, rest)| number(rest));
+    // `-:3:1`, or `in -` and a position in bytes.
+    let counted = after("-:").and_then(|line| line.checked_sub(1));
+    let line = counted.or_else(|| Some(input.get(..after("at position ")?)?.matches('\n').count()));
+    let Some((text, at)) = line.and_then(|line| required.places.get_key_value(input.lines().nth(line)?.trim())) else { return problem };
+    // Its lines are broken anywhere.
+    let said = problem.why.split_whitespace().collect::<Vec<_>>().join(" ");
+    let why = match said.split_once(" at position ") {
+        Some((_, rest)) => rest.trim_start_matches(|character: char| character.is_ascii_digit()).split(&**text).next().unwrap_or_default(),
+        None => said.split(" -:").next().unwrap_or_default(),
+    };
+    let why = why.trim().trim_start_matches("cause: ").trim_start_matches("Caused by: ").trim_end_matches(':');
+    let remedy = "write it as an index has it, as in `numpy>=2`";
+    Diagnostic::error(format!("the requirement `{text}` cannot be read"), why, remedy).at(at.clone())
 }
 
 /// Whether an option goes with the lock: where packages are found, unless it says a secret or means a place on this machine.

@@ -1,7 +1,7 @@
 //! What a project requires of others: `requirements.txt` and the files it names, `[project] dependencies`, and the functions' own
 //! `dependencies`, as one list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ pub(crate) struct Requirements {
     /// Options, by their long names.
     pub(crate) options: Vec<(String, Option<String>)>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Where each line was found first.
+    pub(crate) places: BTreeMap<String, Location>,
 }
 
 /// Reads all of it. Errs with everything that is wrong.
@@ -201,7 +203,10 @@ impl Reading<'_> {
             return self.errors.push(problem.at(at.clone()));
         }
         match kind {
-            Kind::Requirements => self.out.lines.push(line.to_owned()),
+            Kind::Requirements => {
+                self.out.places.entry(line.to_owned()).or_insert_with(|| at.clone());
+                self.out.lines.push(line.to_owned());
+            }
             Kind::Constraints => self.out.constraints.push(line.to_owned()),
         }
     }

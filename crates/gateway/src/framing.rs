@@ -21,6 +21,8 @@ pub(crate) struct Framing {
     count: usize,
     most: usize,
     interim: bool,
+    /// A request's first line has come.
+    begun: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Doubt {
 
 impl Default for Framing {
     fn default() -> Self {
-        Self { at: At::Between, line: Vec::new(), fields: Fields::default(), count: 0, most: 0, interim: false }
+        Self { at: At::Between, line: Vec::new(), fields: Fields::default(), count: 0, most: 0, interim: false, begun: false }
     }
 }
 
@@ -110,6 +112,11 @@ impl Framing {
     /// A head has come, and not all of its body.
     pub(crate) fn in_body(&self) -> bool {
         !matches!(self.at, At::Between | At::Head)
+    }
+
+    /// Something has come beside empty lines.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// How many fields the longest head had, as far as it has come.
@@ -187,6 +194,7 @@ impl Framing {
             (At::Between, line) => {
                 self.at = At::Head;
                 self.count = 0;
+                self.begun = true;
                 self.interim = line.ends_with(b"HTTP/1.1");
             }
             (At::Head, []) => self.at = std::mem::take(&mut self.fields).body(),

@@ -172,7 +172,8 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> Socket<IO> {
             Protocol::Http1(framing) => match framing.take(bytes) {
                 Ok(()) if framing.in_head() => self.place.enter(Phase::Head),
                 Ok(()) if framing.in_body() => self.place.enter(Phase::Body),
-                Ok(()) => self.place.enter(Phase::Idle),
+                Ok(()) if framing.has_begun() => self.place.enter(Phase::Idle),
+                Ok(()) => {} // empty lines are no request: its first one is waited for still
                 Err((passed, doubt)) => {
                     self.held = Some(Held::Doubt(doubt));
                     buffer.set_filled(before + passed);

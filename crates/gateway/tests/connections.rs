@@ -70,7 +70,7 @@ async fn who_sends_nothing_is_closed_without_a_word() {
     server.call().await.end().await;
     let mut empty_lines = server.call().await;
     empty_lines.send("\r\n\r\n").await;
-    server.call().await.end().await;
+    empty_lines.end().await;
     server.stop().await;
 
     let server = Server::start(Settings { idle_timeout: SOON, ..settings() }).await;

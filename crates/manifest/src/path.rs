@@ -194,6 +194,13 @@ fn cut<'segment>(path: &str, segment: &'segment str) -> Result<Option<Cut<'segme
         Some((name, "path")) => (name, Part::Path),
         Some(_) => ("", Part::Parameter),
     };
+    if !name.is_ascii() {
+        return Err(Diagnostic::error(
+            format!("path '{path}' has the parameter '{{{inner}}}', whose name is not of ASCII letters, digits and '_' alone"),
+            "a name with other letters can be written in more than one way, and would be found by one of them",
+            "write {user_id} in the path, and user_id in the function",
+        ));
+    }
     if !is_identifier(name) {
         return Err(Diagnostic::error(
             format!("path '{path}' has the parameter '{{{inner}}}', which is not '{{name}}' or '{{name:path}}'"),

@@ -117,8 +117,11 @@ def routes(config: Config) -> list[Route | Job]:
         if (promised["method"], promised["path"]) != (method, path):
             raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
         try:
-            found.append(Job(function, config["inline"]) if method is None or path is None else Route(function, method, path))
-            _warn_of_wrapped(found[-1], function, declared)
+            if method is None or path is None:
+                found.append(Job(function, config["inline"]))
+            else:
+                found.append(route := Route(function, method, path))
+                _warn_of_wrapped(route, function, declared)
             _warn_of_missing(function, promised["dependencies"], promised["system_dependencies"])
         except Exception as error:
             why, remedy = _said(error)
@@ -148,12 +151,11 @@ def start(found: list[Route | Job]) -> None:
             ) from error
 
 
-def _warn_of_wrapped(route: Route | Job, function: Callable[..., object], declared: Declared) -> None:
+def _warn_of_wrapped(route: Route, function: Callable[..., object], declared: Declared) -> None:
     """A model that may be None is no body, in the reference as here: sent as if it were, all of it would be dropped in silence."""
     from . import signatures
-    from .routes import Route
 
-    if not isinstance(route, Route) or route.plan.body != "fields" or len(in_body := route.plan.at("body")) != 1:
+    if route.plan.body != "fields" or len(in_body := route.plan.at("body")) != 1:
         return
     (annotation,) = (argument.annotation for argument in signatures.read(function) if argument.name == in_body[0].name)
     if any(signatures.is_model(branch) for branch in signatures.branches(annotation)):

@@ -22,6 +22,7 @@ import atexit
 import contextvars
 import os
 import selectors
+import signal
 import socket
 import sys
 import threading
@@ -655,6 +656,13 @@ class Worker:
             asyncio.set_event_loop(None)
         try:
             self.loop.run_forever()
+        except KeyboardInterrupt as error:
+            if self.is_child:
+                _fail(error)
+            # A function, or somebody else, has sent it. It ends as it does where nobody handles that: the host says by which signal.
+            output.flush()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
         except BaseException as error:
             if self.is_child:  # a task of the function's own has forked
                 _fail(error)
