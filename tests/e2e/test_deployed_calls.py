@@ -99,7 +99,10 @@ def not_as_said():
 
 @remote(api, method="POST", path="/misleading")
 def misleading(x: int = 1) -> list[int]:
-    return "no list"
+    class Whole:  # as a web framework's response: nothing is held against it where it is made
+        status_code, raw_headers, body = 200, [(b"content-type", b"application/json")], b'"no list"'
+
+    return Whole()
 
 @remote(api, method="GET", path="/files/{path:path}")
 def file(path: str):
