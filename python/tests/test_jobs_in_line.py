@@ -166,7 +166,9 @@ def test_one_in_line_has_not_begun_and_can_be_dropped_or_revoked(start: Callable
     assert worker.answer() == (dropped, 499, None), "at once, though the first one runs"
     assert [worker.is_begun(number) for number in (first, dropped, revoked, last)] == [True, False, False, False]
     open_gate(fifo)
-    assert [worker.answer() for _ in range(3)] == [(first, 200, None), (revoked, 499, None), (last, 200, 3)]
+    assert worker.answer() == (first, 200, None)
+    # The last one runs in a thread, which may be the first to send.
+    assert {worker.answer() for _ in range(2)} == {(revoked, 499, None), (last, 200, 3)}
 
 
 def test_what_was_done_is_said_before_the_next_begins(start: Callable[[int], Worker]) -> None:
@@ -182,7 +184,8 @@ def test_what_was_done_is_said_before_the_next_begins(start: Callable[[int], Wor
 def test_none_in_line_begins_once_the_worker_is_to_end(start: Callable[[int], Worker], fifo: Path) -> None:
     worker = start(1)
     first, second = worker.send(("gate", {"path": str(fifo)}), ("quick", {"number": 1}))
-    worker.host.wire.sendall(frames.encode(frames.DRAIN, 0, b""))
+    worker.host.wire.sendall(frames.encode(frames.DRAIN, 0, b"") + frames.encode(frames.PING, 0, b""))
+    assert worker.host.next()[0] == frames.PONG, "so it has read that it is to end"
     open_gate(fifo)
     assert worker.answer() == (first, 200, None)
     assert worker.host.wire.recv(1) == b""
