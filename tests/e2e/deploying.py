@@ -56,8 +56,8 @@ class Project:
         (self.root / file).write_text(head + functions)
 
     def get(self, path: str, endpoint: str = "api") -> tuple[int, Any]:
-        """Asks a deployed endpoint."""
-        url = self.json("status", endpoint)["url"]
+        """Asks the deployed endpoint of an id."""
+        [url] = [found["url"] for found in self.json("status") if found["id"] == endpoint]
         try:
             with urllib.request.urlopen(url + path, timeout=PATIENCE) as response:
                 return response.status, json.loads(response.read())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,12 +53,23 @@ def close_the_terminal(flash: Flash) -> None:
     flash.process.send_signal(signal.SIGHUP)
 
 
+@contextlib.contextmanager
+def hangups(handler: signal.Handlers) -> Iterator[None]:
+    """What a closed terminal does to processes that are started meanwhile: they inherit it, from `nohup` for one."""
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("end", [press_ctrl_c, terminate, close_the_terminal])
 @pytest.mark.parametrize("kind", ["def", "async"])
 def test_a_request_under_way_is_answered(
     serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path, end: Callable[[Flash], None], kind: str
 ) -> None:
-    flash = serve(program(FUNCTIONS))
+    with hangups(signal.SIG_DFL):
+        flash = serve(program(FUNCTIONS))
     started, go = tmp_path / "started", tmp_path / "go"
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(flash.request, "GET", f"/lb/app/{kind}?started={started}&go={go}")
@@ -85,11 +97,8 @@ def test_a_request_whose_caller_left_has_a_line_as_well(serve: Callable[..., Fla
 
 
 def test_under_nohup_it_outlasts_its_terminal(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which processes that it starts inherit
-    try:
+    with hangups(signal.SIG_IGN):
         flash = serve(program(FUNCTIONS))
-    finally:
-        signal.signal(signal.SIGHUP, before)
     close_the_terminal(flash)
     assert flash.request("GET", "/lb/app/ping").status == 200
     assert flash.terminate() == 0
