@@ -13,7 +13,8 @@ use crate::description;
 use crate::dispatch::WorkerId;
 use crate::error::Error;
 use crate::link;
-use crate::pool::{Handle, Inner, Outcome, Reply, Shared, Status};
+use crate::pool::{Handle, Inner, Shared, Status};
+use crate::reply::{Outcome, Reply};
 use crate::snapshot::Trouble;
 use crate::watch;
 

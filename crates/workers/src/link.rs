@@ -17,10 +17,11 @@ use crate::dispatch::{Answer, WorkerId};
 use crate::error::Error;
 use crate::flow::Flow;
 use crate::page::{Cells, Page};
-use crate::pool::{Inner, Outcome, Reply, Shared};
+use crate::pool::{Inner, Shared};
 use crate::printed::Pipes;
 use crate::process::Process;
 use crate::ready::Ready;
+use crate::reply::{Outcome, Reply};
 use crate::room::Held;
 use crate::watch::Watch;
 

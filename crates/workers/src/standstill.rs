@@ -142,8 +142,8 @@ mod tests {
     const STACK: &str = concat!(
         "Current thread 0x00007f5c (most recent call first):\n",
         "  File \"/usr/lib/python3.11/socket.py\", line 706 in readinto\n",
-        "  File \"/work/shop.py\", line 12 in fetch\n",
-        "  File \"/work/.venv/lib/python3.11/site-packages/runpod_flash/_worker/serve.py\", line 347 in run_async\n",
+        "  File \"/srv/app/shop.py\", line 12 in fetch\n",
+        "  File \"/srv/app/.venv/lib/python3.11/site-packages/runpod_flash/_worker/serve.py\", line 347 in run_async\n",
         "  File \"/usr/lib/python3.11/asyncio/events.py\", line 84 in _run\n",
         "  File \"<string>\", line 24 in <module>\n",
     );
@@ -154,8 +154,8 @@ mod tests {
 
     #[test]
     fn a_stack_is_shown_down_to_the_user_s_code() {
-        assert_eq!(place(STACK), ["/usr/lib/python3.11/socket.py:706, in readinto", "/work/shop.py:12, in fetch"]);
-        let idle = STACK.replace("/work/shop.py", "/usr/lib/python3.11/selectors.py");
+        assert_eq!(place(STACK), ["/usr/lib/python3.11/socket.py:706, in readinto", "/srv/app/shop.py:12, in fetch"]);
+        let idle = STACK.replace("/srv/app/shop.py", "/usr/lib/python3.11/selectors.py");
         assert_eq!(place(&idle), [""; 0]);
         assert_eq!(place(""), [""; 0]);
     }
@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn the_line_is_the_innermost_of_the_user_s_as_it_was_said_last() {
         let earlier = STACK.replace("line 12", "line 11");
-        assert_eq!(line(&(earlier + STACK)).as_deref(), Some("/work/shop.py:12"));
+        assert_eq!(line(&(earlier + STACK)).as_deref(), Some("/srv/app/shop.py:12"));
         let prints = STACK.replace("/usr/lib/python3.11/socket.py", "/x/runpod_flash/_worker/output.py");
-        assert_eq!(line(&prints).as_deref(), Some("/work/shop.py:12"));
+        assert_eq!(line(&prints).as_deref(), Some("/srv/app/shop.py:12"));
         assert_eq!(line(""), None);
     }
 

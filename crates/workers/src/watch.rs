@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use crate::dispatch::{Pulse, Suspect, WorkerId};
 use crate::page::{Cells, Page};
-use crate::pool::{Inner, Outcome, Reply, Shared};
+use crate::pool::{Inner, Shared};
 use crate::process::Process;
+use crate::reply::{Outcome, Reply};
 use crate::standstill::{self, Cause, Standstill};
 
 /// How often deadlines are looked at.
