@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
+import os
+import re
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flash_process import Flash, marked_processes, wait_for
+from flash_process import PATIENCE, Flash, environment_of, find_flash, marked_processes, wait_for
 
 # No system has room for such a stack: starting a thread fails as it does where there are too many.
 NO_THREADS = """
@@ -167,6 +173,53 @@ def test_what_functions_leave_behind_and_has_ended_is_no_zombie(serve: Callable[
     wait_for(lambda: not zombies_of(flash.process.pid), "the last zombie to be reaped")
     # Its workers and zygotes are its own still.
     assert flash.request("POST", "/lb/app/background", {"count": 0}).status == 200, flash.told()
+
+
+#: Its processes have numbers of their own.
+CONTAINER = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--pid", "--fork", "--mount-proc"]
+#: Serves until the test closes its input, and ends as `flash` does.
+INSIDE = '"$@" & read -r line; kill -TERM $!; wait $!'
+PROCESSES = """
+from pathlib import Path
+
+@remote(api, method="GET", path="/zombies")
+def zombies():
+    stats = [stat.read_text().rpartition(")")[2].split() for stat in Path("/proc").glob("[0-9]*/stat")]
+    return sum(stat[0] == "Z" for stat in stats)
+"""
+
+
+@pytest.mark.skipif(subprocess.run([*CONTAINER, "true"], check=False).returncode != 0, reason="no namespace of processes can be made here")
+def test_a_container_may_have_been_entered_from_outside(program: Callable[..., Path]) -> None:
+    """There the leaders of its session and its group have no numbers."""
+    inner = [str(find_flash()), "run", "--port", "0", "--python", sys.executable, str(program(LEFT + PROCESSES))]
+    with subprocess.Popen(
+        [*CONTAINER, "sh", "-c", INSIDE, "sh", *inner],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+        env=environment_of("container"),
+    ) as container:
+        assert container.stdin is not None
+        assert container.stdout is not None
+        told = ""
+        while (found := re.search(r"http://127\.0\.0\.1:(\d+)/lb/app", told)) is None:
+            line = container.stdout.readline()
+            assert line, told
+            told += line
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=PATIENCE)) as connection:
+
+            def ask(method: str, path: str, body: str | None = None) -> object:
+                connection.request(method, f"/lb/app{path}", body, {"Content-Type": "application/json"})
+                return json.loads(connection.getresponse().read())
+
+            assert ask("POST", "/background", '{"count": 4}') is None
+            wait_for(lambda: ask("GET", "/zombies") == 0, "the last zombie to be reaped")
+        container.stdin.close()
+        told += container.stdout.read()
+        assert container.wait() == 0, told
 
 
 DAEMONS = """

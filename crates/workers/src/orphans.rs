@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, getpgrp, getpid, getsid, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long [`Orphans::end`] may take. A process that was killed ends at once, unless the system itself holds it.
@@ -66,14 +66,15 @@ impl Orphans {
     fn reap(&self) -> bool {
         // Held for the whole look: a child is not started, and known, in between.
         let awaited = awaited();
-        let (group, session) = (getpgrp().as_raw_pid(), getsid(None).map_or(0, Pid::as_raw_pid));
+        // Not by the calls that have it: in a container that was entered from outside both are 0, which rustix does not expect.
+        let Some(own) = Stat::of(getpid()) else { return false };
         let mut left = false;
         for child in children() {
             let Some(stat) = Stat::of(child).filter(|stat| stat.ended) else { continue };
             let pid = child.as_raw_pid();
             if awaited.contains(&pid.unsigned_abs()) {
                 left = true;
-            } else if stat.is_adopted(pid, group, session) && !self.others.contains(&child) {
+            } else if stat.is_adopted(pid, &own) && !self.others.contains(&child) {
                 let _ = waitpid(Some(child), WaitOptions::NOHANG); // it is a zombie, and nobody else's
             }
         }
@@ -130,7 +131,7 @@ fn awaited() -> MutexGuard<'static, BTreeSet<u32>> {
     AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the system says of a child.
+/// What the system says of a process.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     ended: bool,
@@ -139,8 +140,8 @@ struct Stat {
 }
 
 impl Stat {
-    fn of(child: Pid) -> Option<Self> {
-        Self::read(&std::fs::read_to_string(format!("/proc/{}/stat", child.as_raw_pid())).ok()?)
+    fn of(process: Pid) -> Option<Self> {
+        Self::read(&std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid())).ok()?)
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -151,9 +152,9 @@ impl Stat {
         Some(Self { ended: state == "Z", group: numbers.next()?.ok()?, session: numbers.next()?.ok()? })
     }
 
-    /// Whether a process of this number that nobody awaits is none that the host, which is in `group` and `session`, has started.
-    fn is_adopted(&self, pid: i32, group: i32, session: i32) -> bool {
-        self.group != group && !(self.group == pid && self.session == session)
+    /// Whether a process of this number that nobody awaits is none that the host has started.
+    fn is_adopted(&self, pid: i32, host: &Self) -> bool {
+        self.group != host.group && !(self.group == pid && self.session == host.session)
     }
 }
 
@@ -178,7 +179,8 @@ mod tests {
     #[test]
     fn what_the_host_may_have_started_is_not_taken_for_adopted() {
         let (pid, host, session, zygote) = (70, 20, 10, 30);
-        let adopted = |group, of| Stat { ended: true, group, session: of }.is_adopted(pid, host, session);
+        let own = Stat { ended: false, group: host, session };
+        let adopted = |group, session| Stat { ended: true, group, session }.is_adopted(pid, &own);
         assert!(!adopted(host, session));
         assert!(!adopted(pid, session));
         assert!(adopted(zygote, session));
