@@ -191,7 +191,7 @@ mod tests {
         assert!(
             text.starts_with("flash: the event loop of a worker of shop has stood still for 4.0 s, and `slow` is past its limit of 4 s; ")
         );
-        assert!(text.contains("\n  at /work/shop.py:12, in fetch\n  try: "), "{text}");
+        assert!(text.contains("\n  at /srv/app/shop.py:12, in fetch\n  try: "), "{text}");
         let text = told(Cause::PastLimit(["a", "b", "c", "d", "e"].map(str::to_owned).into()), "");
         assert!(text.contains(" and `a`, `b`, `c` and 2 more are past their limit of 4 s; "), "{text}");
         assert!(!text.contains("  at ") && text.contains("native code"), "{text}");
