@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,41 @@ def process(how: str):
     return by_multiprocessing(how)
 """
 
+RETURNS_LATE = """
+import asyncio
+import os
+import select
+import stat
+import time
+from pathlib import Path
+
+@remote(api, method="POST", path="/wait")
+async def wait(path: str):
+    forked, comes = Path(path + ".forked"), Path(path + ".comes")
+    async def fork():
+        child = os.fork()
+        if child == 0:
+            while not comes.exists():
+                time.sleep(0.001)
+            return None
+        something = select.poll()
+        for descriptor in map(int, os.listdir("/proc/self/fd")):
+            try:
+                if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                    something.register(descriptor, select.POLLIN)
+            except OSError:  # it was the folder's
+                pass
+        forked.touch()
+        something.poll()  # until the next request is there; nobody takes it as long as this runs
+        comes.touch()
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return await asyncio.create_task(fork())
+
+@remote(api, method="GET", path="/double")
+async def double(x: int):
+    return 2 * x
+"""
+
 
 def test_where_no_thread_can_be_started_a_def_runs_on_the_main_thread(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
     flash = serve(program(NO_THREADS))
@@ -148,6 +184,18 @@ def test_a_process_that_a_function_forks_ends_as_python_does(serve: Callable[...
     flash.wait_for_line("^RuntimeError: raised in a child$")
     every_one_once = Counter(f"ends by {how}" for how in codes)
     wait_for(lambda: Counter(line for line in list(flash.stdout) if line.startswith("ends by")) == every_one_once, "each child's line")
+
+
+def test_a_forked_child_takes_nothing_of_what_its_parent_gets(
+    serve: Callable[..., Flash], program: Callable[..., Path], tmp_path: Path
+) -> None:
+    flash = serve(program(RETURNS_LATE))
+    path = tmp_path / "child"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(flash.request, "POST", "/lb/app/wait", {"path": str(path)})
+        wait_for(path.with_suffix(".forked").exists, "the fork")
+        assert flash.request("GET", "/lb/app/double?x=2").json() == 4, flash.told()
+        assert waiting.result().json() == 0, flash.told()
 
 
 LEFT = """

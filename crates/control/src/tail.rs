@@ -57,15 +57,30 @@ impl Tail {
     }
 }
 
-/// The lines, but what several endpoints print alike, whose modules each of them imports, once.
+/// The lines; but once what several endpoints print alike, whose modules each of them imports, and what one prints each time that it is tried.
 fn once(lines: Vec<Line>) -> Vec<String> {
-    let mut all: BTreeMap<&Option<String>, Vec<&str>> = BTreeMap::new();
+    let mut all: BTreeMap<Option<String>, Vec<&str>> = BTreeMap::new();
     for (endpoint, line) in &lines {
-        all.entry(endpoint).or_default().push(line);
+        all.entry(endpoint.clone()).or_default().push(line);
     }
     let mut told = BTreeSet::new();
-    let kept: BTreeSet<&Option<String>> = all.iter().filter(|(_, said)| told.insert(*said)).map(|(endpoint, _)| *endpoint).collect();
-    lines.iter().filter(|(endpoint, _)| kept.contains(endpoint)).map(|(_, line)| line.clone()).collect()
+    let mut left: BTreeMap<_, usize> = BTreeMap::new();
+    for (endpoint, said) in all {
+        let count = period(&said);
+        if told.insert(said[..count].to_vec()) {
+            left.insert(endpoint, count);
+        }
+    }
+    let mut kept = |endpoint: &Option<String>| {
+        let count = left.get_mut(endpoint).filter(|count| **count > 0);
+        count.map(|count| *count -= 1).is_some()
+    };
+    lines.iter().filter(|(endpoint, _)| kept(endpoint)).map(|(_, line)| line.clone()).collect()
+}
+
+/// After how many lines they begin anew, and go on so to the end: all of them where they never do.
+fn period(lines: &[&str]) -> usize {
+    (1..lines.len()).find(|count| lines.iter().skip(*count).eq(&lines[..lines.len() - count])).unwrap_or(lines.len())
 }
 
 #[cfg(test)]
@@ -79,5 +94,7 @@ mod tests {
         assert_eq!(once(alike), ["loading", "42", "zygote"]);
         let other = vec![line("a", "loading"), line("b", "loading"), line("b", "more")];
         assert_eq!(once(other), ["loading", "loading", "more"]);
+        let again = vec![line("a", "loading"), line("a", "42"), line("b", "loading"), line("a", "loading"), line("b", "42")];
+        assert_eq!(once(again), ["loading", "42"], "it was tried again, and stopped meanwhile");
     }
 }

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import asyncio.events
 import atexit
+import contextlib
 import contextvars
 import os
 import selectors
@@ -79,6 +80,16 @@ class _Selector(selectors.EpollSelector):
         self._poll = self._selector.poll  # type: ignore[attr-defined]
         self._selector.register(self._wire, selectors.EVENT_READ)  # type: ignore[attr-defined]
 
+    def forked(self) -> None:
+        """In a child: what its parent waits for is its parent's, the wire above all."""
+        keys = list(self._fd_to_key.values())  # type: ignore[attr-defined]
+        self._selector.close()  # type: ignore[attr-defined]
+        super().__init__()
+        self._poll, self._wire = self._selector.poll, -1  # type: ignore[attr-defined]
+        for key in keys:
+            with contextlib.suppress(OSError, ValueError):  # it is closed, or is no longer what it was
+                self.register(key.fileobj, key.events, key.data)
+
     def select(self, timeout: float | None = None):  # type: ignore[no-untyped-def]
         worker, wire = self._worker, self._wire
         worker.flush()
@@ -105,6 +116,12 @@ class _Selector(selectors.EpollSelector):
 
 class _Loop(asyncio.SelectorEventLoop):
     """asyncio's loop, in which a request's task takes its first step as it is made: one that never waits is done then."""
+
+    def forked(self) -> None:
+        """In a child: it waits for nothing that is its parent's, and takes none of its wake-ups."""
+        self._selector.forked()  # type: ignore[attr-defined]
+        self._close_self_pipe()  # type: ignore[attr-defined]
+        self._make_self_pipe()  # type: ignore[attr-defined]
 
     if sys.version_info >= (3, 12):
 
@@ -186,6 +203,7 @@ class Worker:
         parent, self.pid = self.pid, os.getpid()
         leaves = self.is_child and self.leaves()
         self.wire.close()
+        self.loop.forked()
         self.sending = threading.RLock()  # another thread may have held it
         self.stdout.forked()
         self.stderr.forked()
