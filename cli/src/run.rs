@@ -10,6 +10,7 @@ mod place;
 mod plan;
 mod project;
 mod reload;
+mod searching;
 mod service;
 
 mod watch;

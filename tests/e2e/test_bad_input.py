@@ -76,6 +76,12 @@ def test_a_module_that_ends_the_program(refused: Refused, program: Program, rais
     assert f"why: {why}" in told and "try: what serves does not end" in told, told
 
 
+def test_a_module_that_takes_itself_out(refused: Refused, program: Program) -> None:
+    path = program(ROUTE + "import sys\ndel sys.modules[__name__]\n")
+    told = refused("--python", sys.executable, "--port", 0, path).stderr
+    assert f"at: {path}\n" in told and "why: it takes itself out of `sys.modules`" in told and "Traceback" not in told, told
+
+
 def test_a_call_at_the_top_level_is_told_once_with_its_line(refused: Refused, program: Program) -> None:
     told = refused("--python", sys.executable, "--port", 0, program(ROUTE + "f()\n")).stderr
     assert told.count("app.py, line 8: f()") == 1

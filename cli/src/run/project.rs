@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use flash_manifest::{Diagnostic, Endpoint, EnvironmentName, Project};
 
+use super::searching::remarked;
 use crate::report::{Failure, Fault, Trouble, warn};
 
 /// What was asked for, and what was told of it.
@@ -27,7 +28,7 @@ impl Target {
 
     /// Reads the project; its endpoints are as `flash.toml` has them. It takes a while, and the same each time.
     pub fn scan(&self) -> Result<Project, Failure> {
-        let mut project = flash_scan::scan(&self.path, self.app.as_deref())
+        let mut project = remarked(&self.path, || flash_scan::scan(&self.path, self.app.as_deref()))
             .map_err(|errors| Failure::all(Fault::Request, errors.into_iter().map(Trouble::from).collect()))?;
         for endpoint in &mut project.endpoints {
             *endpoint = endpoint.with(&project.settings.overrides(endpoint.name.as_str(), self.environment.as_ref()));

@@ -199,6 +199,13 @@ def _import(module: Module) -> ModuleType:
         if isinstance(error, CalledWhileImporting):  # which says its line itself
             raise CannotLoad(what, f"{type(error).__name__}: {why}", remedy or "") from error
         place = failures.raised_at(error)
+        if isinstance(error, KeyError) and place is None and module["name"] not in sys.modules:
+            raise CannotLoad(
+                what,
+                "it takes itself out of `sys.modules` while it is imported, and Python's import then has nothing to return",
+                "leave `sys.modules[__name__]` where it is",
+                at=(_shown(module["file"], module), None),
+            ) from error
         raising, line, text = (module["file"], None, None) if place is None else place
         raising = _shown(raising, module)
         raise CannotLoad(

@@ -82,7 +82,7 @@ def _load_main(described: dict[str, str | None]) -> ModuleType:
                 importlib.import_module(package)
             exec(code, vars(module))
     except BaseException:
-        del sys.modules[MAIN]
+        sys.modules.pop(MAIN, None)
         if before is not None:
             sys.modules["__main__"] = before
         raise
@@ -128,7 +128,7 @@ def _load_file(name: str, file: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         if before is not None:
             sys.modules[name] = before
         raise
