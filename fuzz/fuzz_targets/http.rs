@@ -25,7 +25,7 @@ static EDGE: LazyLock<Mutex<(Runtime, Arc<Gateway>)>> = LazyLock::new(|| {
 fn gateway() -> Gateway {
     let settings = Settings { body_bytes: 1000, bodies_bytes: 2000, timeout: Duration::from_millis(1), ..Settings::default() };
     let kept = flash_workers::Settings {
-        limits: Limits { slots: 4, waiting: 4, grace: Duration::ZERO },
+        limits: Limits { slots: 4, ahead: 0, waiting: 4, grace: Duration::ZERO },
         workers: Workers::fixed(0),
         timeout: settings.timeout,
         start_timeout: settings.timeout,

@@ -20,6 +20,9 @@ pub fn run(arguments: &test::Arguments) -> Result<(), Failure> {
     // advisories` is for people to run.
     process::run(environment.program("cargo-deny").args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]))?;
     process::run(&mut cargo("clippy --workspace --all-targets --locked -- -D warnings"))?;
+    // A workspace of its own: what its targets call has not changed under them. They are read, not run: no library of a fuzzer is built.
+    let fuzz = "clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked -- -D warnings";
+    process::run(cargo(fuzz).env("CUSTOM_LIBFUZZER_PATH", "none/libfuzzer.a"))?;
     process::run(cargo("doc --workspace --no-deps --document-private-items --locked").env("RUSTDOCFLAGS", "-D warnings"))?;
     test::run_in(&environment)?;
     // After the wheel is there: checkers see the package as a user's editor does.

@@ -84,7 +84,7 @@ impl fmt::Display for Diagnostic {
             write!(out, "\n   at: {location}")?;
         }
         if let Some(line) = &self.excerpt {
-            write!(out, "\n       {line}")?;
+            write!(out, "\n         {line}")?;
         }
         write!(out, "\n  why: {}\n  try: {}", self.why, self.remedy)
     }
@@ -103,6 +103,6 @@ mod tests {
         let plain = Diagnostic::warning("it rains", "there are clouds", "take an umbrella");
         assert_eq!(plain.to_string(), "warning: it rains\n  why: there are clouds\n  try: take an umbrella");
         let placed = Diagnostic::error("a", "b", "c").at(Location { file: Path::new("app.py").into(), line: 3 }).showing("x = 1");
-        assert_eq!(placed.to_string(), "error: a\n   at: app.py:3\n       x = 1\n  why: b\n  try: c");
+        assert_eq!(placed.to_string(), "error: a\n   at: app.py:3\n         x = 1\n  why: b\n  try: c");
     }
 }

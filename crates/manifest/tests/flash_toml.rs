@@ -308,9 +308,9 @@ fn endpoints_that_the_project_does_not_have_are_refused() {
     let endpoints = [endpoint("user-service"), endpoint("other")];
     assert_eq!(
         told(&settings.strangers(endpoints.iter())),
-        "error: the project has no endpoint 'user-servce' (Did you mean 'user-service'?)\n   at: flash.toml:1\n       [endpoints.user-servce]\n  \
+        "error: the project has no endpoint 'user-servce' (Did you mean 'user-service'?)\n   at: flash.toml:1\n         [endpoints.user-servce]\n  \
          why: settings are for endpoints that the code declares\n  try: write 'user-service'\n\
-         error: the project has no endpoint 'jobs'\n   at: flash.toml:4\n       [environments.x.endpoints.jobs]\n  \
+         error: the project has no endpoint 'jobs'\n   at: flash.toml:4\n         [environments.x.endpoints.jobs]\n  \
          why: settings are for endpoints that the code declares\n  try: take it out; the endpoints are: user-service, other"
     );
 }

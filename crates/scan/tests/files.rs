@@ -352,7 +352,7 @@ fn a_wrong_app_name_is_shown_where_it_is_given() {
         assert!(told.starts_with(expected), "{told}");
         fs::remove_file(tree.path(file)).unwrap();
     };
-    check("flash.toml", "# x\napp = 'a b'\n", "error: app name 'a b' has the character ' '\n   at: flash.toml:2\n       app = 'a b'\n");
+    check("flash.toml", "# x\napp = 'a b'\n", "error: app name 'a b' has the character ' '\n   at: flash.toml:2\n         app = 'a b'\n");
     check("flash.toml", "app = 3\n", "error: app must be a text. Got: 3\n   at: flash.toml:1\n");
     check("pyproject.toml", "[project\n", "error: `pyproject.toml` is not as it should be: ");
     let told = tree.told(&flash_scan::scan(&tree.path("app.py"), Some("a b")).unwrap_err());
@@ -395,7 +395,7 @@ fn settings_of_endpoints_that_are_not_there_are_refused_of_a_whole_project() {
     tree.project("one.py");
     tree.project("sub");
     let told = tree.told(&tree.scan("").unwrap_err());
-    assert!(told.starts_with("error: the project has no endpoint 'jobs'\n   at: flash.toml:2\n       [endpoints.jobs]\n"), "{told}");
+    assert!(told.starts_with("error: the project has no endpoint 'jobs'\n   at: flash.toml:2\n         [endpoints.jobs]\n"), "{told}");
     assert!(told.ends_with("try: take it out; the endpoints are: a, b"), "{told}");
 }
 
@@ -411,7 +411,7 @@ fn settings_that_cannot_be_read_are_told_of() {
     tree.write("flash.toml", " ".repeat(1024 * 1024 + 1));
     check("error: `flash.toml` cannot be read: it has more than 1 MiB");
     tree.write("flash.toml", "ap = 1\nserver = 2\n");
-    check("error: unknown key `ap` in flash.toml (Did you mean `app`?)\n   at: flash.toml:1\n       ap = 1\n");
+    check("error: unknown key `ap` in flash.toml (Did you mean `app`?)\n   at: flash.toml:1\n         ap = 1\n");
     assert_eq!(tree.scan("app.py").unwrap_err().len(), 2, "both lines are told");
     fs::remove_file(tree.path("flash.toml")).unwrap();
     fs::create_dir(tree.path("flash.toml")).unwrap();

@@ -9,7 +9,7 @@ fn a_syntax_error_is_shown_with_its_line() {
     let text = "from runpod_flash import remote\n\ndef f(:\n    pass\n";
     assert_eq!(
         refused(text),
-        "error: `app.py` has a syntax error: expected a parameter or the end of the parameter list\n   at: app.py:3\n       def f(:\n  \
+        "error: `app.py` has a syntax error: expected a parameter or the end of the parameter list\n   at: app.py:3\n         def f(:\n  \
          why: the file is no valid Python, so its functions cannot be found\n  try: mend the line"
     );
 }
@@ -18,7 +18,7 @@ fn a_syntax_error_is_shown_with_its_line() {
 fn what_cannot_be_told_from_the_source_is_shown() {
     assert_eq!(
         refused(&format!("import os\n{API}@remote(api, method='GET', path=os.environ['P'])\ndef f(): ...\n")),
-        "error: the path of function 'f' cannot be told from the source: `os.environ['P']`\n   at: app.py:4\n       \
+        "error: the path of function 'f' cannot be told from the source: `os.environ['P']`\n   at: app.py:4\n         \
          @remote(api, method='GET', path=os.environ['P'])\n  \
          why: the environment is not the same where the program is built and where it runs\n  \
          try: write the value out; what differs from one environment to the next belongs into flash.toml"
