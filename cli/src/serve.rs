@@ -13,6 +13,7 @@ use flash_jobs::Engines;
 use flash_store::jobs::Jobs;
 use flash_store::{Sqlite, Store};
 use flash_workers::{Base, Interpreter, Orphans};
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::channel;
@@ -23,6 +24,9 @@ use crate::lines::{detach_errors, to_errors};
 use crate::report::{Failure, Fault, Trouble, warn};
 use crate::run::{address, epoch};
 use crate::signals::Signals;
+
+/// Where a manager of services wants to hear when this one is ready: sd_notify(3).
+const MANAGER: &str = "NOTIFY_SOCKET";
 
 /// What the user asked for.
 #[derive(clap::Args)]
@@ -97,9 +101,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: Jobs) -> Result<(), Failure> {
     let failed = |what: &'static str| move |cause| Failure::system(what, &cause);
     let tls = tls(arguments)?;
-    let signals = if tls.is_some() { Signals::without_hangup() } else { Signals::new() };
+    // With a certificate, and for whoever manages services, SIGHUP means to read again; else it is a terminal's end.
+    let is_reloaded = tls.is_some() || std::env::var_os(MANAGER).is_some();
+    let signals = if is_reloaded { Signals::without_hangup() } else { Signals::new() };
     let mut signals = signals.map_err(failed("cannot listen for signals"))?;
-    let mut reloads = signal(SignalKind::hangup()).map_err(failed("cannot listen for signals"))?;
+    let mut reloads = if is_reloaded { Some(signal(SignalKind::hangup()).map_err(failed("cannot listen for signals"))?) } else { None };
     let listener = listen(arguments).await?;
     let address = listener.local_addr().map_err(failed("cannot listen"))?;
     let url = url(address, tls.is_some());
@@ -177,9 +183,10 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
         tokio::spawn(flash_gateway::serve_operators(plain, gateway.clone(), stopped.clone(), limits.timeout));
     }
     let mut server = tokio::spawn(flash_gateway::serve(listener, gateway, stopped, limits.timeout));
+    tell_manager(NotifyState::Ready);
     let reloading = async {
-        match &tls {
-            Some(tls) => reload(tls, &mut reloads).await,
+        match &mut reloads {
+            Some(asked) => reload(tls.as_ref(), asked).await,
             None => std::future::pending().await,
         }
     };
@@ -190,6 +197,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
         () = control.tidy() => {}
         () = reloading => {}
     }
+    tell_manager(NotifyState::Stopping);
     control.stop();
     let (requests, jobs) = (limits.timeout.as_secs_f64(), arguments.drain.as_secs_f64());
     let said = format!("Requests and jobs under way are finished first: requests for at most {requests} s, jobs for at most {jobs} s");
@@ -234,12 +242,21 @@ fn tls_trouble(error: &TlsError) -> Trouble {
     Trouble::new(error.to_string(), error.why(), error.remedy())
 }
 
+/// Tells whoever manages services, where one has started this process and waits to hear it.
+fn tell_manager(state: NotifyState) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        let why = format!("{error}");
+        warn(&Trouble::new(format!("cannot tell the service manager at {MANAGER}"), why, "see what its unit says of this service"));
+    }
+}
+
 /// Reads the certificate again each time that it is asked to.
-async fn reload(tls: &Tls, asked: &mut Signal) {
+async fn reload(tls: Option<&Tls>, asked: &mut Signal) {
     while asked.recv().await.is_some() {
-        match tls.reload() {
-            Ok(()) => to_errors("The certificate was read again; new connections get it\n"),
-            Err(error) => {
+        match tls.map(Tls::reload) {
+            None => to_errors("There is no certificate to read again; all goes on as it was\n"),
+            Some(Ok(())) => to_errors("The certificate was read again; new connections get it\n"),
+            Some(Err(error)) => {
                 warn(&tls_trouble(&error));
                 to_errors("The certificate stays as it was\n");
             }
