@@ -159,12 +159,12 @@ def exchange(url: str, method: str, path: str, token: str | None) -> tuple[int, 
 def test_a_function_calls_another_endpoints_over_http(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = server()
     artifact = shop(tmp_path / "shop")
-    assert flash.deploy(artifact, back=back("here", timeout_ms=200))["state"] == "current"
+    assert flash.deploy(artifact, back=back("here", timeout_ms=1000))["state"] == "current"
     assert flash.request("POST", "/lb/front/sum", {"x": 1, "y": 2}).json() == 3
     processes = flash.request("GET", "/lb/front/processes").json()
     assert processes["own"] == processes["front"] != processes["back"]
     assert flash.request("GET", "/lb/front/down?steps=5").json() == ["front", "back"] * 3
-    assert flash.request("GET", "/lb/front/late").json() == "Execution timeout on back after 0.2s"
+    assert flash.request("GET", "/lb/front/late").json() == "Execution timeout on back after 1s"
     assert flash.request("GET", "/lb/front/error").json() == [422, ["body", "y"]]
     url = f"http://127.0.0.1:{flash.port}/lb/back"
     assert flash.request("GET", "/lb/front/found").json() == {"url": url, "id": "back", "is_deployed": True}

@@ -2,35 +2,45 @@
 
 A `def` must neither hold up other requests nor pay for a thread when it is quick. So it proves itself in threads first:
 after `PROBATION` calls in a row that were quick it runs inline, goes back to threads with the first slow one, and stays there for good
-once a call took `BLOCKING` seconds.
+once a call took `BLOCKING` seconds. One that does nothing but compute may take as long as a thread keeps Python's lock: in a thread it would
+hold up the main one for that long, too, and cost the turns from one to the other.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 
 #: Quick calls in a row before a function runs inline.
 PROBATION = 20
 #: A call shorter than this is quick, in seconds.
 QUICK = 0.001
+#: One that computes is, if it is shorter than this.
+TURN = sys.getswitchinterval()
+#: Share of its time for which a function is on a core, if it does nothing else but compute.
+COMPUTING = 0.8
 #: A function that once took longer than this runs in threads from then on, in seconds.
 BLOCKING = 0.020
 
 
 class Pace:
-    """What is known of a `def`'s running time, and so whether it may run inline."""
+    """What is known of a `def`'s running time, and so whether it may run inline, and beside how many others."""
 
-    __slots__ = ("allowed", "inline", "streak")
+    __slots__ = ("allowed", "computes", "inline", "limit", "streak")
 
     def __init__(self, allowed: bool) -> None:
         self.allowed = allowed
+        #: For what share of its time it computes, from 0 to 1; the rest it waits. `None` as long as that is not known.
+        self.computes: float | None = None
+        #: How long a call may take that is quick, in seconds.
+        self.limit = QUICK
         self.inline = False
         self.streak = 0
 
     def note(self, elapsed: float) -> None:
         """One call took `elapsed` seconds. Threads may race here: a lost count only lengthens the probation."""
-        if elapsed > QUICK:
+        if elapsed > self.limit:
             self.streak = 0
             self.inline = False
             if elapsed > BLOCKING:
@@ -38,6 +48,10 @@ class Pace:
         elif not self.inline and self.allowed:
             self.streak += 1
             self.inline = self.streak >= PROBATION
+
+    def note_computing(self, share: float) -> None:
+        """In one call, without others in threads, it was so much. A race loses one of many."""
+        self.computes = share if self.computes is None else self.computes + (share - self.computes) / 8
 
 
 class Handler(Pace):
@@ -55,3 +69,8 @@ class Handler(Pace):
         self.name: str = route.name
         #: Headers that its answers asked for and could not have, as far as that was told.
         self.unsent: set[str] = set()
+
+    def note_computing(self, share: float) -> None:
+        super().note_computing(share)
+        assert self.computes is not None, "it has just been noted"
+        self.limit = TURN if self.computes >= COMPUTING else QUICK
