@@ -483,3 +483,18 @@ def test_the_death_of_a_worker_is_told_in_a_sentence(flash: Server) -> None:
     first = flash.api("GET", f"/jobs/{job}").json()["attempts"][0]
     assert (first["ended"], first["error"]) == ("lost", "its worker died (exit status: 3): by `os._exit`, or by native code")
     post(flash, f"failing/cancel/{job}")
+
+
+def test_jobs_that_kill_their_workers_keep_no_other_one_waiting(flash: Server) -> None:
+    killers = [run(flash, "failing", input={"kind": "once"}) for _ in range(3)]
+
+    def lost() -> int:
+        return sum(len(flash.api("GET", f"/jobs/{job}").json()["attempts"]) for job in killers)
+
+    # Each is about to come back, and no wait between two starts of workers is short any more if deaths at work count as failed ones.
+    wait_for(lambda: lost() >= 9, "the deaths of nine workers")
+    healthy = post(flash, "failing/runsync?wait=5000", {"input": {"kind": "empty"}}).json()
+    assert healthy["status"] == "COMPLETED", (healthy, lost())
+    assert get(flash, "failing/health")["workers"]["unhealthy"] == 0
+    for job in killers:
+        post(flash, f"failing/cancel/{job}")

@@ -10,7 +10,7 @@ mod policy;
 mod time;
 
 pub use backoff::wait;
-pub use life::{Event, Life, Noted, Refused, State, Step, step};
+pub use life::{Event, Life, Noted, Place, Refused, State, Step, step};
 pub use line::Line;
 pub use policy::{Asked, Breach, Limits, MOST_LOSSES, Policy};
 pub use time::Timestamp;

@@ -126,6 +126,17 @@ pub struct Step {
     pub stop: Option<u32>,
     /// The attempt that has ended, to be kept with its error.
     pub noted: Option<Noted>,
+    /// Where it stands from now on among those of its priority.
+    pub place: Place,
+}
+
+/// Where a job stands among those of its priority that may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Where it was: that of its arrival, unless it was sent behind others since.
+    Kept,
+    /// Behind all that wait, as one that has just arrived: what is tried again, so that what kills each worker does not keep all others waiting.
+    Last,
 }
 
 /// How an attempt ended that did not complete its job.
@@ -161,7 +172,10 @@ pub enum Refused {
 pub fn step(life: &Life, policy: &Policy, event: Event, now: Timestamp, jitter: u32) -> Result<Step, Refused> {
     match event {
         Event::Due => match life.state {
-            State::Delayed if life.due <= now => Ok(to(life, State::Ready)),
+            State::Delayed if life.due <= now => {
+                let place = if life.failures > 0 { Place::Last } else { Place::Kept };
+                Ok(Step { place, ..to(life, State::Ready) })
+            }
             _ => Err(Refused::NotYet),
         },
         Event::Lease => match life.state {
@@ -203,7 +217,8 @@ pub fn step(life: &Life, policy: &Policy, event: Event, now: Timestamp, jitter: 
             State::Failed | State::TimedOut => {
                 // It starts anew, but for the number of the lease.
                 let (state, due, deadline) = (State::Ready, now, now + policy.ttl);
-                Ok(plain(Life { state, due, deadline, attempt: life.attempt, failures: 0, raised: 0, losses: 0 }))
+                let life = Life { state, due, deadline, attempt: life.attempt, failures: 0, raised: 0, losses: 0 };
+                Ok(Step { place: Place::Last, ..plain(life) })
             }
             State::Ready | State::Delayed | State::Leased | State::Completed | State::Cancelled => Err(Refused::NotFailed),
         },
@@ -215,7 +230,7 @@ fn held(life: &Life, attempt: u32) -> Result<(), Refused> {
 }
 
 fn plain(life: Life) -> Step {
-    Step { life, stop: None, noted: None }
+    Step { life, stop: None, noted: None, place: Place::Kept }
 }
 
 fn to(life: &Life, state: State) -> Step {

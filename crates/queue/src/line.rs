@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::life::{Event, Life, Refused, State, Step, step};
+use crate::life::{Event, Life, Place, Refused, State, Step, step};
 use crate::policy::Policy;
 use crate::time::Timestamp;
 
@@ -10,8 +10,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     jobs: BTreeMap<u64, Entry>,
-    /// By priority, then arrival.
-    ready: BTreeSet<(i16, u64)>,
+    /// By priority, then place; and the number.
+    ready: BTreeSet<(i16, u64, u64)>,
     /// By the time at which they are due.
     delayed: BTreeSet<(Timestamp, u64)>,
     /// What has not ended, by the time at which it is over.
@@ -23,13 +23,15 @@ pub struct Line {
 struct Entry {
     life: Life,
     policy: Policy,
+    /// Its number, until it is sent behind others.
+    place: u64,
 }
 
 impl Line {
     /// Takes a job. Numbers grow with the order of arrival, and are not given twice.
     pub fn submit(&mut self, policy: Policy, now: Timestamp) -> u64 {
         self.next += 1;
-        let entry = Entry { life: Life::begin(&policy, now), policy };
+        let entry = Entry { life: Life::begin(&policy, now), policy, place: self.next };
         self.place(self.next, &entry);
         self.jobs.insert(self.next, entry);
         self.next
@@ -37,7 +39,7 @@ impl Line {
 
     /// Leases the first job that is ready. Gives its number and the attempt's.
     pub fn claim(&mut self, now: Timestamp) -> Option<(u64, u32)> {
-        let (_, number) = *self.ready.first()?;
+        let (_, _, number) = *self.ready.first()?;
         let done = self.apply(number, Event::Lease, now, 0).ok()?;
         Some((number, done.life.attempt))
     }
@@ -51,6 +53,10 @@ impl Line {
         let done = step(&entry.life, &entry.policy, event, now, jitter)?;
         self.take_out(number, &entry);
         entry.life = done.life.clone();
+        if done.place == Place::Last {
+            self.next += 1;
+            entry.place = self.next;
+        }
         self.place(number, &entry);
         self.jobs.insert(number, entry);
         Ok(done)
@@ -101,7 +107,7 @@ impl Line {
 
     fn place(&mut self, number: u64, entry: &Entry) {
         match entry.life.state {
-            State::Ready => drop(self.ready.insert((-i16::from(entry.policy.priority), number))),
+            State::Ready => drop(self.ready.insert((-i16::from(entry.policy.priority), entry.place, number))),
             State::Delayed => drop(self.delayed.insert((entry.life.due, number))),
             State::Leased | State::Completed | State::Failed | State::Cancelled | State::TimedOut => {}
         }
@@ -111,7 +117,7 @@ impl Line {
     }
 
     fn take_out(&mut self, number: u64, entry: &Entry) {
-        self.ready.remove(&(-i16::from(entry.policy.priority), number));
+        self.ready.remove(&(-i16::from(entry.policy.priority), entry.place, number));
         self.delayed.remove(&(entry.life.due, number));
         self.deadlines.remove(&(entry.life.deadline, number));
     }
@@ -137,6 +143,39 @@ mod tests {
         assert_eq!(line.next_due(), Some(Timestamp(1000)));
         assert!(line.expire(Timestamp(1000)).is_empty());
         assert_eq!([line.claim(NOW), line.claim(NOW), line.claim(NOW)], [Some((later, 1)), Some((b, 1)), None]);
+    }
+
+    #[test]
+    fn what_is_tried_again_goes_behind_what_waits_by_then_at_its_priority() {
+        let mut line = Line::default();
+        let [killer, healthy, low] = [0, 0, -1].map(|priority| line.submit(with(priority, 0), NOW));
+        assert_eq!(line.claim(NOW), Some((killer, 1)));
+        let due = line.apply(killer, Event::Lost(1), NOW, 0).unwrap().life.due;
+        line.expire(due);
+        let later = line.submit(with(0, 0), due);
+        let order: Vec<_> = std::iter::from_fn(|| line.claim(due)).collect();
+        assert_eq!(order, [(healthy, 1), (killer, 2), (later, 1), (low, 1)]);
+    }
+
+    #[test]
+    fn a_lease_that_was_returned_or_voided_leaves_its_job_where_it_was() {
+        let mut line = Line::default();
+        let [first, second] = [0, 0].map(|priority| line.submit(with(priority, 0), NOW));
+        assert_eq!(line.claim(NOW), Some((first, 1)));
+        line.apply(first, Event::Returned(1), NOW, 0).unwrap();
+        assert_eq!(line.claim(NOW), Some((first, 2)));
+        line.apply(first, Event::Void, NOW, 0).unwrap();
+        assert_eq!([line.claim(NOW), line.claim(NOW)], [Some((first, 3)), Some((second, 1))]);
+    }
+
+    #[test]
+    fn what_is_sent_again_has_the_place_of_one_that_arrives() {
+        let mut line = Line::default();
+        let [failed, other] = [0, 0].map(|priority| line.submit(with(priority, 0), NOW));
+        assert_eq!(line.claim(NOW), Some((failed, 1)));
+        line.apply(failed, Event::Refused(1), NOW, 0).unwrap();
+        line.apply(failed, Event::Retry, NOW, 0).unwrap();
+        assert_eq!([line.claim(NOW), line.claim(NOW)], [Some((other, 1)), Some((failed, 2))]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ enum Ended {
     NotReady(Error),
     /// Right after that, and it had answered nothing.
     Young(Error),
-    /// Unasked, and it had answered something or had been there for a while.
+    /// Unasked, and it had answered something, had been there for a while, or was running a job.
     Died,
     /// When it was told to.
     Stopped,
@@ -276,7 +276,8 @@ async fn live(inner: Arc<Inner>, id: WorkerId) -> Life {
     let (status, page) = link.carry(&inner, id, &notify, &kill, stopped.clone()).await;
     let asked = *stopped.borrow();
     let left = inner.left(id, status, asked, |request| page.as_ref().is_some_and(|cells| cells.begun(request)));
-    let young = since.elapsed() < YOUNG && left.answered == 0 && !left.given_up && inner.settings.workers.backs_off;
+    // Who sends a job again waits longer each time, and gives it up: other jobs are not to wait for that.
+    let young = since.elapsed() < YOUNG && left.answered == 0 && !left.given_up && !left.at_a_job && inner.settings.workers.backs_off;
     let ended = match (asked, young) {
         (true, _) => Ended::Stopped,
         (false, true) if left.at_work => Ended::Young(Error::EndedAtWork { status }),

@@ -126,6 +126,8 @@ pub(crate) struct Left {
     pub(crate) given_up: bool,
     /// Whether it was running something.
     pub(crate) at_work: bool,
+    /// Whether a job was among that.
+    pub(crate) at_a_job: bool,
 }
 
 /// What a live endpoint printed while no call was there to hear it: its end.
@@ -656,9 +658,10 @@ impl Inner {
             );
         }
         let at_work = !lost.is_empty();
+        let at_a_job = lost.iter().any(|reply| matches!(reply, Reply::Job { begun: true, .. }));
         for reply in lost {
             reply.give(Outcome::Lost(status));
         }
-        Left { answered, given_up, at_work }
+        Left { answered, given_up, at_work, at_a_job }
     }
 }

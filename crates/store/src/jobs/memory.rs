@@ -39,14 +39,16 @@ impl Memory {
             let (endpoint, state, number): (i64, State, u64) = row?;
             memory.counts.entry(endpoint).or_default().of[state as usize] = number;
         }
-        let last: Option<i64> = connection.query_row("SELECT max(sequence) FROM jobs", [], |row| row.get(0))?;
+        let sql = "SELECT max(last, coalesce((SELECT max(sequence) FROM jobs), 0)) FROM clock";
+        let last: i64 = connection.query_row(sql, [], |row| row.get(0))?;
         // A number that was given to a job is not given again while leases of it may be about, whether it came to the disk or not.
-        memory.sequence = former.sequence.max(last.unwrap_or(0));
+        memory.sequence = former.sequence.max(last);
         // Due at once: the first sweep finds out.
         memory.due = Some(Timestamp(0));
         Ok(memory)
     }
 
+    /// The number of a job that arrives, or the place of one that is sent behind all others.
     pub(super) fn next_sequence(&mut self) -> i64 {
         self.sequence += 1;
         self.sequence

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use flash_queue::{Event, Life, Policy, Refused, State, Step, Timestamp, step};
+use flash_queue::{Event, Life, Place, Policy, Refused, State, Step, Timestamp, step};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::error::{Error, Result};
@@ -34,6 +34,7 @@ pub(super) struct Leased {
 /// What rules need of a job's row, and where it is.
 struct Found {
     sequence: i64,
+    rank: i64,
     endpoint: i64,
     life: Life,
     policy: Policy,
@@ -69,17 +70,20 @@ pub(super) fn policy(row: &Row<'_>) -> rusqlite::Result<Policy> {
 }
 
 fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
-    Ok(Found { sequence: row.get(0)?, endpoint: row.get(1)?, life: life(row)?, policy: policy(row)? })
+    Ok(Found { sequence: row.get(0)?, rank: row.get(3)?, endpoint: row.get(1)?, life: life(row)?, policy: policy(row)? })
 }
 
 fn whole(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Places are below this: a rank has one beside the priority.
+const PLACES: i64 = 1 << 48;
+
 /// Where a job stands among those in its state.
-fn rank(life: &Life, policy: &Policy, now: Timestamp) -> i64 {
+fn rank(life: &Life, policy: &Policy, place: i64, now: Timestamp) -> i64 {
     match life.state {
-        State::Ready | State::Leased => -i64::from(policy.priority),
+        State::Ready | State::Leased => -i64::from(policy.priority) * PLACES + place,
         State::Delayed => life.due.0,
         State::Completed | State::Failed | State::Cancelled | State::TimedOut => now.0,
     }
@@ -112,7 +116,7 @@ impl Rows<'_> {
             new.id,
             endpoint,
             schema::number(life.state),
-            rank(&life, policy, self.now),
+            rank(&life, policy, sequence, self.now),
             life.deadline.0,
             self.now.0,
             new.function,
@@ -166,14 +170,9 @@ impl Rows<'_> {
         for (found, id, function, arrived, input) in ready {
             // The index has those alone that are ready, and the rule leases each of them.
             let Ok(Step { life, .. }) = step(&found.life, &found.policy, Event::Lease, self.now, 0) else { continue };
-            let sql = "UPDATE jobs SET state = ?2, rank = ?3, attempt = ?4, begun = ?5 WHERE sequence = ?1";
-            self.connection.prepare_cached(sql)?.execute(params![
-                found.sequence,
-                schema::number(life.state),
-                rank(&life, &found.policy, self.now),
-                life.attempt,
-                self.now.0,
-            ])?;
+            // It keeps its rank: where the lease is returned, it is where it was.
+            let sql = "UPDATE jobs SET state = ?2, attempt = ?3, begun = ?4 WHERE sequence = ?1";
+            self.connection.prepare_cached(sql)?.execute(params![found.sequence, schema::number(life.state), life.attempt, self.now.0,])?;
             self.memory.count(endpoint, Some(State::Ready), Some(life.state));
             let lease = Lease { sequence: found.sequence, attempt: life.attempt };
             leased.push(Leased { id, lease, function, input, policy: found.policy, life, arrived });
@@ -225,7 +224,7 @@ impl Rows<'_> {
             _ => ran.begun,
         };
         self.note_run(lease.sequence, ran.worker.as_deref(), begun)?;
-        let webhook = self.write(&found, &done.life)?;
+        let webhook = self.write(&found, &done)?;
         let due = (done.life.state == State::Delayed).then_some(done.life.due);
         Ok(Ok(Finished { state: done.life.state, due, now: self.now, webhook }))
     }
@@ -263,7 +262,7 @@ impl Rows<'_> {
     pub(super) fn cancel(&mut self, id: &str, ran: &Ran) -> rusqlite::Result<Cancelled> {
         let Some(found) = self.find("id", id)? else { return Ok(Cancelled::Unknown) };
         let Ok(done) = step(&found.life, &found.policy, Event::Cancel, self.now, 0) else { return Ok(Cancelled::Ended(found.life.state)) };
-        self.write(&found, &done.life)?;
+        self.write(&found, &done)?;
         let stop = done.stop.map(|attempt| Lease { sequence: found.sequence, attempt });
         if stop.is_some() {
             self.note_run(found.sequence, ran.worker.as_deref(), ran.begun)?;
@@ -274,7 +273,7 @@ impl Rows<'_> {
     pub(super) fn retry(&mut self, id: &str) -> rusqlite::Result<Resent> {
         let Some(found) = self.find("id", id)? else { return Ok(Resent::Unknown) };
         let Ok(done) = step(&found.life, &found.policy, Event::Retry, self.now, 0) else { return Ok(Resent::NotFailed(found.life.state)) };
-        self.write(&found, &done.life)?;
+        self.write(&found, &done)?;
         Ok(Resent::Ready)
     }
 
@@ -285,7 +284,7 @@ impl Rows<'_> {
         let waiting = self.all(&sql, params![endpoint, upto, at_most])?;
         for found in &waiting {
             if let Ok(done) = step(&found.life, &found.policy, Event::Purge, self.now, 0) {
-                self.write(found, &done.life)?;
+                self.write(found, &done)?;
             }
         }
         Ok(waiting.len())
@@ -303,7 +302,7 @@ impl Rows<'_> {
             let due = self.all(&sql, params![endpoint, self.now.0, left])?;
             for found in &due {
                 if let Ok(done) = step(&found.life, &found.policy, Event::Due, self.now, 0) {
-                    self.write(found, &done.life)?;
+                    self.write(found, &done)?;
                 }
             }
             if !due.is_empty() {
@@ -315,7 +314,7 @@ impl Rows<'_> {
         let over = self.all(&sql, params![self.now.0, left])?;
         for found in &over {
             let Ok(done) = step(&found.life, &found.policy, Event::Expire, self.now, 0) else { continue };
-            self.write(found, &done.life)?;
+            self.write(found, &done)?;
             let id =
                 self.connection.prepare_cached("SELECT id FROM jobs WHERE sequence = ?1")?.query_row([found.sequence], |row| row.get(0))?;
             let lease = done.stop.map(|attempt| Lease { sequence: found.sequence, attempt });
@@ -398,7 +397,7 @@ impl Rows<'_> {
                 let Ok(done) = step(&found.life, &found.policy, Event::Void, self.now, 0) else { continue };
                 let lease = Lease { sequence: found.sequence, attempt: found.life.attempt };
                 self.keep_attempt(lease, Ended::Void, "the server ended while the job was leased", "", &Ran::default())?;
-                self.write(&found, &done.life)?;
+                self.write(&found, &done)?;
                 voided += 1;
             }
         }
@@ -422,14 +421,20 @@ impl Rows<'_> {
     }
 
     /// Makes the row what the rule has said. True where it has a webhook that is due now, or no longer.
-    fn write(&mut self, found: &Found, life: &Life) -> rusqlite::Result<bool> {
+    fn write(&mut self, found: &Found, done: &Step) -> rusqlite::Result<bool> {
+        let life = &done.life;
+        let place = match (done.place, found.life.state) {
+            (Place::Last, _) => self.memory.next_sequence(),
+            (Place::Kept, State::Ready | State::Leased) => found.rank.rem_euclid(PLACES),
+            (Place::Kept, State::Delayed | State::Completed | State::Failed | State::Cancelled | State::TimedOut) => found.sequence,
+        };
         let ended = life.state.has_ended().then_some(self.now.0);
         let sql = "UPDATE jobs SET state = ?2, rank = ?3, deadline = ?4, attempt = ?5, failures = ?6, raised = ?7, losses = ?8, ended = ?9
             WHERE sequence = ?1";
         self.connection.prepare_cached(sql)?.execute(params![
             found.sequence,
             schema::number(life.state),
-            rank(life, &found.policy, self.now),
+            rank(life, &found.policy, place, self.now),
             life.deadline.0,
             life.attempt,
             life.failures,

@@ -4,7 +4,8 @@ use flash_queue::State;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// One step each; the number of those that a file has gone through is its `user_version`. What has been released is not changed again.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE endpoints (
     number INTEGER PRIMARY KEY,
     name   TEXT NOT NULL UNIQUE
@@ -91,7 +92,14 @@ CREATE TABLE clock (
     time INTEGER NOT NULL
 ) STRICT;
 INSERT INTO clock VALUES (1, 0);
-"];
+",
+    "
+-- Where a job stands that may begin: by priority, then by a place, which is behind all others once it is tried again.
+UPDATE jobs SET rank = rank * 281474976710656 + sequence WHERE state IN (0, 2);
+-- The last number that was given: to a job that arrived, or as a place.
+ALTER TABLE clock ADD COLUMN last INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// The schema of this release.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;

@@ -121,7 +121,8 @@ impl Writer {
             command.work.apply(&mut rows)?;
         }
         let changed = self.memory.write_counts(&transaction)?;
-        transaction.prepare_cached("UPDATE clock SET time = max(time, ?1)")?.execute([now.0])?;
+        let last = self.memory.last_sequence();
+        transaction.prepare_cached("UPDATE clock SET time = max(time, ?1), last = max(last, ?2)")?.execute([now.0, last])?;
         transaction.commit()?;
         Ok(changed)
     }

@@ -56,6 +56,23 @@ async fn ready_jobs_are_leased_by_priority_then_arrival_and_delayed_ones_are_not
 }
 
 #[tokio::test]
+async fn what_is_tried_again_is_leased_after_what_waits_by_then_and_before_what_comes_later_over_a_restart_too() {
+    let mut queue = Queue::new();
+    for id in ["a", "b", "c"] {
+        queue.submit(id).await;
+    }
+    let lost = queue.claim_one().await;
+    let due = queue.jobs().finish(lost.lease, Outcome::Lost { why: "killed".into() }, Ran::default()).await.unwrap().due.unwrap();
+    queue.pass(due.since(queue.jobs().now()));
+    queue.jobs().expire().await.unwrap();
+    queue.restart();
+    queue.submit("d").await;
+    assert_eq!(queue.claim(1).await, ["b"]);
+    queue.restart(); // a void lease has its place again
+    assert_eq!(queue.claim(9).await, ["b", "c", "a", "d"]);
+}
+
+#[tokio::test]
 async fn a_job_and_the_first_ones_are_leased_with_one_commit() {
     let queue = Queue::new();
     queue.submit("a").await;
