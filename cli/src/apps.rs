@@ -7,6 +7,7 @@ use flash_api::App;
 use crate::client::segment;
 use crate::connection::Connection;
 use crate::environments::row;
+use crate::jobs::Waiting;
 use crate::output::{print, print_json, table};
 use crate::prompt::confirm;
 use crate::report::Failure;
@@ -75,7 +76,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let app: App = client.get(&format!("/apps/{}", segment(&name)))?;
             let endpoints = app.environments.iter().map(|environment| environment.endpoints.len()).sum();
             confirm(&format!("Delete app {name} with {}", crate::output::count(endpoints, "endpoint")), yes)?;
+            let waiting = Waiting::of(&client, &name, |_| true)?;
             client.delete(&format!("/apps/{}", segment(&name)))?;
+            waiting.tell();
             if json {
                 return print_json(&app); // as it was
             }

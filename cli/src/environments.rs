@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::client::segment;
 use crate::connection::Connection;
+use crate::jobs::Waiting;
 use crate::output::{count, print, print_json, short, table};
 use crate::prompt::confirm;
 use crate::report::Failure;
@@ -108,7 +109,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let environment: Environment = client.get(&path(&name))?;
             let endpoints = count(environment.endpoints.len(), "endpoint");
             confirm(&format!("Delete environment {name} of {app} with {endpoints}"), yes)?;
+            let waiting = Waiting::of(&client, &app, |endpoint| endpoint.environment == name)?;
             client.delete(&path(&name))?;
+            waiting.tell();
             if json {
                 return print_json(&environment); // as it was
             }

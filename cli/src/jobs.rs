@@ -1,12 +1,12 @@
 //! `flash jobs`: jobs of queue-based endpoints, listed, shown, taken back, sent again.
 
-use flash_api::{Job, JobDetail, JobPage, Purged};
+use flash_api::{Endpoint, Job, JobDetail, JobPage, Purged};
 use owo_colors::OwoColorize as _;
 
 use crate::client::{Client, segment};
 use crate::connection::{Connection, endpoint, seek};
 use crate::output::{print, print_json, table};
-use crate::report::Failure;
+use crate::report::{Failure, Trouble};
 
 /// What the user asked for.
 #[derive(clap::Args)]
@@ -167,6 +167,33 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 return print_json(&serde_json::json!({ "endpoint": id, "removed": purged.removed }));
             }
             print(&format!("Took back {} jobs of {id}\n", purged.removed))
+        }
+    }
+}
+
+/// What waits for endpoints that are about to be removed, by their ids.
+pub struct Waiting(Vec<(String, u64)>);
+
+impl Waiting {
+    /// Of an app's endpoints, as far as they are asked for.
+    pub fn of(client: &Client, app: &str, asked: impl Fn(&Endpoint) -> bool) -> Result<Self, Failure> {
+        let endpoints = client.endpoints(&format!("?app={}", segment(app)))?;
+        let waiting = endpoints.into_iter().filter(asked).map(|found| (found.id, found.jobs.map_or(0, |jobs| jobs.in_queue)));
+        Ok(Self(waiting.filter(|(_, count)| *count > 0).collect()))
+    }
+
+    /// Says what becomes of it, now that they are gone.
+    pub fn tell(&self) {
+        for (id, number) in &self.0 {
+            let jobs = if *number == 1 { "1 job of".to_owned() } else { format!("{number} jobs of") };
+            crate::report::warn(&Trouble::new(
+                format!("{jobs} {id} {} on", if *number == 1 { "waits" } else { "wait" }),
+                format!(
+                    "what was accepted runs once this endpoint is deployed to its app and environment again, or ends with its time to live; \
+                     until its jobs are removed nobody else gets the id {id}"
+                ),
+                format!("take them back: flash jobs purge {id}"),
+            ));
         }
     }
 }

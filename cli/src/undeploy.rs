@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::client::{Client, segment};
 use crate::connection::{Connection, endpoint, given};
+use crate::jobs::Waiting;
 use crate::output::{count, print, print_json};
 use crate::prompt::confirm;
 use crate::report::{Failure, Fault, Trouble};
@@ -45,9 +46,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let found = endpoint(&client, named, app, environment)?;
     confirm(&format!("Take down {} of {} in {}", found.name, found.app, found.environment), arguments.yes)?;
     let (app, environment, name) = (segment(&found.app), segment(&found.environment), segment(&found.name));
+    let waiting = Waiting::of(&client, &found.app, |endpoint| endpoint.id == found.id)?;
     client.delete(&format!("/apps/{app}/environments/{environment}/endpoints/{name}"))?;
     let text = format!("Took down {} of {} in {}\n", found.name, found.app, found.environment);
-    tell(arguments, &text, &[(&found.environment, std::slice::from_ref(&found.name))], &found.app)
+    tell(arguments, &text, &[(&found.environment, std::slice::from_ref(&found.name))], &found.app)?;
+    waiting.tell();
+    Ok(())
 }
 
 fn take_down_app(client: &Client, app: &App, arguments: &Arguments) -> Result<(), Failure> {
@@ -55,9 +59,12 @@ fn take_down_app(client: &Client, app: &App, arguments: &Arguments) -> Result<()
     let places = names(app.environments.iter().collect());
     let places = if places.is_empty() { places } else { format!(" in {places}") };
     confirm(&format!("Take down all of {} with {}{places}", app.name, count(endpoints, "endpoint")), arguments.yes)?;
+    let waiting = Waiting::of(client, &app.name, |_| true)?;
     client.delete(&format!("/apps/{}", segment(&app.name)))?;
     let removed: Vec<_> = app.environments.iter().map(|found| (&found.name, &found.endpoints[..])).collect();
-    tell(arguments, &format!("Took down all of {}{places}\n", app.name), &removed, &app.name)
+    tell(arguments, &format!("Took down all of {}{places}\n", app.name), &removed, &app.name)?;
+    waiting.tell();
+    Ok(())
 }
 
 fn take_down_environment(client: &Client, app: &App, named: &str, arguments: &Arguments) -> Result<(), Failure> {
@@ -71,10 +78,13 @@ fn take_down_environment(client: &Client, app: &App, named: &str, arguments: &Ar
     let by = if std::env::var("FLASH_ENV").is_ok_and(|set| set == named) { " (FLASH_ENV)" } else { "" };
     let endpoints = count(found.endpoints.len(), "endpoint");
     confirm(&format!("Take down environment {named}{by} of {app} with {endpoints}"), arguments.yes)?;
+    let waiting = Waiting::of(client, app, |endpoint| endpoint.environment == named)?;
     client.delete(&format!("/apps/{}/environments/{}", segment(app), segment(named)))?;
     let stays = if others.is_empty() { others } else { format!("; {others} stays") };
     let removed = (&found.name, &found.endpoints[..]);
-    tell(arguments, &format!("Took down environment {named}{by} of {app}{stays}\n"), &[removed], app)
+    tell(arguments, &format!("Took down environment {named}{by} of {app}{stays}\n"), &[removed], app)?;
+    waiting.tell();
+    Ok(())
 }
 
 /// Says it; `removed` are the endpoints that are gone, by environment.

@@ -25,7 +25,7 @@ class Project:
         self.variables: dict[str, str] = {}
         self.home = home or directory / "home"
         self.root = directory / "shop"
-        self.root.mkdir()
+        self.root.mkdir(parents=True)
         (self.root / "pyproject.toml").write_text('[project]\nname = "shop"\n')
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -296,6 +297,41 @@ def test_jobs_are_listed_by_the_words_that_the_list_has(queues: Project) -> None
     heads, row, *_ = queues.flash("jobs", "list", "queue", "--status", "FAILED").stdout.splitlines()
     assert heads.split()[:4] == ["JOB", "ENDPOINT", "FUNCTION", "STATUS"]
     assert row.split()[1:4] == ["queue", "fail", "FAILED"]
+
+
+def test_jobs_that_wait_stay_with_the_endpoint_that_took_them(tmp_path: Path) -> None:
+    source = 'from runpod_flash import LiveServerless, remote\n\nr = LiveServerless(name="r")\n\n\n'
+    project, other = Project(tmp_path), Project(tmp_path / "other", tmp_path / "home")
+    try:
+        for each, said in ((project, "mine"), (other, "another's")):
+            (each.root / "app.py").write_text(source + f'@remote(r)\ndef say() -> str:\n    return "{said}"\n')
+        (other.root / "flash.toml").write_text('app = "other"\n')
+        project.flash("deploy")
+        url = json.loads((project.home / "server.json").read_text())["url"]
+
+        def ask(path: str, body: object = None) -> Any:
+            data = None if body is None else json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
+            with urllib.request.urlopen(urllib.request.Request(f"{url}/v2/{path}", data, headers), timeout=PATIENCE) as response:
+                return json.loads(response.read())
+
+        mine = ask("r/run", {"input": {}, "policy": {"delay": 3000}})["id"]
+        told = project.flash("undeploy", "r", "--yes").stderr
+        assert "1 job of r waits on" in told and "flash jobs purge r" in told, told
+        assert "purge" not in project.flash("app", "delete", "shop", "--yes").stderr
+        other.flash("deploy")
+        assert [found["id"] for found in other.json("status")] == ["r-other"]
+        assert ask("r-other/health")["jobs"]["inQueue"] == 0 and other.json("jobs", "list", "r-other") == []
+        assert ask("r-other/runsync", {"input": {}})["output"] == "another's"
+        project.flash("deploy", "--env", "staging")
+        assert ask("r-shop/runsync", {"input": {}})["output"] == "mine"
+        project.flash("deploy", "--env", "production")
+        wait_for(lambda: ask(f"r/status/{mine}")["status"] == "COMPLETED", "the job that waited")
+        done = ask("r/run", {"input": {}, "policy": {"delay": 3000}})
+        assert (done["id"], done["output"]) == (mine, "mine"), "its key is its own, too"
+    finally:
+        other.end()
+        project.end()
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ impl Control {
             build: order.build.clone(),
             settings: serde_json::to_string(&order.settings).expect("they are plain data"),
             endpoints: served(&tree).map(|endpoint| endpoint.name.to_string()).collect(),
+            held: self.engines.jobs().endpoints(),
             created: clock::now(),
         };
         let (id, endpoints) = changing.begin(new).await?;

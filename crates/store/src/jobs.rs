@@ -365,6 +365,11 @@ impl Jobs {
         self.shared.shown.counts(endpoint)
     }
 
+    /// The endpoints of all jobs that are kept, whether they have ended or not, as of the last commit.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.shared.shown.endpoints()
+    }
+
     /// Ends of jobs that are to be told now, the longest due first. To be settled by [`Jobs::webhook_done`].
     ///
     /// # Errors

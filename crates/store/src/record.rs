@@ -87,6 +87,8 @@ pub struct NewDeployment {
     pub settings: String,
     /// The names of the build's endpoints.
     pub endpoints: Vec<String>,
+    /// Ids that nobody else gets than the endpoint that had them last.
+    pub held: Vec<String>,
     /// When it was asked for.
     pub created: Timestamp,
 }

@@ -7,7 +7,8 @@ const UNRELEASED: u32 = 1;
 
 /// One step each; the number of those that a file has gone through, and [`UNRELEASED`], is its `user_version`. What has been released is not
 /// changed again.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE builds (
     digest    TEXT PRIMARY KEY,
     bytes     INTEGER NOT NULL,
@@ -70,7 +71,19 @@ CREATE TABLE keys (
     hash    BLOB NOT NULL,
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+-- Who had an id last, also once it is removed: what is kept by an id elsewhere is nobody else's.
+CREATE TABLE owners (
+    id          TEXT PRIMARY KEY,
+    app         TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    name        TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ids_of ON owners(app, environment, name);
+INSERT INTO owners SELECT id, app, environment, name FROM endpoints;
+",
+];
 
 /// The schema of this release.
 pub(crate) const VERSION: u32 = UNRELEASED + MIGRATIONS.len() as u32;

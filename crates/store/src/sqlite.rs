@@ -372,18 +372,25 @@ fn fail(transaction: &Transaction<'_>, id: u64, problem: &str, output: &str, eve
     Ok(())
 }
 
-/// The id that the endpoint of this name has there, or gets now: the shortest that is free, of its name, its app's and its environment's.
+/// The id that the endpoint of this name has there, or gets now: the one that it had, where that is held for it; else the shortest that is
+/// free, of its name, its app's and its environment's.
 fn claim(transaction: &Transaction<'_>, new: &NewDeployment, name: &str, deployment: u64) -> rusqlite::Result<Endpoint> {
     let (app, environment) = (&*new.app, &*new.environment);
     let sql = format!("{ENDPOINTS} WHERE app = ?1 AND environment = ?2 AND name = ?3");
     if let Some(known) = all(transaction, &sql, [app, environment, name], endpoint)?.pop() {
         return Ok(known);
     }
+    let is_held = |id: &String| new.held.contains(id);
+    let sql = "SELECT id FROM owners WHERE app = ?1 AND environment = ?2 AND name = ?3 ORDER BY length(id), id";
+    let own: Vec<String> = all(transaction, sql, [app, environment, name], |row| row.get(0))?;
     let full = format!("{name}-{app}-{environment}");
     let numbered = (2..).map(|number: u64| format!("{full}-{number}"));
-    for id in [name.to_owned(), format!("{name}-{app}"), full.clone()].into_iter().chain(numbered) {
+    let others = [name.to_owned(), format!("{name}-{app}"), full.clone()].into_iter().chain(numbered);
+    for id in own.into_iter().filter(is_held).chain(others.filter(|id| !is_held(id))) {
         let sql = "INSERT OR IGNORE INTO endpoints (id, app, environment, name, claimed) VALUES (?1, ?2, ?3, ?4, ?5)";
         if transaction.execute(sql, params![id, app, environment, name, deployment])? > 0 {
+            let sql = "INSERT OR REPLACE INTO owners (id, app, environment, name) VALUES (?1, ?2, ?3, ?4)";
+            transaction.execute(sql, params![id, app, environment, name])?;
             return Ok(Endpoint { id, app: app.into(), environment: environment.into(), name: name.into(), deployment: None });
         }
     }

@@ -371,6 +371,11 @@ impl Counts {
         self.of[state as usize]
     }
 
+    /// All of them.
+    pub fn all(&self) -> u64 {
+        self.of.iter().sum()
+    }
+
     /// Those that have not ended.
     pub fn open(&self) -> u64 {
         State::ALL.into_iter().filter(|state| !state.has_ended()).map(|state| self.of(state)).sum()

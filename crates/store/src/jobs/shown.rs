@@ -87,6 +87,10 @@ impl Shown {
         self.lock().counts.get(endpoint).copied().unwrap_or_default()
     }
 
+    pub(super) fn endpoints(&self) -> Vec<String> {
+        self.lock().counts.iter().filter(|(_, counts)| counts.all() > 0).map(|(name, _)| name.clone()).collect()
+    }
+
     pub(super) fn metrics(&self) -> Metrics {
         self.lock().metrics.clone()
     }

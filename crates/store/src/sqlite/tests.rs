@@ -21,7 +21,7 @@ fn event(text: &str) -> Event {
 fn new(app: &str, environment: &str, build: &str, endpoints: &[&str]) -> NewDeployment {
     let endpoints = endpoints.iter().map(|name| (*name).to_owned()).collect();
     let (app, environment, build) = (app.into(), environment.into(), build.into());
-    NewDeployment { app, environment, build, settings: "{}".into(), endpoints, created: Timestamp(5) }
+    NewDeployment { app, environment, build, settings: "{}".into(), endpoints, held: Vec::new(), created: Timestamp(5) }
 }
 
 fn add_build(store: &Sqlite, digest: &str, created: i64) {
@@ -91,6 +91,39 @@ fn an_id_is_the_name_where_it_is_free_and_is_kept() {
     assert_eq!(deploy(&place.store, &new("other", "api-shop-test", "a", &["api-shop-test"])).1, ["api-shop-test-other"]);
     assert_eq!(deploy(&place.store, &new("shop", "production", "c", &["b"])).1, ["b"]);
     assert_eq!(deploy(&place.store, &new("shop", "production", "d", &["b", "api"])).1, ["b", "api"], "it comes back under its id");
+}
+
+#[test]
+fn an_id_that_jobs_are_kept_of_is_who_had_it_last_alone() {
+    let place = place();
+    let held = |held: &[&str], new| NewDeployment { held: held.iter().map(|id| (*id).to_owned()).collect(), ..new };
+    assert_eq!(deploy(&place.store, &new("shop", "production", "a", &["r"])).1, ["r"]);
+    place.store.remove_app("shop").unwrap();
+    let other = new("other", "production", "a", &["r"]);
+    assert_eq!(deploy(&place.store, &held(&["r"], other.clone())).1, ["r-other"]);
+    assert_eq!(deploy(&place.store, &held(&["r"], new("shop", "staging", "a", &["r"]))).1, ["r-shop"]);
+    assert_eq!(deploy(&place.store, &held(&["r"], new("shop", "production", "a", &["r"]))).1, ["r"], "it is its own");
+    // It had another one than it would get now, and has jobs there.
+    place.store.remove_app("shop").unwrap();
+    place.store.remove_app("other").unwrap();
+    assert_eq!(deploy(&place.store, &held(&["r-other"], other.clone())).1, ["r-other"]);
+    // Once there are none, it is anybody's; where nobody knows whose they are, nobody's.
+    place.store.remove_app("other").unwrap();
+    assert_eq!(deploy(&place.store, &other).1, ["r"]);
+    assert_eq!(deploy(&place.store, &held(&["x"], new("shop", "production", "a", &["x"]))).1, ["x-shop"]);
+}
+
+#[test]
+fn endpoints_of_a_file_from_before_are_known_to_have_had_their_ids() {
+    let place = place();
+    deploy(&place.store, &new("shop", "production", "a", &["r"]));
+    place.store.lock().execute_batch("DROP TABLE owners; PRAGMA user_version = 2").unwrap();
+    let path = place.directory.path().join("state.db");
+    drop(place.store);
+    let store = Sqlite::open(&path).unwrap();
+    store.remove_app("shop").unwrap();
+    let again = NewDeployment { held: vec!["r".into()], ..new("shop", "production", "a", &["r"]) };
+    assert_eq!(deploy(&store, &again).1, ["r"]);
 }
 
 #[test]
