@@ -98,6 +98,6 @@ pub struct JobCounts {
     pub completed: u64,
     /// They have failed, or their time was over.
     pub failed: u64,
-    /// Attempts that were followed by another one, since the server started.
+    /// How often those that are kept were tried again.
     pub retried: u64,
 }

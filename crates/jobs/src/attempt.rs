@@ -1,7 +1,6 @@
 //! One attempt at a job: from its lease to what became of it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -201,9 +200,6 @@ fn unserialisable(error: String) -> Outcome {
 fn settle(engine: &Engine, claimed: &Claimed, outcome: &Outcome, began: Option<&Began>, finished: Finished) {
     let (shared, id) = (&engine.shared, &claimed.id);
     if !finished.state.has_ended() {
-        if !matches!(outcome, Outcome::Returned) {
-            engine.retried.fetch_add(1, Relaxed);
-        }
         return; // what is due is looked after
     }
     shared.streams.ended(id);

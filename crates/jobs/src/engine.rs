@@ -63,8 +63,6 @@ pub(crate) struct Engine {
     /// What they were when what was claimed had a low priority: unless there were more since, what is ready has one too, and nothing is claimed
     /// to have workers started.
     only_low: AtomicU64,
-    /// Attempts that were followed by another one, since the server started.
-    pub(crate) retried: AtomicU64,
 }
 
 /// What serves, while a job is given to it.
@@ -176,8 +174,8 @@ impl Engine {
     pub(crate) fn new(id: &str, shared: Arc<Shared>) -> Self {
         let (serving, paused) = (watch::Sender::new(None), Mutex::default());
         let (parked, wishes, only_low) = (Mutex::default(), AtomicU64::new(1), AtomicU64::new(0));
-        let (asked, attempts, retried) = (AtomicUsize::new(0), Mutex::default(), AtomicU64::new(0));
-        Self { id: id.into(), shared, serving, look: Notify::new(), paused, asked, attempts, parked, wishes, only_low, retried }
+        let (asked, attempts) = (AtomicUsize::new(0), Mutex::default());
+        Self { id: id.into(), shared, serving, look: Notify::new(), paused, asked, attempts, parked, wishes, only_low }
     }
 
     /// What serves it; `None` where it was removed.

@@ -1,7 +1,5 @@
 //! How an endpoint is: its jobs and its workers, with all the fields that clients of the reference demand.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use bytes::Bytes;
 use flash_queue::State;
 use flash_store::jobs::Counts;
@@ -22,12 +20,12 @@ pub struct JobCounts {
     pub completed: u64,
     /// They have failed, or their time was over.
     pub failed: u64,
-    /// Attempts that were followed by another one, since the server started.
+    /// How often those that are kept were tried again.
     pub retried: u64,
 }
 
 impl JobCounts {
-    fn new(counts: &Counts, begun: u64, retried: u64) -> Self {
+    fn new(counts: &Counts, begun: u64) -> Self {
         let leased = counts.of(State::Leased);
         // The two are not of one moment.
         let in_progress = begun.min(leased);
@@ -36,7 +34,7 @@ impl JobCounts {
             in_progress,
             completed: counts.of(State::Completed),
             failed: counts.of(State::Failed) + counts.of(State::TimedOut),
-            retried,
+            retried: counts.retried,
         }
     }
 }
@@ -45,8 +43,7 @@ impl Engines {
     /// An endpoint's jobs, by its id.
     pub fn counts(&self, endpoint: &str) -> JobCounts {
         let counts = self.shared.jobs.counts(endpoint);
-        let retried = self.engine(endpoint).map_or(0, |engine| engine.retried.load(Relaxed));
-        JobCounts::new(&counts, self.shared.running.count_begun(endpoint), retried)
+        JobCounts::new(&counts, self.shared.running.count_begun(endpoint))
     }
 }
 

@@ -10,13 +10,22 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::record::Counts;
 use super::schema;
 
+/// What has a count.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Counted {
+    /// Jobs in this state.
+    Jobs(State),
+    /// How often those that are kept were tried again.
+    Retries,
+}
+
 #[derive(Default)]
 pub(super) struct Memory {
     numbers: HashMap<String, i64>,
     names: HashMap<i64, String>,
     counts: HashMap<i64, Counts>,
     /// Counts that rows do not say yet.
-    changed: Vec<(i64, State)>,
+    changed: Vec<(i64, Counted)>,
     sequence: i64,
     /// Nothing is due before this. Something may be due later than that.
     pub(super) due: Option<Timestamp>,
@@ -35,9 +44,13 @@ impl Memory {
             memory.numbers.insert(name, number);
         }
         let mut select = connection.prepare_cached("SELECT endpoint, state, number FROM counts")?;
-        for row in select.query_map([], |row| Ok((row.get(0)?, schema::state(row.get(1)?)?, row.get(2)?)))? {
-            let (endpoint, state, number): (i64, State, u64) = row?;
-            memory.counts.entry(endpoint).or_default().of[state as usize] = number;
+        for row in select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))? {
+            let (endpoint, counted, number): (i64, i64, u64) = row?;
+            let counts = memory.counts.entry(endpoint).or_default();
+            match counted {
+                schema::RETRIES => counts.retried = number,
+                state => counts.of[schema::state(state)? as usize] = number,
+            }
         }
         let sql = "SELECT max(last, coalesce((SELECT max(sequence) FROM jobs), 0)) FROM clock";
         let last: i64 = connection.query_row(sql, [], |row| row.get(0))?;
@@ -100,11 +113,20 @@ impl Memory {
             // Where a disk has kept only half of what it took, the rows may be more than their count.
             let count = &mut counts.of[from as usize];
             *count = count.saturating_sub(1);
-            self.changed.push((endpoint, from));
+            self.changed.push((endpoint, Counted::Jobs(from)));
         }
         if let Some(to) = to {
             counts.of[to as usize] += 1;
-            self.changed.push((endpoint, to));
+            self.changed.push((endpoint, Counted::Jobs(to)));
+        }
+    }
+
+    /// A job was tried again so often in the place of so often; 0 once it goes.
+    pub(super) fn count_retries(&mut self, endpoint: i64, from: u32, to: u32) {
+        if from != to {
+            let counts = self.counts.entry(endpoint).or_default();
+            counts.retried = (counts.retried + u64::from(to)).saturating_sub(from.into());
+            self.changed.push((endpoint, Counted::Retries));
         }
     }
 
@@ -124,8 +146,13 @@ impl Memory {
         changed.dedup();
         let sql = "INSERT INTO counts (endpoint, state, number) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET number = excluded.number";
         let mut upsert = connection.prepare_cached(sql)?;
-        for (endpoint, state) in &changed {
-            upsert.execute(params![endpoint, schema::number(*state), self.counts(*endpoint).of(*state)])?;
+        for (endpoint, counted) in &changed {
+            let counts = self.counts(*endpoint);
+            let (counted, number) = match counted {
+                Counted::Jobs(state) => (schema::number(*state), counts.of(*state)),
+                Counted::Retries => (schema::RETRIES, counts.retried),
+            };
+            upsert.execute(params![endpoint, counted, number])?;
         }
         changed.dedup_by_key(|(endpoint, _)| *endpoint);
         Ok(changed.into_iter().map(|(endpoint, _)| (self.name(endpoint), self.counts(endpoint))).collect())

@@ -363,6 +363,8 @@ pub struct Listed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub(super) of: [u64; State::ALL.len()],
+    /// How often those that are kept were tried again, all together.
+    pub retried: u64,
 }
 
 impl Counts {

@@ -359,13 +359,12 @@ impl Rows<'_> {
     }
 
     fn retain_some(&mut self, endpoint: i64, state: State, before: Timestamp) -> rusqlite::Result<usize> {
-        let sql = "SELECT sequence FROM jobs WHERE endpoint = ?1 AND state = ?2 AND rank < ?3 ORDER BY rank LIMIT 8";
-        let mut select = self.connection.prepare_cached(sql)?;
-        let old = select.query_map(params![endpoint, schema::number(state), before.0], |row| row.get(0))?;
-        let old: Vec<i64> = old.collect::<rusqlite::Result<_>>()?;
-        for sequence in &old {
-            self.delete(*sequence)?;
+        let sql = format!("SELECT {LIFE} FROM jobs WHERE endpoint = ?1 AND state = ?2 AND rank < ?3 ORDER BY rank LIMIT 8");
+        let old = self.all(&sql, params![endpoint, schema::number(state), before.0])?;
+        for found in &old {
+            self.delete(found.sequence)?;
             self.memory.count(endpoint, Some(state), None);
+            self.memory.count_retries(endpoint, found.life.retries(), 0);
         }
         Ok(old.len())
     }
@@ -448,6 +447,7 @@ impl Rows<'_> {
             webhook = self.connection.prepare_cached(due)?.execute(params![found.sequence, ended])? > 0;
         }
         self.memory.count(found.endpoint, Some(found.life.state), Some(life.state));
+        self.memory.count_retries(found.endpoint, found.life.retries(), life.retries());
         self.memory.note_due(life);
         Ok(webhook)
     }

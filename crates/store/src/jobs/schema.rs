@@ -98,6 +98,8 @@ INSERT INTO clock VALUES (1, 0);
 UPDATE jobs SET rank = rank * 281474976710656 + sequence WHERE state IN (0, 2);
 -- The last number that was given: to a job that arrived, or as a place.
 ALTER TABLE clock ADD COLUMN last INTEGER NOT NULL DEFAULT 0;
+-- How often jobs were tried again is a count as those of states are. A last failure is no try of what failed.
+INSERT INTO counts SELECT endpoint, 7, sum(max(failures - (state = 4), 0)) FROM jobs GROUP BY endpoint;
 ",
 ];
 
@@ -119,6 +121,9 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     Ok(())
 }
+
+/// What stands in the place of a state where retries are counted.
+pub(super) const RETRIES: i64 = 7;
 
 /// How a state is written.
 pub(super) const fn number(state: State) -> i64 {

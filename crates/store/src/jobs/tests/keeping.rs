@@ -22,14 +22,22 @@ async fn retention_deletes_what_has_ended_long_ago_and_never_what_has_not() {
         queue.submit_with(id, |new| new.policy.ttl = Duration::from_secs(30 * 24 * 3600)).await;
     }
     let lease = queue.claim_one().await.lease;
-    queue.finish(lease, completed("1")).await.unwrap();
+    let again = queue.jobs().finish(lease, Outcome::Lost { why: "killed".into() }, Ran::default()).await.unwrap();
     let running = queue.claim_one().await.lease;
+    queue.pass(again.due.unwrap().since(queue.jobs().now()));
+    queue.jobs().expire().await.unwrap();
+    let [waiting, lease] =
+        queue.jobs().claim("e", 2).await.unwrap().try_into().map(|both: [Claimed; 2]| both.map(|job| job.lease)).unwrap();
+    queue.finish(waiting, Outcome::Returned).await.unwrap();
+    queue.finish(lease, completed("1")).await.unwrap();
+    assert_eq!(queue.jobs().counts("e").retried, 1);
     queue.pass(Duration::from_secs(7 * 24 * 3600));
     assert_eq!(queue.jobs().retain().await.unwrap(), Retained { removed: 0, more: false });
     queue.pass(Duration::from_millis(1));
     assert_eq!(queue.jobs().retain().await.unwrap().removed, 1);
     assert!(queue.jobs().get("completed").await.unwrap().is_none());
-    assert_eq!(queue.jobs().counts("e").of(State::Completed), 0);
+    let counts = queue.jobs().counts("e");
+    assert_eq!((counts.of(State::Completed), counts.retried), (0, 0), "what is deleted is not counted");
     assert_eq!(queue.finish(running, completed("1")).await, Ok(State::Completed));
     assert_eq!(queue.claim(9).await, ["waiting"]);
     let left = queue.jobs().shared.readers.read(|connection| {
@@ -141,4 +149,28 @@ async fn what_has_ended_is_deleted_in_steps() {
         }
     }
     assert_eq!((removed, queue.jobs().counts("e")), (300, Counts::default()));
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_up_to_ours() {
+    let mut queue = Queue::new();
+    for (id, priority) in [("a", 0), ("b", 0), ("top", 5)] {
+        queue.submit_with(id, |new| new.policy.priority = priority).await;
+    }
+    let lease = queue.claim_one().await.lease;
+    let again = queue.jobs().finish(lease, Outcome::Lost { why: "killed".into() }, Ran::default()).await.unwrap();
+    queue.pass(again.due.unwrap().since(queue.jobs().now()));
+    queue.jobs().expire().await.unwrap();
+    queue.jobs = None;
+    let former = Connection::open(queue.home.path().join("jobs.db")).unwrap();
+    let undone = "UPDATE jobs SET rank = -priority WHERE state IN (0, 2);
+        ALTER TABLE clock DROP COLUMN last;
+        DELETE FROM counts WHERE state = 7;
+        PRAGMA user_version = 1;";
+    former.execute_batch(undone).unwrap();
+    drop(former);
+    queue.restart();
+    queue.submit("c").await;
+    assert_eq!(queue.jobs().counts("e").retried, 1);
+    assert_eq!(queue.claim(9).await, ["top", "a", "b", "c"]);
 }

@@ -125,6 +125,7 @@ impl Pair {
         let mut counts = Counts::default();
         for (number, life) in self.line.lives() {
             counts.of[life.state as usize] += 1;
+            counts.retried += u64::from(life.retries());
             let on_disk = self.queue.job(&self.numbers[&number]).await.life;
             let due = if life.state == State::Delayed { life.due } else { on_disk.due };
             assert_eq!(on_disk, Life { due, ..life.clone() }, "{number}");
