@@ -9,12 +9,13 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flash_process import run_to_end, wait_for
+from flash_process import Answer, run_to_end, wait_for
 from jobs_project import SOURCE, Meeting, deployed, ended, get, post, project, run
 from serve_process import Server, build
 from webhooks import receiver
@@ -268,7 +269,7 @@ def test_a_worker_that_was_stopped_past_its_lease_cannot_complete(server: Callab
         assert ended(flash, "held", job)["output"] == "in time"
         attempt = flash.api("GET", f"/jobs/{job}").json()["attempts"][0]
         assert attempt["ended"] == "lost" and "did not run" in attempt["error"]
-    noted(flash, "held", f"the answer to job {job} was refused: attempt 1 had lost its lease")
+    noted(flash, "held", f"the answer to job {job} was refused: its attempt on {attempt['worker']} had lost its lease")
 
 
 def test_leases_are_kept_without_a_word_to_the_disk(server: Callable[..., Server], tmp_path: Path) -> None:
@@ -431,8 +432,7 @@ def test_a_job_that_is_stopped_while_it_runs_ends_its_worker(flash: Server, end:
             assert post(flash, f"held/cancel/{job}").json()["status"] == "CANCELLED"
         found = ended(flash, "held", job)
         assert found["status"] == ("CANCELLED" if end == "cancelled" else "TIMED_OUT") and "retries" not in found
-        if end == "cancelled":
-            assert found["workerId"] == worker and worker.endswith(f"-{guest.pid}"), found
+        assert found["workerId"] == worker and worker.endswith(f"-{guest.pid}"), found
         wait_for(lambda: not Path(f"/proc/{guest.pid}").exists(), "the end of a worker whose function does not stop")
         second = run(flash, "held", input={"port": meeting.port})
         meeting.wait(2)[1].let_go("next")
@@ -452,6 +452,19 @@ def test_a_key_may_stand_alone_and_others_need_one(server: Callable[..., Server]
         ("nowhere", {"Authorization": "wrong"}, 401),
     ]:
         assert flash.request("POST", f"/v2/{endpoint}/runsync", body, {**host, **headers}).status == code, (endpoint, headers)
+
+
+def test_a_job_that_was_cancelled_has_ended_though_it_is_sent_again_at_the_same_time(flash: Server) -> None:
+    def call(operation: str) -> Answer:
+        return post(flash, f"failing/{operation}/{job}")
+
+    with ThreadPoolExecutor(6) as callers:
+        for _ in range(40):
+            job = run(flash, "failing", input={"kind": "raise"}, policy={"attempts": 1})
+            assert ended(flash, "failing", job)["status"] == "FAILED"
+            answers = list(callers.map(call, ["retry", "cancel"] * 3))
+            told = {answer.json()["status"] for answer in answers[1::2]}
+            assert told <= {"FAILED", "CANCELLED"}, told
 
 
 def test_two_servers_never_have_one_queue(flash: Server, tmp_path: Path) -> None:

@@ -171,8 +171,7 @@ impl Api {
     async fn cancel(&self, engine: &Engine, id: &str) -> Answer {
         self.job(engine, id).await?;
         // One that has ended before is told as it is.
-        self.0.cancel(id).await.map_err(refused)?;
-        let job = self.job(engine, id).await?;
+        let job = self.0.cancelled(id).await.map_err(refused)?.ok_or_else(|| Refusal::NoJob(id.to_owned()))?;
         Ok(json(StatusCode::OK, self.object(&job)))
     }
 

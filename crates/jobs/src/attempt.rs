@@ -91,9 +91,9 @@ pub(crate) async fn run(engine: Arc<Engine>, serving: Held, claimed: Claimed) {
                 (shared.note)(
                     &engine.id,
                     &format!(
-                        "the answer to job {} was refused: attempt {} had lost its lease, its worker did not run for {} s",
+                        "the answer to job {} was refused: its attempt on {} had lost its lease, this worker did not run for {} s",
                         claimed.id,
-                        lease.attempt(),
+                        began.as_ref().map_or("a worker", |began| &*began.name),
                         shared.settings.lease.as_secs()
                     ),
                 );

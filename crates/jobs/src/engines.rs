@@ -32,7 +32,7 @@ pub type Note = Arc<dyn Fn(&str, &str) + Send + Sync>;
 pub(crate) struct Shared {
     pub(crate) jobs: Jobs,
     pub(crate) settings: Settings,
-    pub(crate) running: Running,
+    pub(crate) running: Arc<Running>,
     pub(crate) streams: Streams,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) ids: Ids,
@@ -116,7 +116,7 @@ impl Engines {
             streams,
             note,
             secret,
-            running: Running::default(),
+            running: Arc::default(),
             waiters: Arc::default(),
             ids: Ids::default(),
             tags: Tags::default(),
@@ -231,7 +231,8 @@ impl Engines {
     async fn sweep_once(&self) -> flash_store::jobs::Result<()> {
         let shared = &self.shared;
         loop {
-            let swept = shared.jobs.expire().await?;
+            let running = shared.running.clone();
+            let swept = shared.jobs.expire_of(move |id| running.ran(id)).await?;
             for endpoint in &swept.ready {
                 if let Some(engine) = self.engine(endpoint) {
                     engine.is_wanted();

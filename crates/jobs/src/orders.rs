@@ -1,7 +1,7 @@
 //! What is done to jobs from outside, whoever asks: the job API, or an operator.
 
 use flash_queue::State;
-use flash_store::jobs::{Cancelled, Ran, Resent, Result};
+use flash_store::jobs::{Cancelled, Job, Resent, Result};
 
 use crate::engines::Engines;
 use crate::object::Status;
@@ -25,9 +25,7 @@ impl Engines {
         let (engines, id) = (self.clone(), id.to_owned());
         // Whoever asks may leave: its worker is told all the same.
         detached(async move {
-            let began = engines.shared.running.seen(&id).map(|seen| seen.began);
-            let ran = began.map_or_else(Ran::default, |began| Ran { worker: Some(began.name), begun: Some(began.at) });
-            let cancelled = engines.shared.jobs.cancel(&id, ran).await?;
+            let cancelled = engines.shared.jobs.cancel(&id, engines.shared.running.ran(&id)).await?;
             match cancelled {
                 Cancelled::Waiting => engines.tell_end(&id).await,
                 Cancelled::Leased(lease) => {
@@ -39,6 +37,21 @@ impl Engines {
             Ok(cancelled)
         })
         .await
+    }
+
+    /// As [`Self::cancel`], and gives the job, which has ended; `None` where there is none of this id. One that had ended and is sent again
+    /// meanwhile is taken back as well.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    pub async fn cancelled(&self, id: &str) -> Result<Option<Job>> {
+        loop {
+            self.cancel(id).await?;
+            match self.shared.jobs.get(id).await? {
+                Some(job) if !job.life.state.has_ended() => {}
+                found => return Ok(found),
+            }
+        }
     }
 
     /// Has a job run anew that has failed.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flash_queue::Timestamp;
-use flash_store::jobs::Lease;
+use flash_store::jobs::{Lease, Ran};
 use flash_workers::Pool;
 use tokio::sync::oneshot;
 
@@ -117,6 +117,11 @@ impl Running {
         let table = self.lock();
         let entry = table.attempts.get(table.last.get(id)?).filter(|entry| !entry.lapsed)?;
         Some(Seen { began: entry.begun.clone()?, progress: entry.progress.clone() })
+    }
+
+    /// By whom a job is run, and since when, as far as a worker has begun it.
+    pub(crate) fn ran(&self, id: &str) -> Ran {
+        self.seen(id).map_or_else(Ran::default, |seen| Ran { worker: Some(seen.began.name), begun: Some(seen.began.at) })
     }
 
     /// Has an attempt stop whose job has ended.

@@ -4,7 +4,7 @@ use axum::Json;
 use flash_api::{Job, JobAttempt, JobDetail, JobPage, Purged};
 use flash_jobs::{Engines, Status};
 use flash_queue::State;
-use flash_store::jobs::{Cancelled, Cursor, Filter, Listed, Resent};
+use flash_store::jobs::{Cursor, Filter, Listed, Resent};
 use http::Uri;
 
 use super::document::{Kind, Parameter};
@@ -61,15 +61,13 @@ pub(super) async fn list(control: Shared, uri: Uri) -> Result<Json<JobPage>, Ref
 
 pub(super) async fn find(control: Shared, Names(named): Names<Named>) -> Result<Json<JobDetail>, Refusal> {
     let id = named.text("job");
-    detail(&control.engines, id).await.map(Json)
+    detail(&control.engines, found(&control.engines, id).await?).await.map(Json)
 }
 
 pub(super) async fn cancel(control: Shared, Names(named): Names<Named>) -> Result<Json<JobDetail>, Refusal> {
     let id = named.text("job");
-    match control.engines.cancel(id).await? {
-        Cancelled::Unknown => Err(unknown(id)),
-        Cancelled::Waiting | Cancelled::Leased(_) | Cancelled::Ended(_) => detail(&control.engines, id).await.map(Json),
-    }
+    let job = control.engines.cancelled(id).await?.ok_or_else(|| unknown(id))?;
+    detail(&control.engines, job).await.map(Json)
 }
 
 pub(super) async fn retry(control: Shared, Names(named): Names<Named>) -> Result<Json<JobDetail>, Refusal> {
@@ -77,7 +75,7 @@ pub(super) async fn retry(control: Shared, Names(named): Names<Named>) -> Result
     match control.engines.resend(id).await? {
         Resent::Unknown => Err(unknown(id)),
         Resent::NotFailed(state) => Err(Refusal::NotFailed { job: id.to_owned(), status: control.engines.status(id, state).as_str() }),
-        Resent::Ready => detail(&control.engines, id).await.map(Json),
+        Resent::Ready => detail(&control.engines, found(&control.engines, id).await?).await.map(Json),
     }
 }
 
@@ -92,9 +90,12 @@ pub(super) async fn purge(control: Shared, uri: Uri) -> Result<Json<Purged>, Ref
     Ok(Json(Purged { removed: removed as u64 }))
 }
 
-async fn detail(engines: &Engines, id: &str) -> Result<JobDetail, Refusal> {
-    let job = engines.jobs().get(id).await?.ok_or_else(|| unknown(id))?;
-    let input = engines.jobs().input(id).await?.unwrap_or_default();
+async fn found(engines: &Engines, id: &str) -> Result<flash_store::jobs::Job, Refusal> {
+    engines.jobs().get(id).await?.ok_or_else(|| unknown(id))
+}
+
+async fn detail(engines: &Engines, job: flash_store::jobs::Job) -> Result<JobDetail, Refusal> {
+    let input = engines.jobs().input(&job.id).await?.unwrap_or_default();
     let value = |json: &[u8]| serde_json::from_slice(json).unwrap_or_else(|_| String::from_utf8_lossy(json).into_owned().into());
     let attempt = |attempt: &flash_store::jobs::Attempt| JobAttempt {
         number: attempt.number,

@@ -90,20 +90,22 @@ pub(super) fn job(connection: &Connection, id: &str) -> rusqlite::Result<Option<
 }
 
 fn attempts(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<Attempt>> {
-    let sql = "SELECT attempt, ended, error, traceback, worker, begun, at FROM attempts WHERE sequence = ?1 ORDER BY attempt";
+    let sql = "SELECT ended, error, traceback, worker, begun, at FROM attempts WHERE sequence = ?1 ORDER BY attempt";
     let mut select = connection.prepare_cached(sql)?;
     let attempts = select.query_map([sequence], |row| {
-        let ended: String = row.get(1)?;
+        let ended: String = row.get(0)?;
         Ok(Attempt {
-            number: row.get(0)?,
+            number: 0,
             ended: Ended::named(&ended).ok_or(rusqlite::Error::InvalidQuery)?,
-            error: row.get(2)?,
-            traceback: row.get(3)?,
-            ran: Ran { worker: row.get(4)?, begun: row.get::<_, Option<i64>>(5)?.map(Timestamp) },
-            at: Timestamp(row.get(6)?),
+            error: row.get(1)?,
+            traceback: row.get(2)?,
+            ran: Ran { worker: row.get(3)?, begun: row.get::<_, Option<i64>>(4)?.map(Timestamp) },
+            at: Timestamp(row.get(5)?),
         })
     })?;
-    attempts.collect()
+    // Leases that were not used have numbers, too: to people they are no attempts.
+    let numbered = (1..).zip(attempts).map(|(number, attempt)| attempt.map(|attempt| Attempt { number, ..attempt }));
+    numbered.collect()
 }
 
 /// A job's input, where there is such a job.

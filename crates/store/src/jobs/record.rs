@@ -282,7 +282,8 @@ impl Job {
         match self.life.state {
             State::Failed => self.attempts.last().map(|attempt| &*attempt.error),
             State::TimedOut => Some(match self.attempts.last() {
-                Some(attempt) if attempt.ended == Ended::TimedOut => &attempt.error,
+                // An earlier one may have been over before the job was sent again.
+                Some(attempt) if attempt.ended == Ended::TimedOut && Some(attempt.at) == self.ended => &attempt.error,
                 _ => "the job's time to live was over before it completed",
             }),
             State::Ready | State::Delayed | State::Leased | State::Completed | State::Cancelled => None,
@@ -293,7 +294,7 @@ impl Job {
 /// An attempt that did not complete its job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// The lease's number.
+    /// Which of those that are kept it is: 1 and up.
     pub number: u32,
     /// In what way it ended.
     pub ended: Ended,

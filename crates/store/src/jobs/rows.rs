@@ -291,7 +291,7 @@ impl Rows<'_> {
     }
 
     /// What time has done to some of the jobs.
-    pub(super) fn expire(&mut self, at_most: usize) -> rusqlite::Result<Swept> {
+    pub(super) fn expire(&mut self, at_most: usize, who: &impl Fn(&str) -> Ran) -> rusqlite::Result<Swept> {
         let mut swept = Swept::default();
         let mut left = at_most;
         for endpoint in self.memory.endpoints() {
@@ -315,9 +315,13 @@ impl Rows<'_> {
         for found in &over {
             let Ok(done) = step(&found.life, &found.policy, Event::Expire, self.now, 0) else { continue };
             self.write(found, &done)?;
-            let id =
-                self.connection.prepare_cached("SELECT id FROM jobs WHERE sequence = ?1")?.query_row([found.sequence], |row| row.get(0))?;
+            let mut select = self.connection.prepare_cached("SELECT id FROM jobs WHERE sequence = ?1")?;
+            let id: String = select.query_row([found.sequence], |row| row.get(0))?;
             let lease = done.stop.map(|attempt| Lease { sequence: found.sequence, attempt });
+            if lease.is_some() {
+                let ran = who(&id);
+                self.note_run(found.sequence, ran.worker.as_deref(), ran.begun)?;
+            }
             swept.expired.push(Expired { id, endpoint: self.memory.name(found.endpoint), lease });
         }
         swept.more = left == over.len();

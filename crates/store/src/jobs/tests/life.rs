@@ -152,6 +152,56 @@ async fn a_job_whose_time_to_live_is_over_ends_and_what_runs_it_is_named() {
 }
 
 #[tokio::test]
+async fn what_ran_when_its_time_to_live_was_over_says_who_had_it_and_since_when() {
+    let queue = Queue::new();
+    for id in ["runs", "waits"] {
+        queue.submit_with(id, |new| new.policy.ttl = Duration::from_secs(10)).await;
+    }
+    queue.claim_one().await;
+    let begun = queue.jobs().now() + Duration::from_secs(3);
+    queue.pass(Duration::from_secs(10));
+    let who = move |id: &str| {
+        assert_eq!(id, "runs", "what waits has no worker");
+        Ran { worker: Some("w1-7".into()), begun: Some(begun) }
+    };
+    queue.jobs().expire_of(who).await.unwrap();
+    let job = queue.job("runs").await;
+    assert_eq!((job.worker.as_deref(), job.delay()), (Some("w1-7"), Some(Duration::from_secs(3))));
+    assert_eq!((queue.job("waits").await.worker, queue.state("waits").await), (None, State::TimedOut));
+}
+
+#[tokio::test]
+async fn a_job_that_ran_out_of_its_execution_time_once_and_of_its_time_to_live_later_says_the_latter() {
+    let queue = Queue::new();
+    queue.submit_with("a", |new| new.policy.ttl = Duration::from_secs(10)).await;
+    let lease = queue.claim_one().await.lease;
+    queue.finish(lease, Outcome::TimedOut).await.unwrap();
+    queue.pass(Duration::from_secs(1));
+    queue.jobs().retry("a").await.unwrap();
+    queue.pass(Duration::from_secs(10));
+    queue.jobs().expire().await.unwrap();
+    let job = queue.job("a").await;
+    assert_eq!((job.life.state, job.error()), (State::TimedOut, Some("the job's time to live was over before it completed")));
+}
+
+#[tokio::test]
+async fn attempts_are_numbered_by_what_began_and_not_by_leases() {
+    let queue = Queue::new();
+    queue.submit("a").await;
+    for _ in 0..8 {
+        let lease = queue.claim_one().await.lease;
+        queue.finish(lease, Outcome::Returned).await.unwrap();
+    }
+    for _ in 0..2 {
+        let lease = queue.claim_one().await.lease;
+        queue.finish(lease, raised("no")).await.unwrap();
+        queue.pass(Duration::from_secs(60));
+        queue.jobs().expire().await.unwrap();
+    }
+    assert_eq!(queue.job("a").await.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test]
 async fn cancelling_takes_a_job_back_wherever_it_is() {
     let queue = Queue::new();
     queue.submit("leased").await;
