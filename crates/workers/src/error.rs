@@ -100,6 +100,12 @@ pub enum Error {
     /// A zygote ended while it was needed.
     #[error("the zygote has ended")]
     ZygoteGone,
+    /// A zygote runs, and does not fork.
+    #[error("the zygote did not fork within {} s", limit.as_secs())]
+    ZygoteStuck {
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// What a zygote is to fork is longer than a packet may be.
     #[error("the endpoint's functions do not fit into one order to a zygote ({bytes} bytes)")]
     OrderTooLong {
@@ -158,6 +164,7 @@ impl Error {
             | Self::EndedYoung { .. }
             | Self::EndedAtWork { .. }
             | Self::ZygoteGone
+            | Self::ZygoteStuck { .. }
             | Self::Unanswered { .. }
             | Self::NoDevice { .. } => true,
             Self::NotStarted { status, .. } => status.signal().is_some(),
@@ -188,6 +195,7 @@ impl Error {
             Self::CannotLoad(_) | Self::OrderTooLong { .. } | Self::DescriptionTooLong { .. } => "its modules cannot be served",
             Self::NotReady { .. } => "its modules are not imported in time",
             Self::ZygoteGone | Self::EndedEarly { .. } => "its workers end as they start",
+            Self::ZygoteStuck { .. } => "its zygote stands still",
             Self::EndedYoung { .. } => "its workers end right after they were ready",
             Self::EndedAtWork { .. } => "its workers end while they run their first request or job",
             Self::Unanswered { .. } => "its workers do not answer",
@@ -211,6 +219,7 @@ impl Error {
             Self::OtherVersion { .. } => "the two are from different releases of openflash".into(),
             Self::CannotLoad(report) => report.why.clone(),
             Self::ZygoteGone => "its process was killed, or ended by itself".into(),
+            Self::ZygoteStuck { .. } => "its process was stopped, or stands still; it was killed, and another one takes its place".into(),
             Self::EndedEarly { status } | Self::EndedYoung { status } | Self::EndedAtWork { status } => {
                 format!("it ended{}", how_it_ended(*status))
             }
@@ -244,6 +253,9 @@ impl Error {
             Self::OtherVersion { python, .. } => format!("install openflash for {} from where this `flash` came", python.display()),
             Self::CannotLoad(report) => report.remedy.clone(),
             Self::Unanswered { .. } => "see what the modules start when they are imported, and start it with the first request".into(),
+            Self::ZygoteStuck { .. } => {
+                "see who stops processes of this machine (SIGSTOP, a debugger), and whether it has memory left".into()
+            }
             Self::ZygoteGone | Self::EndedEarly { .. } | Self::EndedYoung { .. } => {
                 "see what it printed before; memory running out is a frequent cause".into()
             }

@@ -128,7 +128,7 @@ async fn make(base: &Zygote, names: &[String]) -> Result<Option<Made>, Error> {
     let nowhere = OpenOptions::new().write(true).open("/dev/null").map_err(Error::System)?;
     let descriptors = vec![theirs, nowhere.try_clone().map_err(Error::System)?.into(), nowhere.into()];
     let order = serde_json::json!({ "role": "libraries", "config": names });
-    let process = base.fork(&order, descriptors).await?;
+    let process = base.fork(&order, descriptors, LIMIT).await?;
     let adopted = tokio::time::timeout(LIMIT, base.adopt(process, ours)).await;
     let Adopted { zygote, ready, .. } = adopted.map_err(|_| Error::NotReady { limit: LIMIT })??;
     if !ready.unsafe_because.is_empty() || ready.libraries.is_none() {

@@ -56,7 +56,7 @@ impl Inner {
         let order = self.order(role, share);
         let imports_ahead = self.config["functions"].as_array().is_some_and(|functions| !functions.is_empty());
         let zygote = if imports_ahead { self.project_zygote(&base, share).await?.unwrap_or(base) } else { base };
-        zygote.fork(&order, descriptors).await
+        zygote.fork(&order, descriptors, self.settings.start_timeout).await
     }
 
     fn order(&self, role: &str, share: Option<&Share>) -> serde_json::Value {
@@ -74,7 +74,7 @@ impl Inner {
         let order = self.order("zygote", share);
         let page = Page::new().map_err(Error::System)?;
         let shared = page.descriptor().try_clone_to_owned().map_err(Error::System)?;
-        let forked = maker.fork(&order, vec![theirs, out, err, shared]).await?;
+        let forked = maker.fork(&order, vec![theirs, out, err, shared], self.settings.start_timeout).await?;
         self.importing.send_replace(Importing::new(&forked, &page).ok().map(Arc::new));
         let adopted = tokio::time::timeout(self.settings.start_timeout, maker.adopt(forked, ours)).await;
         self.importing.send_replace(None);

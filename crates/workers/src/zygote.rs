@@ -34,9 +34,14 @@ const PACKET: usize = 1 << 20;
 /// An interpreter says HELLO within this. It imports the runtime alone before, which takes a fraction of a second.
 const HELLO_LIMIT: Duration = Duration::from_secs(60);
 
+/// A zygote forks within this, where a start may take so long. It has nothing else to do, and a fork takes milliseconds: one that does not is
+/// stopped, or stands still.
+pub(crate) const FORK_LIMIT: Duration = Duration::from_secs(20);
+
 struct Order {
     payload: Vec<u8>,
     descriptors: Vec<OwnedFd>,
+    limit: Duration,
     reply: oneshot::Sender<Result<Process, Error>>,
 }
 
@@ -149,7 +154,9 @@ impl Zygote {
         let (orders, queue) = mpsc::channel(16);
         let of = lineage.clone();
         tokio::spawn(async move {
-            serve(control, queue, of).await;
+            if serve(control, queue, of).await == Served::Stuck {
+                let _ = child.start_kill(); // or it has ended
+            }
             // The channel is closed: the zygote ends by itself.
             let _ended = child.wait().await;
             drop(awaited);
@@ -175,23 +182,27 @@ impl Zygote {
         let (orders, queue) = mpsc::channel(16);
         let of = self.lineage.clone();
         let end = tokio::spawn(async move {
-            serve(control, queue, of).await;
+            if serve(control, queue, of).await == Served::Stuck {
+                process.kill();
+            }
             process.ended().await;
         });
         let zygote = Self { orders, about: self.about.clone(), lineage: self.lineage.clone(), _maker: Some(Arc::new(self.clone())) };
         Ok(Adopted { zygote, ready, end })
     }
 
-    /// Has it fork a process that gets `descriptors` (channel, output, errors, and for a worker the page).
+    /// Has it fork a process that gets `descriptors` (channel, output, errors, and for a worker the page). One that has not within `limit`, or
+    /// [`FORK_LIMIT`] where that is less, is killed.
     ///
     /// # Errors
-    /// [`Error::ZygoteGone`] when it ended before; [`Error::OrderTooLong`] when the order does not fit into a packet.
-    pub(crate) async fn fork(&self, order: &serde_json::Value, descriptors: Vec<OwnedFd>) -> Result<Process, Error> {
+    /// [`Error::ZygoteGone`] when it ended before; [`Error::ZygoteStuck`] when it did not fork in time; [`Error::OrderTooLong`] when the order
+    /// does not fit into a packet.
+    pub(crate) async fn fork(&self, order: &serde_json::Value, descriptors: Vec<OwnedFd>, limit: Duration) -> Result<Process, Error> {
         let (reply, answer) = oneshot::channel();
         if let (Some(lineage), Some(streams)) = (&self.lineage, descriptors.get(1..3)) {
             lineage.own(streams).map_err(Error::System)?;
         }
-        let order = Order { payload: order.to_string().into_bytes(), descriptors, reply };
+        let order = Order { payload: order.to_string().into_bytes(), descriptors, limit: limit.min(FORK_LIMIT), reply };
         self.orders.send(order).await.map_err(|_| Error::ZygoteGone)?;
         answer.await.map_err(|_| Error::ZygoteGone)?
     }
@@ -221,23 +232,41 @@ fn check_hello(program: &Program, frame: &Frame) -> Result<Hello, Error> {
     }
 }
 
+/// Why a zygote gets no more orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    /// It has ended, or does so now: nobody has it any more.
+    Done,
+    /// It does not fork, and hears of no end.
+    Stuck,
+}
+
 /// Carries orders to the zygote, one at a time, until it or the last handle is gone.
-async fn serve(control: AsyncFd<OwnedFd>, mut orders: mpsc::Receiver<Order>, lineage: Option<Arc<Lineage>>) {
+async fn serve(control: AsyncFd<OwnedFd>, mut orders: mpsc::Receiver<Order>, lineage: Option<Arc<Lineage>>) -> Served {
     let mut alive = Alive::default();
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,
             received = receive(&control) => match received {
                 Ok(Some((frame, _))) => { alive.note(&frame); continue }
-                Ok(None) | Err(_) => return,
+                Ok(None) | Err(_) => return Served::Done,
             },
         };
-        let Some(order) = order else { return };
-        let done = fork(&control, &order, &mut alive, lineage.as_deref()).await;
-        let gone = matches!(done, Err(Error::ZygoteGone));
+        let Some(order) = order else { return Served::Done };
+        let limit = order.limit;
+        let done = tokio::time::timeout(limit, fork(&control, &order, &mut alive, lineage.as_deref())).await;
+        let done = done.unwrap_or(Err(Error::ZygoteStuck { limit }));
+        let served = match done {
+            Err(Error::ZygoteGone) => Some(Served::Done),
+            Err(Error::ZygoteStuck { .. }) => Some(Served::Stuck),
+            _ => None,
+        };
+        if served.is_some() {
+            orders.close(); // whoever is told so finds it gone
+        }
         drop(order.reply.send(done)); // who asked may have given up
-        if gone {
-            return;
+        if let Some(served) = served {
+            return served;
         }
     }
 }

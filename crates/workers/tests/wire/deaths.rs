@@ -106,15 +106,31 @@ async fn a_base_zygote_that_is_killed_while_it_starts_is_started_once_more_and_w
     assert!(marker.exists(), "the first was killed");
 }
 
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let (_, fields) = stat.rsplit_once(')').expect("the name stands in brackets");
+    fields.split_whitespace().nth(1).expect("the parent is the fourth field").parse().expect("it is a number")
+}
+
+#[tokio::test]
+async fn a_zygote_that_is_stopped_is_replaced_once_it_has_not_forked_in_time() {
+    let settings = Settings { start_timeout: Duration::from_secs(2), timeout: Duration::from_secs(20), ..settings() };
+    for config in [json!({ "functions": ["any"] }), json!({ "functions": [] })] {
+        let trial = Trial::with_config(settings.clone(), config);
+        let worker = trial.send(steps([&[Answer]])).worker().await;
+        let zygote = parent(worker.pid.cast_unsigned());
+        let stopped = Pid::from_raw(zygote.cast_signed()).expect("it is positive");
+        kill_process(stopped, Signal::STOP).expect("it runs");
+        worker.kill();
+        let next = trial.send(steps([&[Answer]])).worker().await;
+        assert_ne!(parent(next.pid.cast_unsigned()), zygote);
+    }
+}
+
 #[tokio::test]
 async fn workers_of_an_endpoint_with_functions_come_from_a_zygote_of_its_own() {
     let trial = Trial::with_config(settings(), json!({ "functions": ["any"] }));
     let worker = trial.send(steps([&[Answer]])).worker().await;
-    let parent = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-        let (_, fields) = stat.rsplit_once(')').expect("the name stands in brackets");
-        fields.split_whitespace().nth(1).expect("the parent is the fourth field").parse::<u32>().expect("it is a number")
-    };
     let zygote = parent(worker.pid.cast_unsigned());
     assert_eq!(parent(zygote), trial.base.zygote().await.expect("it runs").about.pid);
     worker.kill();
