@@ -90,3 +90,20 @@ def test_a_name_that_stands_for_another_file_is_told(tmp_path: Path) -> None:
         loaded(file, "json")
     assert f"not for {file}" in raised.value.report["why"]
     assert raised.value.report["try"] == "rename the file"
+
+
+def test_a_modules_imports_begin_at_the_folders_of_its_path(tmp_path: Path) -> None:
+    """Up to its base before what is installed, at the others after that; a base comes to the front, wherever it stood."""
+    first, second, base, last, other = folders = [str(tmp_path / name) for name in ("first", "second", "base", "last", "other")]
+    before = list(sys.path)
+
+    def found(base: str, *path: str) -> list[str]:
+        module = {"name": "shop", "file": "shop.py", "import_base": base, **({"import_path": [*path]} if path else {})}
+        load._find_from(module)  # type: ignore[arg-type]
+        return [folder if folder in folders else "..." for folder in sys.path if folder in folders or folder == before[0]]
+
+    assert found(base, first, second, base, last) == [first, second, base, "...", last]
+    assert found(base, base, last) == [first, second, base, "...", last]
+    assert found(last) == [last, first, second, base, "..."]
+    assert found(other, other, first) == [other, last, first, second, base, "..."]
+    assert [folder for folder in sys.path if folder not in folders] == before

@@ -227,7 +227,7 @@ impl Declarations {
         };
         let function = Function {
             qualname: qualname(decorated),
-            module: module.module.clone(),
+            module: self.resolver.library.named(module).clone(),
             location: module.source.location(decorated.at),
             nature: decorated.nature,
             retries: self.retries(&resource, options.retries, decorated, &place)?,

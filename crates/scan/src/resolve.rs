@@ -210,7 +210,7 @@ impl Resolver {
     fn unbound(&mut self, name: &str, place: &Place, asked: &Asked) -> Result<Value, Stop> {
         let module = place.module.clone();
         if name == "__name__" {
-            return Ok(Value::Text(module.module.name.clone()));
+            return Ok(Value::Text(self.library.named(&module).name.clone()));
         }
         for star in module.contents.stars.iter().rev().filter(|star| star.at < place.before) {
             match self.member(&star.from, name, &place.next(&module, star.at), asked) {

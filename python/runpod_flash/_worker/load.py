@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         name: str
         file: str
         import_base: str
+        #: All folders that its own imports begin at, `import_base` among them; that one alone where it is left out.
+        import_path: NotRequired[list[str]]
 
     class Declared(TypedDict):
         """A function, as the scan found it."""
@@ -188,8 +190,7 @@ def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | 
 
 
 def _import(module: Module) -> ModuleType:
-    if module["import_base"] not in sys.path:
-        sys.path.insert(0, module["import_base"])
+    _find_from(module)
     try:
         with state.imports():
             imported = importlib.import_module(module["name"])
@@ -224,6 +225,28 @@ def _import(module: Module) -> ModuleType:
             "rename the file",
         )
     return imported
+
+
+#: What stands at the end of `sys.path` for modules that are imported from elsewhere.
+_at_the_end: set[str] = set()
+
+
+def _find_from(module: Module) -> None:
+    """Has imports look in the module's folders: up to its base before all that is installed, and in the further ones after that, so that a
+    project's `docs` or `redis`, say, stands for nothing that a script beside them never meant."""
+    base = module["import_base"]
+    path = module.get("import_path") or [base]
+    end = path.index(base) + 1
+    for folder in reversed(path[:end]):
+        if folder in _at_the_end:
+            _at_the_end.remove(folder)
+            sys.path.remove(folder)
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    for folder in path[end:]:
+        if folder not in sys.path:
+            sys.path.append(folder)
+            _at_the_end.add(folder)
 
 
 def _remedy(error: BaseException, file: str) -> str:
