@@ -170,9 +170,15 @@ impl Declarations {
         match self.resolver.runs(&decorated.frames, &Place::new(module, decorated.at)) {
             Runs::Always => true,
             Runs::Never => {
+                let others: Vec<_> = decorated.frames.iter().filter(|frame| !matches!(frame, Frame::Handler)).cloned().collect();
+                let may_be = self.resolver.runs(&others, &Place::new(module, decorated.at)) != Runs::Never;
                 let problem = Diagnostic::warning(
                     format!("function '{name}' is not served"),
-                    "it is not defined when its module is imported, which is how a worker loads it",
+                    if may_be {
+                        "whether it is defined when its module is imported cannot be told from the source: that takes something to be raised"
+                    } else {
+                        "it is not defined when its module is imported, which is how a worker loads it"
+                    },
                     "move it out of the branch, to the module's level",
                 );
                 self.warnings.push(module.source.point(problem, decorated.at));

@@ -5,6 +5,7 @@
 mod convert;
 mod declare;
 mod dynamic;
+mod exports;
 mod files;
 mod library;
 mod naming;

@@ -276,10 +276,17 @@ fn functions_in_branches_are_taken_refused_or_warned_of() {
         "if 0:",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:",
         "import typing as t\nif t.TYPE_CHECKING:",
-        "try:\n    pass\nexcept E:",
+        "if 0:\n  try:\n    pass\n  except E:\n   if True:",
     ] {
         let told = warned(&within(branch));
         assert!(told.starts_with("warning: function 'f' is not served\n"), "{branch}: {told}");
+        assert!(told.contains("why: it is not defined when its module is imported"), "{branch}: {told}");
+    }
+    for branch in ["try:\n    import nope\nexcept ImportError:", "try:\n    pass\nexcept E:\n  if True:"] {
+        let told = warned(&within(branch));
+        assert!(told.starts_with("warning: function 'f' is not served\n"), "{branch}: {told}");
+        assert!(told.contains("why: whether it is defined when its module is imported cannot be told from the source"), "{branch}: {told}");
+        assert!(told.ends_with("try: move it out of the branch, to the module's level"), "{branch}: {told}");
     }
     let told = refused(&within("class Api:"));
     assert!(told.contains("function 'Api.f' is decorated with @remote inside of a class"), "{told}");
