@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use flash_manifest::Diagnostic;
+use flash_manifest::{Diagnostic, Severity};
 use owo_colors::OwoColorize as _;
 
 use crate::lines::to_errors;
@@ -24,6 +24,8 @@ pub enum Fault {
 pub struct Failure {
     fault: Fault,
     troubles: Vec<Trouble>,
+    /// What hinders nothing, and is told beside what does.
+    warnings: Vec<Trouble>,
 }
 
 /// One thing that went wrong.
@@ -64,17 +66,19 @@ impl Trouble {
 impl Failure {
     /// One trouble.
     pub fn new(fault: Fault, trouble: Trouble) -> Self {
-        Self { fault, troubles: vec![trouble] }
+        Self::all(fault, vec![trouble])
     }
 
     /// Several, reported in one go.
     pub fn all(fault: Fault, troubles: Vec<Trouble>) -> Self {
-        Self { fault, troubles }
+        Self { fault, troubles, warnings: Vec::new() }
     }
 
     /// What diagnostics say.
     pub fn told(fault: Fault, problems: Vec<Diagnostic>) -> Self {
-        Self::all(fault, problems.into_iter().map(Trouble::from).collect())
+        let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+        let warnings = warnings.into_iter().map(Trouble::from).collect();
+        Self { warnings, ..Self::all(fault, errors.into_iter().map(Trouble::from).collect()) }
     }
 
     /// Something that should not happen on a healthy machine.
@@ -89,7 +93,8 @@ impl Failure {
 
     /// What [`Self::show`] prints.
     pub fn text(&self) -> String {
-        self.troubles.iter().map(|trouble| shown("error".red().bold().to_string(), trouble)).collect()
+        let errors = self.troubles.iter().map(|trouble| shown("error".red().bold().to_string(), trouble));
+        errors.chain(self.warnings.iter().map(Trouble::text)).collect()
     }
 
     /// Prints it to standard error.
@@ -97,13 +102,13 @@ impl Failure {
         to_errors(&self.text());
     }
 
-    /// As JSON: `{"error": {...}}`, in one line; what follows the first is in `others`.
+    /// As JSON: `{"error": {...}}`, in one line; what follows the first is in `others`, and what is warned of in `warnings`.
     pub fn json(&self) -> String {
         let mut told = serde_json::json!({ "error": self.first().json() });
-        if let [_, others @ ..] = &self.troubles[..]
-            && !others.is_empty()
-        {
-            told["others"] = others.iter().map(Trouble::json).collect();
+        for (name, troubles) in [("others", &self.troubles[1..]), ("warnings", &self.warnings)] {
+            if !troubles.is_empty() {
+                told[name] = troubles.iter().map(Trouble::json).collect();
+            }
         }
         format!("{told}\n")
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -29,6 +30,23 @@ def test_a_file_without_endpoints_is_told_what_was_looked_for(refused: Refused, 
     told = refused(path).stderr
     assert "error: no endpoints in " in told
     assert "decorated with @remote of runpod_flash" in told
+
+
+def test_what_is_warned_of_is_told_beside_what_is_wrong(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_text(
+        f'from runpod_flash import LiveLoadBalancer, remote\napi = LiveLoadBalancer(name="api", workersMax=-3, nope=3)\n{ROUTE}'
+    )
+    told = refused(path).stderr
+    assert re.findall(r"^(?:error|warning): .*", told, re.MULTILINE) == [
+        "error: workersMax must be 0 or more",
+        "warning: LiveLoadBalancer has no field 'nope' (Did you mean 'name'?)",
+    ]
+    assert "why: workersMax is -3\n  try: choose a value that is 0 or more\n" in told
+    [line] = run_to_end("build", str(path), "--json").stdout.splitlines()
+    said = json.loads(line)
+    assert [sorted(said), said["error"]["what"]] == [["error", "warnings"], "workersMax must be 0 or more"]
+    assert [warning["remedy"] for warning in said["warnings"]] == ["write 'name'"]
 
 
 def test_a_syntax_error_comes_with_its_line(refused: Refused, program: Program) -> None:

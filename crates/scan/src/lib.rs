@@ -40,7 +40,7 @@ use crate::source::Source;
 /// Reads a project: `target` is a file, or a folder with everything below it. `flash_app` is the value of `FLASH_APP`.
 ///
 /// Of a folder, tests, hidden and ignored files and virtual environments are left out; a file that is named is read whatever it is. Paths
-/// in the project are absolute, and messages spell them as `target` does. Errs with everything that is wrong.
+/// in the project are absolute, and messages spell them as `target` does. Errs with everything that is wrong, and then what is warned of.
 pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagnostic>> {
     examine(target, flash_app, &[]).map(|(project, _)| project)
 }
@@ -134,7 +134,7 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
     warnings.append(&mut declarations.warnings);
     errors.extend(naming::settle(&mut endpoints, &root));
     if endpoints.is_empty() && errors.is_empty() {
-        warnings.push(nothing_found(target, asked, searched, declarations.decorated));
+        warnings.insert(0, nothing_found(target, asked, searched, declarations.decorated));
         return Err(warnings);
     }
     // What is set for an endpoint of another file is no mistake, unless all files were searched.
@@ -148,12 +148,17 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
     if let Ok((_, settings)) = &app {
         errors.extend(settings.misfits(endpoints.iter()));
     }
+    // What is wrong between declarations is told with what is wrong within them.
+    errors.extend(Project::conflicts(&endpoints));
     match app {
         Ok((app, settings)) if errors.is_empty() => {
             let project = Project::new(root, app, endpoints, warnings)?.with_settings(settings);
             Ok((project, declarations.resolver.library))
         }
-        _ => Err(errors),
+        _ => {
+            errors.append(&mut warnings);
+            Err(errors)
+        }
     }
 }
 
