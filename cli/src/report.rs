@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use flash_manifest::{Diagnostic, Severity};
+use flash_workers::Report;
 use owo_colors::OwoColorize as _;
 
 use crate::lines::to_errors;
@@ -148,16 +149,33 @@ fn shown(label: String, trouble: &Trouble) -> String {
     text
 }
 
+impl Trouble {
+    /// All that keeps workers from starting.
+    pub fn all_of(error: &flash_workers::Error) -> Vec<Self> {
+        match error {
+            flash_workers::Error::CannotLoad(report) => report.all().map(Self::from).collect(),
+            _ => vec![Self::from(error)],
+        }
+    }
+}
+
 impl From<&flash_workers::Error> for Trouble {
     fn from(error: &flash_workers::Error) -> Self {
-        let mut trouble = Self::new(error.to_string(), error.why(), error.remedy());
-        if let flash_workers::Error::CannotLoad(report) = error {
-            trouble.at = report.at.as_ref().map(|at| match &report.line {
-                Some(line) => format!("{at}\n  {line}"),
-                None => at.clone(),
-            });
-            trouble.detail.clone_from(&report.traceback);
+        match error {
+            flash_workers::Error::CannotLoad(report) => Self::from(&**report),
+            _ => Self::new(error.to_string(), error.why(), error.remedy()),
         }
+    }
+}
+
+impl From<&Report> for Trouble {
+    fn from(report: &Report) -> Self {
+        let mut trouble = Self::new(&report.what, &report.why, &report.remedy);
+        trouble.at = report.at.as_ref().map(|at| match &report.line {
+            Some(line) => format!("{at}\n  {line}"),
+            None => at.clone(),
+        });
+        trouble.detail.clone_from(&report.traceback);
         trouble
     }
 }

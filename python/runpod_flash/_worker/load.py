@@ -83,12 +83,26 @@ _is_deployed = False
 
 class CannotLoad(Exception):
     """The modules do not import or are not what the scan promised. `report`: error, why, try, where it is, the line there, and a traceback,
-    each of the last three or None."""
+    each of the last three or None; and `others` of the same kind, where there are any."""
 
     def __init__(self, what: str, why: str, remedy: str, *, at: _Place | None = None, trace: str | None = None) -> None:
         super().__init__(what)
         where, line = at or (None, None)
-        self.report = {"error": what, "why": why, "try": remedy, "at": where, "line": line, "traceback": trace}
+        self.report: dict[str, Any] = {"error": what, "why": why, "try": remedy, "at": where, "line": line, "traceback": trace}
+
+
+#: So many functions that cannot be served are told one by one: what is told has to fit into a packet.
+_MOST_TOLD = 20
+
+
+def _all_of(failed: list[CannotLoad]) -> CannotLoad:
+    """All that is wrong, as one: the first, with the others."""
+    first, *others = failed
+    told = [other.report for other in others[: _MOST_TOLD - 1]]
+    if more := len(others) - len(told):
+        told.append(CannotLoad(f"{more} further functions cannot be served", "for reasons of their own", "mend those above first").report)
+    first.report["others"] = told
+    return first
 
 
 def routes(config: Config) -> list[Route | Job]:
@@ -101,39 +115,56 @@ def routes(config: Config) -> list[Route | Job]:
         from .. import _overlay
 
         _overlay.stand_before(overlay)
-    from .inputs import Job
-    from .routes import Route
-
     state.variables = config.get("env", {})
     os.environ.update(state.variables)
     found: list[Route | Job] = []
+    failed: list[CannotLoad] = []
     for declared in config["functions"]:
-        module = _import(declared["module"])
-        stub = _resolve(module, declared)
-        local = getattr(stub, "__flash_local__", False)  # it is the function itself, whatever wraps it
-        function = stub if local else getattr(stub, "__wrapped__", None)
-        promised = getattr(stub, "__remote_config__", None)
-        if not callable(function) or promised is None:
-            raise _not_as_scanned(declared, "it is not decorated with `@remote` any more", stub)
-        method, path = declared.get("method"), declared.get("path")
-        if (promised["method"], promised["path"]) != (method, path):
-            raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
         try:
-            if method is None or path is None:
-                found.append(Job(function, config["inline"]))
-            else:
-                found.append(route := Route(function, method, path))
-                _warn_of_wrapped(route, function, declared)
-            _warn_of_missing(function, promised["dependencies"], promised["system_dependencies"])
-        except Exception as error:
-            why, remedy = _said(error)
-            raise CannotLoad(
-                f"`{declared['qualname']}` cannot serve {'jobs' if method is None else f'{method} {path}'}",
-                why,
-                remedy or "change its signature",
-                at=_place(declared, function),
-            ) from error
+            module = _import(declared["module"])
+        except CannotLoad as problem:
+            # A module is not run a second time for its next function.
+            raise _all_of([*failed, problem]) from problem.__cause__
+        try:
+            found.append(_made(module, declared, config["inline"]))
+        except CannotLoad as problem:
+            failed.append(problem)
+    if failed:
+        raise _all_of(failed) from failed[0].__cause__
     return found
+
+
+def _made(module: ModuleType, declared: Declared, inline: bool) -> Route | Job:
+    """The route of a function, or what its jobs call."""
+    from .inputs import Job
+    from .routes import Route
+
+    stub = _resolve(module, declared)
+    local = getattr(stub, "__flash_local__", False)  # it is the function itself, whatever wraps it
+    function = stub if local else getattr(stub, "__wrapped__", None)
+    promised = getattr(stub, "__remote_config__", None)
+    if not callable(function) or promised is None:
+        raise _not_as_scanned(declared, "it is not decorated with `@remote` any more", stub)
+    method, path = declared.get("method"), declared.get("path")
+    if (promised["method"], promised["path"]) != (method, path):
+        raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
+    try:
+        made: Route | Job
+        if method is None or path is None:
+            made = Job(function, inline)
+        else:
+            made = Route(function, method, path)
+            _warn_of_wrapped(made, function, declared)
+        _warn_of_missing(function, promised["dependencies"], promised["system_dependencies"])
+        return made
+    except Exception as error:
+        why, remedy = _said(error)
+        raise CannotLoad(
+            f"`{declared['qualname']}` cannot serve {'jobs' if method is None else f'{method} {path}'}",
+            why,
+            remedy or "change its signature",
+            at=_place(declared, function),
+        ) from error
 
 
 def start(found: list[Route | Job]) -> None:
