@@ -65,6 +65,20 @@ def test_an_import_error_shows_the_users_own_code_alone(refused: Refused, progra
     assert "why: ValueError: no luck" in told
 
 
+def test_a_module_that_ends_the_process_is_told_with_its_line(refused: Refused, program: Program) -> None:
+    path = program(ROUTE)
+    forked = "if (child := os.fork()) == 0:\n    os._exit(4)\nos.waitpid(child, 0)\n"
+    path.write_text(f"import os, helper\n{forked}{path.read_text()}\nhelper.end()\n")
+    (path.parent / "helper.py").write_text('import os\n\n\ndef end():\n    print("last")\n    os._exit(3)\n')
+    done = refused("--python", sys.executable, "--port", 0, path)
+    assert "error: cannot import module 'app'\n" in done.stderr
+    assert re.search(r"   at: \S*helper\.py:6\n +os\._exit\(3\)\n  why: os\._exit\(3\) was called while it was imported\n", done.stderr), (
+        done
+    )
+    assert "what serves does not end" in done.stderr
+    assert "last" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("helper", "at", "remedy"),
     [
@@ -108,7 +122,9 @@ def test_a_call_at_the_top_level_is_told_once_with_its_line(refused: Refused, pr
 
 
 def test_a_module_that_ends_its_process_is_told_with_the_status(refused: Refused, program: Program) -> None:
-    told = refused("--python", sys.executable, "--port", 0, program("import os\nprint('last words')\nos._exit(7)\n" + ROUTE))
+    told = refused(
+        "--python", sys.executable, "--port", 0, program("import ctypes\nprint('last words')\nctypes.CDLL(None)._exit(7)\n" + ROUTE)
+    )
     assert "the process that imports the endpoint's modules ended before it was ready\n" in told.stderr
     assert "why: it ended (exit status: 7): by `os._exit`" in told.stderr
     assert "last words" in told.stdout

@@ -6,15 +6,16 @@ import importlib
 import os
 import sys
 import threading
+from contextlib import contextmanager
 
 from .._errors import CalledWhileImporting
 from . import failures, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
-    from typing import Any, TypedDict
+    from typing import Any, NoReturn, TypedDict
 
     from typing_extensions import NotRequired
 
@@ -223,7 +224,7 @@ def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | 
 def _import(module: Module) -> ModuleType:
     _find_from(module)
     try:
-        with state.imports():
+        with state.imports(), _exit_told(module):
             imported = importlib.import_module(module["name"])
     except BaseException as error:
         what = f"cannot import module '{module['name']}'"
@@ -256,6 +257,36 @@ def _import(module: Module) -> ModuleType:
             "rename the file",
         )
     return imported
+
+
+#: Sends the report of what ends this process while it imports modules; set where somebody waits for it.
+last_words: Callable[[dict[str, Any]], None] | None = None
+
+
+@contextmanager
+def _exit_told(module: Module) -> Iterator[None]:
+    """Has `os._exit` tell where it was called: it ends the process, and leaves nothing that would."""
+    real, importer = os._exit, os.getpid()
+    importing = True
+
+    def _exit(status: int) -> NoReturn:
+        if importing and last_words is not None and os.getpid() == importer:  # a forked child may end as it likes
+            place = failures.called_from(sys._getframe(1))
+            file, line, text = (module["file"], None, None) if place is None else place
+            shown = _shown(file, module)
+            what = f"cannot import module '{module['name']}'"
+            why = f"os._exit({status!r}) was called while it was imported"
+            at = (shown if line is None else f"{shown}:{line}", text)
+            last_words(CannotLoad(what, why, _remedy(SystemExit(), shown), at=at).report)
+        real(status)
+
+    os._exit = _exit
+    try:
+        yield
+    finally:
+        importing = False
+        if os._exit is _exit:
+            os._exit = real
 
 
 #: What stands at the end of `sys.path` for modules that are imported from elsewhere.
