@@ -149,7 +149,8 @@ fn imported_by_others(modules: &[Arc<PythonModule>], library: &mut Library, root
     for file in sources.files.iter().filter(|file| !known.contains(file.as_path())) {
         let Ok(text) = Source::bytes(file, file) else { continue };
         let text = String::from_utf8_lossy(&text);
-        if last_parts.iter().any(|part| text.contains(part)) {
+        let mut words = text.split(|character: char| !character.is_alphanumeric() && character != '_');
+        if words.any(|word| last_parts.contains(word)) {
             others.extend(library.load(file));
         }
     }
