@@ -297,7 +297,8 @@ impl Gateway {
     }
 
     fn is_domain(&self, host: &str) -> bool {
-        self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
+        let host = host::without_root(host);
+        self.domains.iter().any(|domain| host::without_root(domain).eq_ignore_ascii_case(host))
     }
 
     fn observe(&self, head: &Parts, status: StatusCode, arrived: Instant, tag: u64) {

@@ -201,6 +201,8 @@ async fn a_target_and_a_host_name_one_host() {
         ("a list of hosts", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost, localhost\r\n\r\n", 400, Closed),
         ("a host with a path", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost/x\r\n\r\n", 400, Closed),
         ("a host with a user", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost@attacker.example\r\n\r\n", 400, Closed),
+        ("a host with a port that there is not", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost:99999\r\n\r\n", 400, Closed),
+        ("a host as the root of all names has it", "GET /lb/api/ping HTTP/1.1\r\nHost: LOCALHOST.\r\n\r\n", 204, Open),
         ("a host with a strange port", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost:http\r\n\r\n", 400, Closed),
         ("another's host", "GET /lb/api/ping HTTP/1.1\r\nHost: attacker.example\r\n\r\n", 421, Open),
         ("a whole URL", "GET http://localhost/lb/api/ping HTTP/1.1\r\nHost: localhost\r\n\r\n", 204, Open),
