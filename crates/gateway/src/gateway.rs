@@ -369,7 +369,7 @@ impl Gateway {
             Matched::Route(route, values) => (route, values),
             Matched::Document(document) => return Box::pin(document.answer(&endpoint, &self.settings, head)).await,
             Matched::OtherMethods(methods) => return method_not_allowed(&methods),
-            Matched::Redirect => return redirect(&head.uri),
+            Matched::Redirect => return redirect(head, &self.settings),
             Matched::Nothing => return answer::detail(StatusCode::NOT_FOUND, "Not Found"),
         };
         let mut room = self.bodies.room(); // until it is answered: the pool keeps the body as long
@@ -506,15 +506,19 @@ pub(crate) fn method_not_allowed(methods: &[Method]) -> Response<Payload> {
 }
 
 /// To the same path with a slash more or less at its end.
-fn redirect(uri: &Uri) -> Response<Payload> {
-    let path = uri.path();
-    let mut location = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
+fn redirect(head: &Parts, settings: &Settings) -> Response<Payload> {
+    let (uri, path) = (&head.uri, head.uri.path());
+    let mut location = if settings.trust_proxy { forwarded::prefix(&head.headers) } else { String::new() };
+    match path.strip_suffix('/') {
+        Some(path) => location.push_str(path),
+        None => location.extend([path, "/"]),
+    }
     if let Some(query) = uri.query() {
         location.push('?');
         location.push_str(query);
     }
     let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
-    response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).expect("it was a request's path"));
+    response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).expect("a path, and before it what stands in a URL"));
     response
 }
 
