@@ -90,6 +90,12 @@ def test_a_status_that_is_no_final_answer_is_a_failure_of_the_function(flash: Fl
     assert flash.request("GET", f"/lb/app/status/{code}").status == 500
 
 
+def test_a_request_with_a_long_target_has_a_short_line(flash: Flash) -> None:
+    path, method = "/lb/app/" + "a" * 60_000, "B" * 2000
+    assert flash.request(method, path).status == 404
+    flash.wait_for_line(rf"  {method[:512]}\.\.\.\(2000 bytes\) {path[:512]}\.\.\.\(60008 bytes\)  404  ")
+
+
 def test_a_local_function_is_served_as_it_is(flash: Flash) -> None:
     assert flash.request("GET", "/lb/app/local").json() == {"is": "itself"}
 
