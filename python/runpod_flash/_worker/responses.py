@@ -13,6 +13,8 @@ from typing import Any
 
 #: Bytes of a body that are gathered at most: some never end.
 LONGEST = 64 << 20
+#: What an answer's status may be. One below is no answer yet, and its caller would wait on; HTTP has none above.
+STATUSES = range(200, 600)
 
 
 class Unserialisable(Exception):
@@ -127,12 +129,16 @@ async def _gather(response: Any, function: str) -> Answered:
 
 
 def _check_status(function: str, response: object, status: int) -> None:
-    if not 200 <= status <= 999:
-        raise Unserialisable(
-            f"`{function}` returned a `{type_name(response)}` that cannot be sent\n"
-            f"  why: its status is {status}, and an answer's is from 200 to 999\n"
-            "  try: give it a status of HTTP"
-        )
+    if int.__int__(status) not in STATUSES:
+        raise Unserialisable(f"`{function}` returned a `{type_name(response)}` that cannot be sent\n{of_no_answer(status)}")
+
+
+def of_no_answer(status: int) -> str:
+    """Why an answer with this status cannot be sent, and what helps."""
+    return (
+        f"  why: its status is {int.__int__(status)}, and an answer's is from {STATUSES[0]} to {STATUSES[-1]}\n"
+        "  try: give it a status of HTTP, as 400 where the caller is wrong and 503 where something else is"
+    )
 
 
 def _headers(raw: Any) -> list[tuple[str, str]]:
