@@ -8,6 +8,7 @@ for an answer goes to the host as a whole. Background tasks run once the answer 
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -15,6 +16,10 @@ from typing import Any
 LONGEST = 64 << 20
 #: What an answer's status may be. One below is no answer yet, and its caller would wait on; HTTP has none above.
 STATUSES = range(200, 600)
+#: Parts of an exception, by the base class: its own attributes may be anything.
+_CONTEXT: Any = vars(BaseException)["__context__"]
+_CAUSE: Any = vars(BaseException)["__cause__"]
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", None)  # before Python 3.11 there is none
 
 
 class Unserialisable(Exception):
@@ -67,7 +72,21 @@ async def sent(error: BaseException) -> BaseException:
     try:
         return await _gather(*error.args)
     except BaseException as failure:
-        return failure
+        return apart(failure)
+
+
+def apart(failure: BaseException) -> BaseException:
+    """`failure`, without what of ours was being handled when it was raised: a response on its way is none of its causes. Never raises."""
+    parts, seen = [failure], {id(failure)}
+    for part in parts:
+        context, cause = _CONTEXT.__get__(part), _CAUSE.__get__(part)
+        if type(context) in (Answered, Unsent):
+            context = _CONTEXT.__set__(part, None)
+        within = _GROUP.exceptions.__get__(part) if _GROUP and issubclass(type(part), _GROUP) else ()
+        further = [other for other in (context, cause, *within) if other is not None and id(other) not in seen]
+        seen.update(map(id, further))
+        parts += further
+    return failure
 
 
 def sent_now(error: BaseException) -> BaseException:
