@@ -30,6 +30,7 @@ mod server;
 mod socket;
 mod streams;
 mod tls;
+mod unreadable;
 
 pub use abridged::Abridged;
 pub use endpoint::{Access, Endpoint, Retired};

@@ -59,14 +59,18 @@ async fn who_ends_its_side_within_a_request_gets_none() {
         assert_eq!(caller.answer().await.status, 204);
         caller.end().await;
     }
-    for begun in
-        [&WAITING[..WAITING.len() - 1], "POST /lb/api/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{"]
-    {
+    let chunked = "POST /lb/api/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (begun, come) in [
+        (WAITING[..WAITING.len() - 1].to_owned(), "after 1 of its 2 bytes"),
+        (WAITING[..WAITING.len() - 2].to_owned(), "after 0 of its 2 bytes"),
+        (format!("{chunked}2\r\n{{"), "before its last chunk; 1 of its bytes had come"),
+        (format!("{chunked}2\r\n{{}}\r\n"), "before its last chunk; 2 of its bytes had come"),
+    ] {
         let mut caller = server.call().await;
         caller.send(begun).await;
         within(caller.stream.shutdown()).await.expect("the connection is open");
         let answer = caller.answer().await;
-        assert_eq!((answer.status, answer.detail().as_str()), (400, "the body could not be read"));
+        assert_eq!((answer.status, answer.detail().as_str()), (400, &*format!("the body broke off {come}")));
         caller.end().await;
     }
     server.stop().await;

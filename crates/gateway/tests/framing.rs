@@ -111,6 +111,16 @@ async fn a_head_with_doubtful_lines_is_refused() {
     ] {
         check(&server, name, request.as_bytes(), 400, Closed).await;
     }
+    for (request, told) in [
+        ("GET /lb/api/ping\r\nHost: localhost\r\n\r\n", "its first line has no version at its end, as in `GET / HTTP/1.1`"),
+        ("GET /lb/api/ping HTTP/1.1 \r\n\r\n", "its first line ends with white space: it ends with the version, as in `GET / HTTP/1.1`"),
+        ("GET /lb/api/ping HTTP/1.1\r\nHost: localhost\r\nX\r\n\r\n", "line 3 of its head has no colon, as in `name: value`"),
+    ] {
+        let mut caller = server.call().await;
+        caller.send([PING, request.as_bytes()].concat()).await;
+        assert_eq!(caller.answer().await.status, 204);
+        assert_eq!(caller.answer().await.detail(), format!("the request cannot be read: {told}"));
+    }
     let mut caller = server.call().await;
     caller.send([PING, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"].concat()).await;
     assert_eq!((caller.answer().await.status, caller.answer().await.status), (204, 400), "the preface of HTTP/2, later");
