@@ -380,7 +380,7 @@ impl Gateway {
         let (content, body) = match self.content(&endpoint, route, head, body).await {
             Ok(content) => content,
             Err(Unread::Form(error)) => return answer::detail(StatusCode::BAD_REQUEST, &error.to_string()),
-            Err(Unread::NotReady) => return answer::outcome(&endpoint.name, Outcome::Expired, endpoint.pool.timeout(), id),
+            Err(Unread::NotReady) => return answer::outcome(&endpoint.name, Outcome::Unserved, endpoint.pool.timeout(), id),
         };
         let head = RequestHead { path: values, query: head.uri.query().unwrap_or_default().to_owned(), content };
         let outcome = endpoint.pool.request(Work { route: route as u16, head, body, tag, cancel: endpoint.cancel }).await;
