@@ -56,6 +56,15 @@ def test_lines_tell_their_request_and_outlast_a_restart(server: Callable[..., Se
         assert again.api("GET", "/logs" + query).status == status, query
 
 
+def test_a_request_with_a_long_path_has_a_short_line(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    flash.deploy(build(write(tmp_path / "project", FUNCTIONS)))
+    path = "/" + "a" * 65_000
+    assert flash.request("GET", f"/lb/api{path}").status == 404
+    shown = f"GET {path[:512]}...(65001 bytes) 404 "
+    wait_for(lambda: any(line["text"].startswith(shown) for line in lines(flash)), "the request's line, cut")
+
+
 def test_a_follower_whose_key_is_revoked_gets_no_more(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = server()
     flash.deploy(build(write(tmp_path / "project", FUNCTIONS)))

@@ -31,7 +31,7 @@ pub(crate) fn base(headers: &HeaderMap) -> String {
     }
     let host = host.or_else(|| last(headers, &HOST)).filter(|host| is_host(host));
     let protocol = protocol.or_else(|| last(headers, &PROTOCOL)).map(|protocol| protocol.to_ascii_lowercase());
-    let prefix = last(headers, &PREFIX).and_then(|prefix| path(&prefix)).unwrap_or_default();
+    let prefix = prefix(headers);
     match host {
         Some(host) => {
             let protocol = protocol.filter(|protocol| protocol == "https").map_or("http", |_| "https");
@@ -39,6 +39,11 @@ pub(crate) fn base(headers: &HeaderMap) -> String {
         }
         None => prefix,
     }
+}
+
+/// What callers write before this server's own paths, without a host: right wherever the answer is read.
+pub(crate) fn prefix(headers: &HeaderMap) -> String {
+    last(headers, &PREFIX).and_then(|prefix| path(&prefix)).unwrap_or_default()
 }
 
 /// Whether a proxy says that it hands on somebody's request. Nobody gains anything by saying so falsely.

@@ -3,6 +3,7 @@
 //! `flash` gives it a listener and endpoints, each with its routes and its pool of workers, and hears of every request through an
 //! observer. It knows nothing of deployments, of Python, or of where endpoints come from.
 
+mod abridged;
 mod answer;
 mod body;
 mod connection;
@@ -29,7 +30,9 @@ mod server;
 mod socket;
 mod streams;
 mod tls;
+mod unreadable;
 
+pub use abridged::Abridged;
 pub use endpoint::{Access, Endpoint, Retired};
 pub use entry::{Means, Meant};
 pub use form::FormLimits;

@@ -168,7 +168,7 @@ fn ended(engine: &Engine, claimed: &Claimed, answer: Answer) -> End {
             End::Over(Outcome::Completed(if body.is_empty() { Bytes::from_static(b"null") } else { body }))
         }
         Answer::Answered(answer) => End::Over(failed(&answer.body)),
-        Answer::Expired => End::Over(Outcome::TimedOut),
+        Answer::Expired | Answer::Unserved => End::Over(Outcome::TimedOut),
         Answer::Lost(status) => End::Over(Outcome::Lost { why: format!("its worker died{}", how_it_ended(status)) }),
         Answer::Refused => End::NoWorker(Instant::now() + crate::engine::MOMENT),
         Answer::Failed { error, retry_in } => {

@@ -66,7 +66,8 @@ def failure(error: BaseException) -> tuple[int, list[tuple[str, str]] | None, by
     """The answer that `error` itself asks for: status, headers (lower case, content type among them), body.
 
     That is an exception with `status_code`, `detail` and `headers`, as FastAPI's `HTTPException` has them, its
-    `RequestValidationError`, or one of ours. None for any other, and where the detail is not JSON: it is a failure of the function.
+    `RequestValidationError`, or one of ours. None for any other, and where the status is no answer's or the detail not JSON: it is a
+    failure of the function.
     Never raises. Headers of None make a plain JSON answer.
     """
     if type(error) is Rejected:
@@ -82,16 +83,15 @@ def failure(error: BaseException) -> tuple[int, list[tuple[str, str]] | None, by
 def _asked(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | None:
     if any(base.__module__ == "fastapi.exceptions" and base.__name__ == "RequestValidationError" for base in type(error).__mro__):
         return 422, [JSON_HEADER], invalid(error.errors()).body  # type: ignore[attr-defined]
-    status = getattr(error, "status_code", None)
+    status, detail = _said(error)
     headers = getattr(error, "headers", None)
-    detail = getattr(error, "detail", PydanticUndefined)
-    if type(status) is not int or not 100 <= status <= 599 or detail is PydanticUndefined:
+    if status is None or status not in responses.STATUSES:
         return None
     if headers is not None and not isinstance(headers, Mapping):
         return None
     fields = [(str(name).lower(), str(value)) for name, value in (headers or {}).items()]
     fields = [field for field in fields if field[0] != "content-length"]
-    if status < 200 or status in (204, 205, 304):
+    if status in (204, 205, 304):
         return status, fields, b""
     try:
         body = _dumps({"detail": detail}).encode()
@@ -102,12 +102,24 @@ def _asked(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | N
     return status, fields, body
 
 
+def _said(error: BaseException) -> tuple[int | None, Any]:
+    """The `status_code` and the `detail` of an exception that has both; None for any other."""
+    status: Any = getattr(error, "status_code", None)
+    detail = getattr(error, "detail", PydanticUndefined)
+    # `http.HTTPStatus.NOT_FOUND` is a status, and True is none.
+    if not issubclass(type(status), int) or type(status) is bool or detail is PydanticUndefined:
+        return None, None
+    return int.__int__(status), detail
+
+
 def untold(function: str, error: BaseException) -> str:
-    """What the log says of an exception that asks for an answer whose `detail` is no JSON; empty for any other. Never raises."""
+    """What the log says of an exception that asks for an answer that cannot be sent; empty for any other. Never raises."""
     try:
-        status, detail = getattr(error, "status_code", None), getattr(error, "detail", PydanticUndefined)
-        if type(status) is not int or not 100 <= status <= 599 or detail is PydanticUndefined:
+        status, detail = _said(error)
+        if status is None:
             return ""
+        if status not in responses.STATUSES:
+            return f"`{function}` raised a `{responses.type_name(error)}` that cannot be sent\n{responses.of_no_answer(status)}\n"
         try:
             _dumps(detail).encode()
         except (TypeError, ValueError, RecursionError) as problem:
