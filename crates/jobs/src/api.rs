@@ -8,7 +8,7 @@ use flash_gateway::{Answering, Caller, Whole};
 use flash_queue::State;
 use flash_store::jobs::{Error, Filter, Idempotency, Job, New, Resent, Submitted};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::Engine;
@@ -19,6 +19,7 @@ use crate::object::{Object, Status};
 use crate::operation::{self, Operation};
 use crate::refusal::{Refusal, json};
 use crate::request;
+use crate::streams::{Place, Run};
 use crate::waiters::Waiter;
 use crate::webhook;
 
@@ -82,7 +83,7 @@ impl Api {
                 Ok(json(StatusCode::OK, self.object(&job)))
             }
             Operation::StatusSync(id) => self.status_sync(&engine, &head, id).await,
-            Operation::Stream(id) => self.stream(&engine, id).await,
+            Operation::Stream(id) => self.stream(&engine, &head, id).await,
             Operation::Cancel(id) => self.cancel(&engine, id).await,
             Operation::Retry(id) => self.retry(&engine, id).await,
             Operation::PurgeQueue => self.purge(&engine).await,
@@ -151,14 +152,31 @@ impl Api {
         Ok(json(StatusCode::OK, object))
     }
 
-    async fn stream(&self, engine: &Engine, id: &str) -> Answer {
+    async fn stream(&self, engine: &Engine, head: &Parts, id: &str) -> Answer {
+        let reader = reader(head)?;
         // The status first: once it says that all is there, all parts are.
-        let status = self.status(&self.job(engine, id).await?);
-        let parts = self.0.shared.streams.take(id);
-        let mut out = Vec::with_capacity(64 + parts.iter().map(|part| part.len() + 16).sum::<usize>());
-        out.extend_from_slice(b"{\"status\":\"");
-        out.extend_from_slice(status.as_str().as_bytes());
-        out.extend_from_slice(b"\",\"stream\":[");
+        let job = self.job(engine, id).await?;
+        let status = self.status(&job).as_str();
+        let streams = &self.0.shared.streams;
+        let mut out = format!("{{\"status\":\"{status}\"").into_bytes();
+        let parts = match reader {
+            // Who asks for the head alone gets no parts, and takes none.
+            _ if head.method == Method::HEAD => streams.look(id),
+            None => streams.take(id),
+            Some(reader) => {
+                // What is not known any more was fetched, forgotten, or another server's: the reader knows best.
+                let known = job.life.attempt;
+                let unknown = || Run {
+                    place: reader.filter(|it| it.attempt == known).unwrap_or(Place { attempt: known, from: 0 }),
+                    parts: Vec::new(),
+                };
+                let Run { place, parts } = streams.follow(id, reader).unwrap_or_else(unknown);
+                out.extend_from_slice(format!(",\"attempt\":{},\"from\":{}", place.attempt, place.from).as_bytes());
+                parts
+            }
+        };
+        out.reserve(16 + parts.iter().map(|part| part.len() + 16).sum::<usize>());
+        out.extend_from_slice(b",\"stream\":[");
         for (place, part) in parts.iter().enumerate() {
             out.extend_from_slice(if place == 0 { b"{\"output\":" } else { b",{\"output\":" });
             out.extend_from_slice(part);
@@ -327,6 +345,29 @@ fn idempotency(head: &Parts, body: &Bytes) -> Result<Option<Idempotency>, Refusa
     let key =
         key.ok_or_else(|| Refusal::bad("Idempotency-Key", format!("`Idempotency-Key` has 1 to {LONGEST_KEY} printable ASCII characters")))?;
     Ok(Some(Idempotency { key: key.to_owned(), digest: Sha256::digest(body).into() }))
+}
+
+/// How far a reader of parts says it is: `?from=` and `&attempt=`; the inner one is `None` for one that has none yet.
+fn reader(head: &Parts) -> Result<Option<Option<Place>>, Refusal> {
+    let number = |name: &'static str| match parameter(head, name) {
+        None => Ok(None),
+        Some(text) => match text.parse::<u32>() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Refusal::bad(name, format!("`{name}` is `{text}`; it is a whole number, as the answer before has it"))),
+        },
+    };
+    Ok(match (number("from")?, number("attempt")?) {
+        (None, None) => None,
+        (Some(0), None) => Some(None),
+        (Some(from), Some(attempt)) => Some(Some(Place { attempt, from: from.into() })),
+        (Some(_), None) => {
+            return Err(Refusal::bad(
+                "attempt",
+                "`from` counts the parts of one attempt: say `attempt` as well, as the answer before has it",
+            ));
+        }
+        (None, Some(_)) => return Err(Refusal::bad("from", "`attempt` stands beside `from`, the number of parts that you have")),
+    })
 }
 
 /// A parameter of the query; those that are asked for need no decoding.

@@ -137,7 +137,7 @@ async fn work(engine: &Engine, serving: &Serving, claimed: &Claimed, job: flash_
                         "the parts of the output are longer than the {limit} bytes that are allowed"
                     )));
                 }
-                if !shared.streams.push(id, part) {
+                if !shared.streams.push(id, lease.attempt(), part) {
                     let limit = shared.settings.stream_bytes;
                     return End::Over(unserialisable(format!(
                         "nobody has fetched the parts by `stream`, and those of all jobs together are longer than the {limit} bytes that are allowed"
