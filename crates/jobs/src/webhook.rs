@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flash_store::jobs::{Error, Webhook};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -36,6 +37,8 @@ const WAITS: [Duration; 8] = [
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// So many are under way at a time: each has a thread that blocks.
 const AT_A_TIME: usize = 16;
+/// Of those with a large output: what is sent is signed as a whole, and so in memory.
+const LARGE_AT_A_TIME: usize = 2;
 /// What is due is looked for so often, if nobody says that there is something.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -51,7 +54,7 @@ enum Tried {
 /// Tells ends until the server stops.
 pub(crate) async fn deliver(engines: Engines) {
     let shared = engines.shared.clone();
-    let agent = agent(shared.settings.private_webhooks);
+    let (agent, large) = (agent(shared.settings.private_webhooks), Arc::new(Semaphore::new(LARGE_AT_A_TIME)));
     let (mut under_way, mut tries): (HashSet<String>, JoinSet<String>) = (HashSet::new(), JoinSet::new());
     loop {
         let room = AT_A_TIME - tries.len();
@@ -59,9 +62,9 @@ pub(crate) async fn deliver(engines: Engines) {
         let due: Vec<Webhook> = due.into_iter().filter(|webhook| !under_way.contains(&webhook.id)).take(room).collect();
         for webhook in due {
             under_way.insert(webhook.id.clone());
-            let (shared, agent) = (shared.clone(), agent.clone());
+            let (shared, agent, large) = (shared.clone(), agent.clone(), large.clone());
             tries.spawn(async move {
-                try_one(&shared, agent, &webhook).await;
+                try_one(&shared, agent, &large, &webhook).await;
                 webhook.id
             });
         }
@@ -79,7 +82,9 @@ pub(crate) async fn deliver(engines: Engines) {
     }
 }
 
-async fn try_one(shared: &Arc<Shared>, agent: Agent, webhook: &Webhook) {
+async fn try_one(shared: &Arc<Shared>, agent: Agent, large: &Semaphore, webhook: &Webhook) {
+    let is_large = matches!(shared.jobs.look(&webhook.id).await, Ok(Some((_, Some(_)))));
+    let _place = if is_large { large.acquire().await.ok() } else { None };
     let job = shared.jobs.get(&webhook.id).await.map(|job| job.filter(|job| job.life.state.has_ended()));
     let tried = match &job {
         // Tried again as others are: at once would be again and again.
