@@ -298,10 +298,19 @@ def _pause(seconds: float) -> Generator[Request, Reply, None]:
     yield Request(None, (), seconds)
 
 
+def _field(reply: Reply) -> str | None:
+    """What in the request is not as it must be, where the job API says."""
+    said = json.loads(reply.body) if detail(reply) is not None else {}
+    field = said.get("field")
+    return field if isinstance(field, str) else None
+
+
 def _refusal(endpoint: Endpoint, reply: Reply) -> EndpointError:
     remedy = "see what the server says of it"
     if reply.status in (401, 403):
         remedy = "set FLASH_API_KEY to a key with the scope `invoke` (`flash key create --scope invoke`), or declare the endpoint public"
+    elif reply.status == 400 and (field := _field(reply)) not in (None, "function"):
+        remedy = f"send another `{field}`, as the server says"
     elif reply.status in (400, 404):
         remedy = "deploy the code that is here (`flash deploy`)"
     elif reply.status == 413:
