@@ -105,6 +105,29 @@ async fn a_damaged_or_newer_file_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn an_emptied_file_is_refused_and_one_that_was_never_filled_is_not() {
+    let queue = Queue { home: tempfile::tempdir().unwrap(), time: Arc::default(), jobs: None };
+    let path = queue.home.path().join("jobs.db");
+    // A server that was killed in its first moments leaves that.
+    std::fs::write(&path, "").unwrap();
+    drop(queue.open().unwrap());
+    for wal in [None, Some("")] {
+        std::fs::write(&path, "").unwrap();
+        if let Some(content) = wal {
+            std::fs::write(path.with_extension("db-wal"), content).unwrap();
+        }
+        for _ in 0..2 {
+            let error = queue.open().err();
+            assert!(matches!(&error, Some(Error::Damaged { why, .. }) if why == "it is empty, and was not before"), "{error:?}");
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    }
+    // As its message says.
+    std::fs::rename(&path, queue.home.path().join("aside")).unwrap();
+    drop(queue.open().unwrap());
+}
+
+#[tokio::test]
 async fn the_log_stays_within_its_bound_while_much_is_written() {
     let queue = Queue::with(|settings| settings.synchronous = Synchronous::Off);
     let input = Bytes::from(vec![b'7'; 60_000]);
