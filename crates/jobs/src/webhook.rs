@@ -48,6 +48,8 @@ enum Tried {
     Taken,
     /// The receiver wants no more of it.
     Gone,
+    /// It may not go there.
+    Refused(String),
     Failed(String),
 }
 
@@ -104,10 +106,10 @@ async fn try_one(shared: &Arc<Shared>, agent: Agent, large: &Semaphore, webhook:
         }
     };
     let again = match &tried {
-        Tried::Taken | Tried::Gone => None,
+        Tried::Taken | Tried::Gone | Tried::Refused(_) => None,
         Tried::Failed(_) => WAITS.get(webhook.tries as usize).map(|wait| shared.now() + *wait),
     };
-    if let (Tried::Failed(why), Ok(Some(job))) = (&tried, &job) {
+    if let (Tried::Failed(why) | Tried::Refused(why), Ok(Some(job))) = (&tried, &job) {
         let goes_on = if again.is_some() { "it is tried again" } else { "it is given up" };
         let tries = webhook.tries + 1;
         (shared.note)(&job.endpoint, &format!("the webhook of job {} was not taken (try {tries}): {why}; {goes_on}", webhook.id));
@@ -156,6 +158,9 @@ fn post(agent: &Agent, url: &str, id: &str, timestamp: i64, secret: &Secret, bod
         Ok(answer) if answer.status().is_success() => Tried::Taken,
         Ok(answer) if answer.status() == 410 => Tried::Gone,
         Ok(answer) => Tried::Failed(format!("the answer was {}", answer.status())),
+        Err(ureq::Error::Io(cause)) if cause.get_ref().is_some_and(|inner| inner.is::<address::Private>()) => {
+            Tried::Refused(cause.to_string())
+        }
         Err(ureq::Error::Io(cause)) => Tried::Failed(cause.to_string()),
         Err(error) => Tried::Failed(error.to_string()),
     }
