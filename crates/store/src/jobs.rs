@@ -255,7 +255,7 @@ impl Jobs {
     pub async fn purge(&self, endpoint: &str) -> Result<usize> {
         let (mut purged, mut upto) = (0, None);
         loop {
-            let name = endpoint.to_owned();
+            let (name, begun) = (endpoint.to_owned(), Instant::now());
             let asked = self.ask(Lane::Care, Patience::Refuse, 0, move |rows| {
                 let upto = upto.unwrap_or_else(|| rows.memory.last_sequence());
                 rows.purge(&name, upto, CHUNK).map(|purged| Ok((purged, upto)))
@@ -265,6 +265,8 @@ impl Jobs {
             if some == 0 {
                 return Ok(purged);
             }
+            // Others write meanwhile, and the log is brought into the database.
+            tokio::time::sleep(begun.elapsed()).await;
         }
     }
 

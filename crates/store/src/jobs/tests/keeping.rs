@@ -127,6 +127,30 @@ async fn an_emptied_file_is_refused_and_one_that_was_never_filled_is_not() {
     drop(queue.open().unwrap());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn others_write_between_the_steps_of_a_purge() {
+    let queue = Queue::with(|settings| settings.synchronous = Synchronous::Off);
+    let steps = 24;
+    let fill: Vec<_> = (0..steps * CHUNK)
+        .map(|number| {
+            let jobs = queue.jobs().clone();
+            tokio::spawn(async move { jobs.submit(new(&format!("j{number}"))).await.unwrap() })
+        })
+        .collect();
+    for one in fill {
+        one.await.unwrap();
+    }
+    let jobs = queue.jobs().clone();
+    let purge = tokio::spawn(async move { jobs.purge("e").await.unwrap() });
+    let mut others = 0;
+    while !purge.is_finished() {
+        queue.submit_with(&format!("o{others}"), |new| new.endpoint = "other".into()).await;
+        others += 1;
+    }
+    assert_eq!(purge.await.unwrap(), steps * CHUNK);
+    assert!(others > 3 * steps, "{others}: each has waited for a step");
+}
+
 #[tokio::test]
 async fn the_log_stays_within_its_bound_while_much_is_written() {
     let queue = Queue::with(|settings| settings.synchronous = Synchronous::Off);
