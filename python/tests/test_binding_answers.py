@@ -128,6 +128,8 @@ def test_an_annotation_that_says_nothing_of_what_is_within_is_checked() -> None:
         ("b'\\xff'", "can't decode byte 0xff"),
         ("Slotted()", "`oracle_functions.Slotted`"),
         ("remote_function", "a `function` has no form in JSON"),
+        ("{1: 2, (1, 2): 3}", "a key of it is a `tuple`, `(1, 2)`"),
+        ("[{frozenset({1}): 3}]", "a key of it is a `frozenset`, `frozenset({1})`"),
     ],
 )
 def test_what_cannot_be_sent_is_named(returns: str, kind: str) -> None:

@@ -37,7 +37,7 @@ pub use endpoint::{Access, Endpoint, Retired};
 pub use entry::{Means, Meant};
 pub use form::FormLimits;
 pub use gateway::{Admits, Finished, Gateway, Observer, OpenEndpoint, Settings, request_id};
-pub use mount::{Answering, Caller, Mount, MountedBody, RequestId, Service, Whole};
+pub use mount::{Answering, Caller, Mount, MountedBody, Reply, RequestId, Service, Whole};
 pub use preparation::{Notes, Prepare, Prepared, Unprepared};
 pub use server::{serve, serve_connection, serve_operators, serve_workers};
 pub use tls::{Tls, TlsError};

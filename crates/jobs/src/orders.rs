@@ -52,7 +52,7 @@ impl Engines {
             let resent = shared.jobs.retry(&id).await?;
             if resent == Resent::Ready {
                 shared.streams.forget(&id);
-                if let Some(job) = shared.jobs.get(&id).await?
+                if let Some((job, _)) = shared.jobs.look(&id).await?
                     && let Some(engine) = engines.engine(&job.endpoint)
                 {
                     if !job.policy.low_priority {
@@ -76,7 +76,7 @@ impl Engines {
             let shared = &engines.shared;
             let removed = shared.jobs.purge(&endpoint).await?;
             for id in if removed > 0 { shared.waiters.jobs() } else { Vec::new() } {
-                if shared.jobs.get(&id).await?.is_some_and(|job| job.life.state.has_ended()) {
+                if shared.jobs.look(&id).await?.is_some_and(|(job, _)| job.life.state.has_ended()) {
                     engines.tell_end(&id).await;
                 }
             }

@@ -14,6 +14,7 @@ import json
 import math
 import pathlib
 import re
+import reprlib
 import types
 import uuid
 from collections import deque
@@ -43,6 +44,10 @@ class Rejected(Exception):
 
 class _Stranger(Exception):
     """A value of a type that JSON has no form for; `args[0]` is the value."""
+
+
+class _StrangeKey(Exception):
+    """A key of a dict whose form in JSON could be no key; `args[0]` is the key."""
 
 
 def invalid(errors: list[dict[str, Any]]) -> Rejected:
@@ -224,6 +229,8 @@ def _encode_any(function: str, result: object) -> bytes:
         why = f"a `{responses.type_name(error.args[0])}` has no form in JSON"
         if hint := _not_awaited(error.args[0]):
             why, remedy = hint
+    except _StrangeKey as error:
+        why = f"a key of it is a `{responses.type_name(error.args[0])}`, `{reprlib.repr(error.args[0])}`; in JSON keys are strings"
     except RecursionError:
         why = "it is nested too deeply, or contains itself"
     except Exception as error:
@@ -270,7 +277,12 @@ def _jsonable(value: Any, lenient: bool = False) -> Any:
     if isinstance(value, dict):
         pairs = {}
         for key, item in value.items():
-            pairs[_jsonable(key, lenient)] = _jsonable(item, lenient)
+            form = _jsonable(key, lenient)
+            if isinstance(form, (dict, list)):
+                if not lenient:
+                    raise _StrangeKey(key)
+                form = str(key)
+            pairs[form] = _jsonable(item, lenient)
         return pairs
     if isinstance(value, (list, tuple, set, frozenset, deque, types.GeneratorType)):
         items = []
