@@ -35,11 +35,13 @@ impl Sqlite {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(refused)?;
         drop(file);
         let connection = prepare(path).map_err(|error| told(path, error))?;
-        let found = schema::version(&connection).map_err(|error| told(path, error))?;
-        if !schema::is_known(found) {
+        if let Some(found) = schema::other_release(&connection).map_err(|error| told(path, error))? {
             return Err(Error::OtherRelease { path: path.to_owned(), found, known: schema::VERSION });
         }
         let mut connection = checked(connection, path)?;
+        if let Some(what) = schema::unlike(&connection).map_err(|error| told(path, error))? {
+            return Err(Error::Unlike { path: path.to_owned(), what });
+        }
         schema::migrate(&mut connection).map_err(|error| told(path, error))?;
         let log = PathBuf::from(format!("{}-wal", path.display()));
         let files = [path.to_owned(), log].into_iter().filter_map(|file| Some((file.clone(), identity(&file)?))).collect();
