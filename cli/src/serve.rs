@@ -84,7 +84,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let home = arguments.home.clone().or_else(crate::connection::home).ok_or_else(no_home)?;
     let home = Home::take(&home).map_err(|error| home_failure(&error))?;
-    let store = Sqlite::open(&home.state()).map_err(|error| store_failure(&error))?;
+    let store = match home.trace() {
+        Some(trace) => Sqlite::open_again(&home.state(), &trace),
+        None => Sqlite::open(&home.state()),
+    };
+    let store = store.map_err(|error| store_failure(&error))?;
     let kept = flash_store::jobs::Settings { retention: arguments.job_retention, ..flash_store::jobs::Settings::default() };
     let jobs = Jobs::open(home.path(), kept).map_err(|error| jobs_failure(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -317,7 +317,12 @@ def test_an_artifact_does_not_go_where_what_is_told_of_it_goes(project: Path, tm
     told = tmp_path / "told"
     with told.open("w") as out:
         done = subprocess.run(
-            [find_flash(), "build", "--output", told], cwd=project, env=environment_of("build"), stdout=out, stderr=subprocess.PIPE, check=False
+            [find_flash(), "build", "--output", told],
+            cwd=project,
+            env=environment_of("build"),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            check=False,
         )
     assert (done.returncode, told.read_text()) == (1, "")
     assert b"standard output" in done.stderr

@@ -120,6 +120,13 @@ impl Home {
         self.path.join("state.db")
     }
 
+    /// What tells that a server has run from here before: it is made after the store.
+    pub fn trace(&self) -> Option<PathBuf> {
+        let made = [self.path.join("jobs.db"), self.path.join("token")].into_iter().find(|path| path.exists());
+        let entry = || fs::read_dir(self.builds()).ok()?.next()?.ok().map(|entry| entry.path());
+        made.or_else(entry)
+    }
+
     /// Builds, a directory each by its digest.
     pub fn builds(&self) -> PathBuf {
         self.path.join("builds")

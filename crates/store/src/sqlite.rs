@@ -48,6 +48,19 @@ impl Sqlite {
         Ok(Self { path: path.to_owned(), files, connection: Mutex::new(connection) })
     }
 
+    /// The same of a file that has been written, as `trace` shows, which only a server makes that has a state: one without a byte is damaged, not
+    /// new. One that is not there at all was moved away.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_again(path: &Path, trace: &Path) -> Result<Self> {
+        if fs::metadata(path).is_ok_and(|found| found.len() == 0) {
+            let why = format!("it is empty, and `{}` is of a server that had written it", trace.display());
+            return Err(Error::Damaged { path: path.to_owned(), why });
+        }
+        Self::open(path)
+    }
+
     /// SQLite would write into a file that has no name any more, and say that it is done.
     fn is_there(&self) -> Result<()> {
         match self.files.iter().find(|(file, opened)| identity(file) != Some(*opened)) {

@@ -226,6 +226,20 @@ fn what_is_no_database_is_left_alone() {
 }
 
 #[test]
+fn a_file_that_lost_its_bytes_is_no_new_one() {
+    let place = place();
+    let (path, trace) = (place.directory.path().join("state.db"), place.directory.path().join("token"));
+    drop(place.store);
+    fs::write(&path, "").unwrap();
+    let Err(error) = Sqlite::open_again(&path, &trace) else { panic!("it was opened") };
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.why().contains("token"), "{}", error.why());
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    fs::rename(&path, path.with_extension("damaged")).unwrap();
+    assert!(Sqlite::open_again(&path, &trace).is_ok(), "it was moved away, as the error says");
+}
+
+#[test]
 fn a_damaged_file_is_found_before_anything_is_served() {
     let place = place();
     for index in 0..200 {
