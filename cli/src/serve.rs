@@ -172,8 +172,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     gateway.mount(vec![Mount::new(flash_api::ROOT, api_service(&control)), Mount::whole(flash_jobs::ROOT, flash_jobs::api(&engines))]);
     let (plain, plain_url) = plain.unzip();
     let pid = std::process::id();
-    home.announce(&Running { pid, began: flash_control::began(pid), url: url.clone(), plain: plain_url })
-        .map_err(|error| home_failure(&error))?;
+    announce(home, &Running { pid, began: flash_control::began(pid), url: url.clone(), plain: plain_url }, arguments.background)?;
     say(&url, &python, home);
     if !address.ip().is_loopback() {
         to_errors("Endpoints that are not public take an API key: flash key create\n");
@@ -212,6 +211,21 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     drain(&stop, under_way, &said, control.close(), &mut signals).await;
     home.withdraw();
     Ok(())
+}
+
+/// A disk that is full hinders only who looks for this server in its file: as does who has started it in the background.
+fn announce(home: &Home, running: &Running, is_looked_for: bool) -> Result<(), Failure> {
+    match home.announce(running) {
+        Err(error) if error.is_full() && !is_looked_for => {
+            let remedy = format!(
+                "make room there and start it again; until then `flash` on this machine finds it by --server {}, with a key in FLASH_API_KEY alone",
+                running.url
+            );
+            warn(&Trouble::new(error.to_string(), format!("{}; it serves all the same", error.why()), remedy));
+            Ok(())
+        }
+        announced => announced.map_err(|error| home_failure(&error)),
+    }
 }
 
 fn admitted(keyring: &Keyring, head: &http::request::Parts) -> bool {

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from deploying import Project
-from flash_process import run_to_end
+from flash_process import Result, run_to_end, wait_for
 from serve_process import Server, version
 
 FUNCTION = '@remote(api, method="GET", path="/a")\ndef a():\n    return 1\n'
@@ -69,3 +73,72 @@ def test_a_home_on_a_disk_that_is_read_only_is_told(tmp_path: Path) -> None:
     told = project.flash("deploy", code=1, within=apart).stderr
     assert f"error: no server can be started: `{project.home}/server.log` cannot be used\n  why: Read-only file system" in told, told
     assert "try: see who may write there" in told, told
+
+
+@pytest.fixture
+def small() -> Iterator[Path]:
+    """A disk of 3 MiB, at a short path: links to what is in a build take no room then, and workers can be started on one that is full."""
+    place = Path(tempfile.mkdtemp())
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], capture_output=True, check=False)
+    if mounted.returncode:
+        place.rmdir()
+        pytest.skip("no disk can be made here")
+    yield place
+    subprocess.run(["umount", place], check=True)
+    place.rmdir()
+
+
+def fill(place: Path) -> None:
+    with open(place / "filling", "ab", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):  # until it is full
+            pass
+
+
+def test_a_server_that_was_killed_comes_back_on_a_disk_that_is_full(small: Path, tmp_path: Path) -> None:
+    started: list[Server] = []
+
+    def start() -> Server:
+        started.append(Server(small / "home"))
+        started[-1].wait_until_serving()
+        return started[-1]
+
+    def asked(flash: Server) -> Result:
+        """What `flash` on this machine sees, which asks whom `server.json` names."""
+        return run_to_end("status", FLASH_HOME=str(flash.home))
+
+    try:
+        flash = start()
+        flash.deploy(version(tmp_path / "project", 1))
+        flash.end(signal.SIGKILL)
+        flash.wait_until_alone()
+        fill(small)
+
+        flash = start()
+        assert flash.request("GET", "/lb/api/version").json() == 1
+        assert asked(flash).code == 0
+        assert sorted(path.name for path in flash.home.glob("server.json*")) == ["server.json"]
+        flash.end(signal.SIGKILL)
+        flash.wait_until_alone()
+
+        # Nor is there a place that it could take again.
+        (flash.home / "server.json").unlink()
+        fill(small)
+        flash = Server(small / "home", port=flash.port)
+        started.append(flash)
+        wait_for(lambda: any(line.startswith("Serving at ") for line in flash.stdout), "the server's line")
+        flash.port = started[-2].port
+        assert flash.request("GET", "/lb/api/version").json() == 1
+        told = "\n".join(flash.stderr)
+        assert f"warning: `{flash.home}/server.json` cannot be used\n  why: No space left" in told, told
+        assert f"--server http://127.0.0.1:{flash.port}" in told, told
+        # Where nobody sees a warning, and whoever starts it finds it by its file, it does not stay.
+        flash.end(signal.SIGKILL)
+        flash.wait_until_alone()
+        fill(small)
+        refused = run_to_end("serve", "--port", "0", "--home", str(flash.home), "--python", sys.executable, "--background")
+        assert refused.code == 1, refused
+        assert f"error: `{flash.home}/server.json` cannot be used" in refused.stderr
+    finally:
+        for flash in started:
+            flash.destroy()
+            flash.wait_until_alone()
