@@ -80,6 +80,11 @@ impl Client {
         self.ask("GET", "/server", Duration::from_secs(5), (), None).is_ok()
     }
 
+    /// Whether the server says that it does not know our credential.
+    pub fn is_stranger(&self) -> bool {
+        self.request("GET", "/server", ANSWER, ()).is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED)
+    }
+
     /// `GET` of a path below the API's root.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.json("GET", path, ANSWER, ())
