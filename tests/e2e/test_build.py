@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tarfile
 import venv
 import zipfile
@@ -389,7 +390,9 @@ def test_requirements_are_locked_for_the_python_that_is_asked_for(project: Path,
     wheels("two", "1.0")
     wheels("three", "1.0")
     (project / "requirements.txt").write_text(f"{LOCAL}one\n")
+    own = built(project)
     old = built(project, "--python-version", "3.12")
+    assert built(project)["python_version"] == own["python_version"] == "{}.{}".format(*sys.version_info), "the other was asked for once"
     new = built(project, "--python-version", "3.13")
     assert [old["python_version"], new["python_version"]] == ["3.12", "3.13"]
     assert "three==1.0" in names(old)

@@ -57,6 +57,8 @@ pub(crate) fn lock(required: &Requirements, of: &For<'_>) -> Result<Option<Lock>
     }
     let path = of.directory.join(LOCK);
     let digest = digest(required);
+    // One that was asked for once holds for that once.
+    let wanted = of.version.or_else(|| of.python.and_then(version_of));
     let kept = fs::read_to_string(&path).ok();
     let kept = kept.as_deref().and_then(|text| text.split_once('\n'));
     if let Some((head, text)) = kept
@@ -64,12 +66,12 @@ pub(crate) fn lock(required: &Requirements, of: &For<'_>) -> Result<Option<Lock>
         && let Some(version) =
             head.strip_prefix(HEAD).and_then(|head| head.strip_prefix(&*digest)).and_then(|rest| rest.strip_prefix(" for Python "))
         && let Ok(version) = version.parse()
-        && of.version.is_none_or(|asked| asked == version)
+        && wanted.is_none_or(|wanted| wanted == version)
         && check(text).is_ok()
     {
         return Ok(Some(read(text, version)));
     }
-    let version = of.version.or_else(|| of.python.and_then(version_of)).unwrap_or(PythonVersion::ALL[0]);
+    let version = wanted.unwrap_or(PythonVersion::ALL[0]);
     let number = required.lines.len();
     (of.progress)(&format!("locking {number} requirement{}", if number == 1 { "" } else { "s" }));
     let text = make(required, of, version, kept.map(|(_, text)| text))?;

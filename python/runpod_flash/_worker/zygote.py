@@ -52,17 +52,27 @@ def serve(control: socket.socket, held: Held, *, adopts: bool = False) -> None:
     adopts: it may get children that it has not forked, as the base zygote does of a deployed endpoint: what workers leave behind.
     """
     children: set[int] = set()
-
-    def reap(*_: object) -> None:
-        for pid, status in _all_ended() if adopts else _ended(list(children)):
-            if pid in children:
-                children.discard(pid)
-                _tell(control, frames.encode(frames.EXITED, 0, struct.pack("<Ii", pid, status)))
-
-    signal.signal(signal.SIGCHLD, reap)
+    # A handler that looked for who has ended might be interrupted by itself, and find children gone that it still had in hand.
+    ended, wake = socket.socketpair()
+    for one in (ended, wake):
+        one.setblocking(False)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    waiting = select.poll()
+    for one in (control, ended):
+        waiting.register(one, select.POLLIN)
     gc.collect()
     gc.freeze()  # what is here now is never collected, so its pages stay shared with the children
     while True:
+        ready = [descriptor for descriptor, _ in waiting.poll()]
+        if ended.fileno() in ready:
+            ended.recv(_PACKET)  # before the look: who ends from here on has it look again
+            for pid, status in _all_ended() if adopts else _ended(list(children)):
+                if pid in children:
+                    children.discard(pid)
+                    _tell(control, frames.encode(frames.EXITED, 0, struct.pack("<Ii", pid, status)))
+        if control.fileno() not in ready:
+            continue
         packet, descriptors = _receive(control)
         if not packet:
             os._exit(0)
@@ -70,15 +80,13 @@ def serve(control: socket.socket, held: Held, *, adopts: bool = False) -> None:
         if kind != frames.FORK:
             raise frames.ProtocolError(f"a zygote takes no frame of kind {kind}")
         order = json.loads(payload)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         me = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _become(me, order, descriptors, control, held)
+            _become(me, order, descriptors, (control, ended, wake), held)
         children.add(pid)
         pidfd = os.pidfd_open(pid)
         _tell(control, frames.encode(frames.FORKED, 0, struct.pack("<I", pid)), pidfd)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         for descriptor in (pidfd, *descriptors):
             os.close(descriptor)
 
@@ -122,13 +130,17 @@ class Held:
             self.imports = imports.Imports()
 
 
-def _become(parent: int, order: dict[str, Any], descriptors: list[int], control: socket.socket, held: Held) -> None:
-    """The child's side of a fork: a worker, another zygote, or what describes routes. Does not return."""
+def _become(parent: int, order: dict[str, Any], descriptors: list[int], others: tuple[socket.socket, ...], held: Held) -> None:
+    """The child's side of a fork: a worker, another zygote, or what describes routes. Does not return.
+
+    others: sockets that are its parent's alone.
+    """
     try:
         end_with_parent(parent)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        control.close()
+        signal.set_wakeup_fd(-1)
+        for other in others:
+            other.close()
         channel, out, err, *rest = descriptors
         for pipe, descriptor in ((out, 1), (err, 2)):
             os.dup2(pipe, descriptor)
