@@ -77,7 +77,7 @@ pub fn build(path: &Path, options: &Options, output: Option<&Path>) -> Result<Ar
         output,
         ..Request::new(path)
     };
-    let told = |problems: Vec<Diagnostic>| Failure::all(Fault::Request, problems.into_iter().map(Trouble::from).collect());
+    let told = |problems: Vec<Diagnostic>| Failure::told(Fault::Request, problems);
     let artifact = flash_build::build(&request).map_err(told)?;
     for warning in &artifact.warnings {
         warn(&Trouble::from(warning.clone()));

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from oracle import FAILED, FastAPI, Ours, Request, listed_returns
@@ -133,6 +135,25 @@ def test_what_cannot_be_sent_is_named(returns: str, kind: str) -> None:
         route.encode(route.function())
     assert kind in str(raised.value)
     assert "try: return" in str(raised.value)
+
+
+@pytest.mark.parametrize(("annotation", "returns"), [("", "slowly_made()"), ("", "{'a': [slowly_made()]}"), ("-> int", "slowly_made()")])
+def test_what_was_not_awaited_is_told_as_that(annotation: str, returns: str) -> None:
+    async def slowly_made() -> int:
+        return 1
+
+    made = function(annotation, returns)
+    made.__globals__["slowly_made"] = slowly_made
+    route = Route(made, "GET", "/")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(Unserialisable) as raised:
+            route.encode(route.function())
+    told = str(raised.value)
+    assert "why: it is a `coroutine`, which gives its result once it is awaited" in told
+    assert told.endswith("slowly_made(...), in an `async def`")
+    assert "try: return await " in told
+    assert warned == []
 
 
 def test_a_result_that_breaks_its_annotation_is_told() -> None:

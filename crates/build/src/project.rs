@@ -98,6 +98,8 @@ fn relative(survey: &Survey, base: &Path) -> Result<Vec<Endpoint>, Diagnostic> {
         for function in &mut endpoint.functions {
             function.module.file = inner(&function.module.file, &function.location)?;
             function.module.import_base = inner(&function.module.import_base, &function.location)?;
+            let path = std::mem::take(&mut function.module.import_path);
+            function.module.import_path = path.iter().map(|base| inner(base, &function.location)).collect::<Result<_, _>>()?;
             function.location.file = function.module.file.as_path().into();
         }
     }

@@ -172,10 +172,11 @@ def checking_encoder(function: str, adapter: TypeAdapter[Any], annotation: str) 
 
 
 def _unlike(function: str, result: object, annotation: str, error: Exception) -> Unserialisable:
+    why, remedy = _not_awaited(result) or (error, "return what the annotation says, or change or remove the annotation")
     return Unserialisable(
         f"`{function}` returned a `{type(result).__qualname__}` that is not the `{annotation}` it is annotated with\n"
-        f"  why: {error}\n"
-        "  try: return what the annotation says, or change or remove the annotation"
+        f"  why: {why}\n"
+        f"  try: {remedy}"
     )
 
 
@@ -204,19 +205,32 @@ def _is_plain(value: Any) -> bool:
 
 def _encode_any(function: str, result: object) -> bytes:
     responses.pass_on(function, result)
+    remedy = "return dicts, lists, strings, finite numbers, dates, dataclasses or pydantic models"
     try:
         return _dumps(_jsonable(result)).encode()
     except _Stranger as error:
         why = f"a `{responses.type_name(error.args[0])}` has no form in JSON"
+        if hint := _not_awaited(error.args[0]):
+            why, remedy = hint
     except RecursionError:
         why = "it is nested too deeply, or contains itself"
     except Exception as error:
         why = str(error)
     raise Unserialisable(
-        f"`{function}` returned a `{responses.type_name(result)}` that cannot be sent as JSON\n"
-        f"  why: {why}\n"
-        "  try: return dicts, lists, strings, finite numbers, dates, dataclasses or pydantic models"
+        f"`{function}` returned a `{responses.type_name(result)}` that cannot be sent as JSON\n  why: {why}\n  try: {remedy}"
     )
+
+
+def _not_awaited(value: object) -> tuple[str, str] | None:
+    """Why a value is no result and how to mend that, where somebody has forgotten to await it."""
+    kind = type(value)
+    if not hasattr(kind, "__await__"):
+        return None
+    call = "it"
+    if isinstance(value, types.CoroutineType):
+        call = f"{value.__qualname__}(...)"
+        value.close()  # else Python warns that nobody has awaited it, of a line of ours
+    return f"it is a `{responses.type_name(value)}`, which gives its result once it is awaited", f"return await {call}, in an `async def`"
 
 
 def _dumps(value: Any) -> str:
