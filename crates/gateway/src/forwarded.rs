@@ -6,7 +6,6 @@
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, header};
 
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PROTOCOL: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -48,7 +47,10 @@ pub(crate) fn prefix(headers: &HeaderMap) -> String {
 
 /// Whether a proxy says that it hands on somebody's request. Nobody gains anything by saying so falsely.
 pub(crate) fn came_through_a_proxy(headers: &HeaderMap) -> bool {
-    [header::FORWARDED, FOR, HOST, PROTOCOL].iter().any(|name| headers.contains_key(name))
+    headers.keys().any(|name| match name {
+        &header::FORWARDED | &header::VIA => true,
+        name => name.as_str().starts_with("x-forwarded-") || name.as_str() == "x-real-ip",
+    })
 }
 
 /// The last value of a list in headers of this name.

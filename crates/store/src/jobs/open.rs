@@ -56,9 +56,11 @@ pub(super) fn open(home: &Path, mut settings: Settings) -> Result<Shared> {
         other => other,
     };
     let mut connection = connect(&path, settings.synchronous).map_err(failed)?;
-    let found = schema::version(&connection).map_err(failed)?;
-    if found > schema::VERSION {
+    if let Some(found) = schema::newer(&connection).map_err(failed)? {
         return Err(Error::Newer { path, found, known: schema::VERSION });
+    }
+    if let Some(what) = schema::unlike(&connection).map_err(failed)? {
+        return Err(Error::Unlike { path, what });
     }
     schema::migrate(&mut connection).map_err(failed)?;
     if !was_whole {

@@ -152,6 +152,24 @@ async fn others_write_between_the_steps_of_a_purge() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_not_as_this_release_makes_it_is_refused_with_what_to_do() {
+    let queue = Queue { home: tempfile::tempdir().unwrap(), time: Arc::default(), jobs: None };
+    let path = queue.home.path().join("jobs.db");
+    drop(queue.open().unwrap());
+    let back = format!("'PRAGMA user_version = {}'", schema::VERSION);
+    for number in [0, -1] {
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", number).unwrap();
+        let error = queue.open().err().expect("its number is not ours");
+        assert!(error.to_string().ends_with("is not as this version of flash makes it"), "{error}");
+        assert!(error.why().starts_with(&format!("its `user_version` is {number}, ")), "{}", error.why());
+        assert!(error.remedy().contains(&back), "{}", error.remedy());
+    }
+    Connection::open(&path).unwrap().execute_batch(&format!("PRAGMA user_version = {}; DROP TABLE webhooks", schema::VERSION)).unwrap();
+    let error = queue.open().err().expect("a table is gone");
+    assert!(error.why().starts_with("it has no table `webhooks`"), "{}", error.why());
+}
+
+#[tokio::test]
 async fn the_log_stays_within_its_bound_while_much_is_written() {
     let queue = Queue::with(|settings| settings.synchronous = Synchronous::Off);
     let input = Bytes::from(vec![b'7'; 60_000]);
