@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use flash_control::HomeError;
+
 use crate::client::Client;
 use crate::connection::{Connection, home};
 use crate::lines::to_errors;
@@ -35,9 +37,8 @@ fn start(connection: &Connection, home: &Path) -> Result<Client, Failure> {
         move |cause: std::io::Error| Failure::system(&what, &cause)
     };
     let path = home.join("server.log");
-    DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed("its home cannot be made"))?;
-    let mut log =
-        OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(&path).map_err(failed("its log cannot be opened"))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(unusable(home))?;
+    let mut log = OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(&path).map_err(unusable(&path))?;
     let begins = log.seek(SeekFrom::End(0)).map_err(failed("its log cannot be read"))?;
     let copy = || log.try_clone().map_err(failed("its log cannot be opened"));
     let mut server = Command::new(std::env::current_exe().map_err(failed("this program is not found"))?);
@@ -63,6 +64,14 @@ fn start(connection: &Connection, home: &Path) -> Result<Client, Failure> {
             return Err(Failure::new(Fault::Request, trouble));
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// As `flash serve` says it of its home.
+fn unusable(path: &Path) -> impl Fn(std::io::Error) -> Failure {
+    move |cause| {
+        let error = HomeError::Unusable { path: path.to_owned(), cause };
+        Failure::new(Fault::Request, Trouble::new(format!("no server can be started: {error}"), error.why(), error.remedy()))
     }
 }
 

@@ -1,5 +1,8 @@
 //! `flash build`: a project, packed for deploying.
 
+use std::fs;
+use std::io::{self, IsTerminal as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +23,7 @@ pub struct Arguments {
     path: PathBuf,
     #[command(flatten)]
     options: Options,
-    /// Where the artifact goes; without it .flash/artifact.tar.gz in the project's root
+    /// Where the artifact goes: a file, which is replaced, or a pipe or device; without it .flash/artifact.tar.gz in the project's root
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print what was built as JSON
@@ -49,6 +52,9 @@ fn version(text: &str) -> Result<PythonVersion, String> {
 /// Builds, and says what was built.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let start = Instant::now();
+    if let Some(output) = &arguments.output {
+        is_not_standard_output(output)?;
+    }
     let artifact = build(&arguments.path, &arguments.options, arguments.output.as_deref())?;
     let took = start.elapsed();
     if arguments.json { print_json(&Report::new(&artifact, took)) } else { print(&summary(&artifact, took)) }
@@ -71,12 +77,27 @@ pub fn build(path: &Path, options: &Options, output: Option<&Path>) -> Result<Ar
         output,
         ..Request::new(path)
     };
-    let told = |problems: Vec<Diagnostic>| Failure::all(Fault::Request, problems.into_iter().map(Trouble::from).collect());
+    let told = |problems: Vec<Diagnostic>| Failure::told(Fault::Request, problems);
     let artifact = flash_build::build(&request).map_err(told)?;
     for warning in &artifact.warnings {
         warn(&Trouble::from(warning.clone()));
     }
     Ok(artifact)
+}
+
+/// Standard output has what is told of a build: both in one would be neither.
+fn is_not_standard_output(output: &Path) -> Result<(), Failure> {
+    let same = || {
+        let (named, own) = (fs::metadata(output).ok()?, rustix::fs::fstat(io::stdout()).ok()?);
+        let is_dull = named.file_type().is_char_device() && !io::stdout().is_terminal(); // /dev/null takes both
+        Some(!is_dull && (named.dev(), named.ino()) == (own.st_dev, own.st_ino))
+    };
+    if output != Path::new("-") && same() != Some(true) {
+        return Ok(());
+    }
+    let why = "what is told of the build goes there, and would be in the midst of it";
+    let remedy = "name a file or a named pipe: --output FILE; a file whose name is `-` is written ./-";
+    Err(Failure::new(Fault::Request, Trouble::new("the artifact cannot go to standard output", why, remedy)))
 }
 
 fn summary(artifact: &Artifact, took: Duration) -> String {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flash_api::{Build, Endpoint, LogLine, Problem, ROOT, Server};
@@ -13,7 +14,7 @@ use serde::de::DeserializeOwned;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error};
 
-use crate::report::{Failure, Fault, Trouble};
+use crate::report::{Failure, Fault, Trouble, warn};
 
 /// A server that does not accept a connection within this is not there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,6 +31,8 @@ pub struct Client {
     /// Where it is asked.
     base: String,
     credential: Option<String>,
+    /// Whether the user knows of which version the server is.
+    told_version: AtomicBool,
 }
 
 impl Client {
@@ -54,7 +57,7 @@ impl Client {
         if uri.host().is_some_and(is_loopback) {
             config = config.proxy(None); // this machine is reached without one
         }
-        Ok(Self { agent: config.build().new_agent(), url, base, credential })
+        Ok(Self { agent: config.build().new_agent(), url, base, credential, told_version: AtomicBool::new(false) })
     }
 
     /// The server's URL.
@@ -64,12 +67,13 @@ impl Client {
 
     /// Asks for the server itself, which must be of this release.
     pub fn server(&self) -> Result<Server, Failure> {
+        self.told_version.store(true, Ordering::Relaxed); // by an error, if at all
         let server: Server = self.get("/server")?;
-        if server.version != env!("CARGO_PKG_VERSION") {
+        if server.version != OWN {
             return Err(refused(Trouble::new(
                 format!("the server at {} is of another version", self.url),
-                format!("it is {}, and this `flash` is {}", server.version, env!("CARGO_PKG_VERSION")),
-                "install the server's version of openflash here, or this one there",
+                format!("it is {}, and this `flash` is {OWN}", server.version),
+                SAME,
             )));
         }
         Ok(server)
@@ -78,6 +82,11 @@ impl Client {
     /// Whether anything answers there. It is told nothing: it may be another than the one that is meant.
     pub fn is_there(&self) -> bool {
         self.ask("GET", "/server", Duration::from_secs(5), (), None).is_ok()
+    }
+
+    /// Whether the server says that it does not know our credential.
+    pub fn is_stranger(&self) -> bool {
+        self.request("GET", "/server", ANSWER, ()).is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED)
     }
 
     /// `GET` of a path below the API's root.
@@ -198,7 +207,20 @@ impl Client {
     }
 
     fn request(&self, method: &str, path: &str, within: Duration, body: impl Sent) -> Result<http::Response<Body>, Failure> {
-        self.ask(method, path, within, body, self.credential.as_deref())
+        let answer = self.ask(method, path, within, body, self.credential.as_deref())?;
+        self.see_version(&answer);
+        Ok(answer)
+    }
+
+    /// Warns once of a server whose answers may mean something else than they would here.
+    fn see_version(&self, answer: &http::Response<Body>) {
+        let Some(theirs) = answer.headers().get(flash_api::VERSION).and_then(|version| version.to_str().ok()) else { return };
+        if compatible(OWN, theirs) || self.told_version.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let what = format!("the server at {} is of another version", self.url);
+        let why = format!("it is {theirs}, and this `flash` is {OWN}: what one says may mean something else to the other");
+        warn(&Trouble::new(what, why, SAME));
     }
 
     fn ask(
@@ -266,11 +288,26 @@ impl Client {
     }
 }
 
+const OWN: &str = env!("CARGO_PKG_VERSION");
+const SAME: &str = "install the server's version of openflash here, or this one there";
 const ANOTHER: &str = "start one with `flash serve`, or name another with --server or FLASH_SERVER";
 const TRUST: &str = "use a certificate of an authority that this system trusts, or name the file of that authority in SSL_CERT_FILE; see \
                      that the URL has the name which the certificate is for";
 const PLAIN: &str = "write http:// where the server has no certificate; or see that the URL has the right port";
 const SPELLING: &str = "see that the URL has the right port, and begins with https:// where the server has a certificate";
+
+/// Whether two releases understand each other: before 1.0 those of one minor version do, then those of one major version.
+fn compatible(one: &str, other: &str) -> bool {
+    let line = |version: &str| -> Option<(u64, u64)> {
+        let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse::<u64>().ok());
+        let (major, minor) = (numbers.next()??, numbers.next()??);
+        Some((major, if major == 0 { minor } else { 0 }))
+    };
+    match (line(one), line(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one == other,
+    }
+}
 
 /// Whether what answers a greeting of TLS is something else.
 fn is_plain(cause: &std::io::Error) -> bool {
@@ -352,4 +389,19 @@ fn no_url(url: &str, why: &dyn std::fmt::Display) -> Failure {
 
 fn refused(trouble: Trouble) -> Failure {
     Failure::new(Fault::Request, trouble)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_understand_each_other_as_semantic_versions_say() {
+        for (one, other) in [("0.1.0", "0.1.9"), ("1.2.3", "1.9.0"), ("1.0.0", "1.0.0-rc.1"), ("odd", "odd")] {
+            assert!(compatible(one, other) && compatible(other, one), "{one} {other}");
+        }
+        for (one, other) in [("0.1.0", "0.2.0"), ("0.1.0", "1.1.0"), ("1.0.0", "2.0.0"), ("0.1.0", "odd"), ("0.1.0", "")] {
+            assert!(!compatible(one, other) && !compatible(other, one), "{one} {other}");
+        }
+    }
 }

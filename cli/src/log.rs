@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use flash_gateway::Finished;
+use flash_gateway::{Abridged, Finished};
 use flash_workers::{Printed, Room};
 use http::StatusCode;
 use jiff::ZonedDateTime;
@@ -92,16 +92,17 @@ impl Log {
 
     /// A request was answered.
     pub fn request(&self, finished: &Finished<'_>) {
-        self.inner.lines.add(finished.path.len(), |text| {
+        let [method, path] = [finished.method.as_str(), finished.path].map(Abridged::from);
+        self.inner.lines.add(path.start.len(), |text| {
             self.tell_time(text);
             let (start, end) = if self.inner.colour { (colour(finished.status), "\x1b[0m") } else { ("", "") };
             // By hand, for a line is written with each request: `write!` takes ten times as many instructions.
             text.extend_from_slice(b" #");
             push_digits::<16>(text, finished.tag);
             text.extend_from_slice(b"  ");
-            text.extend_from_slice(finished.method.as_str().as_bytes());
+            push_abridged(text, method);
             text.push(b' ');
-            push_printable(text, finished.path);
+            push_abridged(text, path);
             text.extend_from_slice(b"  ");
             text.extend_from_slice(start.as_bytes());
             text.extend_from_slice(finished.status.as_str().as_bytes());
@@ -165,6 +166,13 @@ fn push_digits<const BASE: u64>(text: &mut Vec<u8>, mut number: u64) {
         if number == 0 {
             return text.extend_from_slice(&digits[first..]);
         }
+    }
+}
+
+fn push_abridged(text: &mut Vec<u8>, abridged: Abridged<'_>) {
+    push_printable(text, abridged.start);
+    if let Some(bytes) = abridged.of {
+        let _ = write!(text, "...({bytes} bytes)"); // as `Abridged` is shown; a `Vec` takes all
     }
 }
 

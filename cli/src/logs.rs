@@ -6,8 +6,9 @@ use flash_api::{LogLine, LogStream};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use owo_colors::OwoColorize as _;
 
-use crate::client::segment;
+use crate::client::{Client, segment};
 use crate::connection::{Connection, endpoint};
+use crate::lines::to_errors;
 use crate::output::offer;
 use crate::report::{Failure, Fault, Trouble};
 
@@ -66,6 +67,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(failure) = failed {
         return Err(failure);
     }
+    if arguments.follow {
+        return ended(&client);
+    }
     match &arguments.request {
         Some(request) if !some => {
             let why = "no line that is kept belongs to a request or job of that id; the id is an answer's `x-request-id`, or a job's id";
@@ -74,6 +78,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Why lines that were followed come no more. A server that is stopped lets go of who follows, and nothing is wrong with that.
+fn ended(client: &Client) -> Result<(), Failure> {
+    if client.is_stranger() {
+        let what = format!("the server at {} sends no more lines", client.url());
+        let why = "it does not take the credential any more that it was asked with: the key was revoked";
+        return Err(Failure::new(Fault::Request, Trouble::new(what, why, "set FLASH_API_KEY to another key (`flash key create`)")));
+    }
+    to_errors(&format!("The server at {} has ended the log\n", client.url()));
+    Ok(())
 }
 
 fn json(line: &LogLine) -> String {

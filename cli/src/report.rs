@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use flash_manifest::Diagnostic;
+use flash_manifest::{Diagnostic, Severity};
+use flash_workers::Report;
 use owo_colors::OwoColorize as _;
 
 use crate::lines::to_errors;
@@ -24,6 +25,8 @@ pub enum Fault {
 pub struct Failure {
     fault: Fault,
     troubles: Vec<Trouble>,
+    /// What hinders nothing, and is told beside what does.
+    warnings: Vec<Trouble>,
 }
 
 /// One thing that went wrong.
@@ -64,17 +67,19 @@ impl Trouble {
 impl Failure {
     /// One trouble.
     pub fn new(fault: Fault, trouble: Trouble) -> Self {
-        Self { fault, troubles: vec![trouble] }
+        Self::all(fault, vec![trouble])
     }
 
     /// Several, reported in one go.
     pub fn all(fault: Fault, troubles: Vec<Trouble>) -> Self {
-        Self { fault, troubles }
+        Self { fault, troubles, warnings: Vec::new() }
     }
 
     /// What diagnostics say.
     pub fn told(fault: Fault, problems: Vec<Diagnostic>) -> Self {
-        Self::all(fault, problems.into_iter().map(Trouble::from).collect())
+        let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+        let warnings = warnings.into_iter().map(Trouble::from).collect();
+        Self { warnings, ..Self::all(fault, errors.into_iter().map(Trouble::from).collect()) }
     }
 
     /// Something that should not happen on a healthy machine.
@@ -89,7 +94,8 @@ impl Failure {
 
     /// What [`Self::show`] prints.
     pub fn text(&self) -> String {
-        self.troubles.iter().map(|trouble| shown("error".red().bold().to_string(), trouble)).collect()
+        let errors = self.troubles.iter().map(|trouble| shown("error".red().bold().to_string(), trouble));
+        errors.chain(self.warnings.iter().map(Trouble::text)).collect()
     }
 
     /// Prints it to standard error.
@@ -97,13 +103,13 @@ impl Failure {
         to_errors(&self.text());
     }
 
-    /// As JSON: `{"error": {...}}`, in one line; what follows the first is in `others`.
+    /// As JSON: `{"error": {...}}`, in one line; what follows the first is in `others`, and what is warned of in `warnings`.
     pub fn json(&self) -> String {
         let mut told = serde_json::json!({ "error": self.first().json() });
-        if let [_, others @ ..] = &self.troubles[..]
-            && !others.is_empty()
-        {
-            told["others"] = others.iter().map(Trouble::json).collect();
+        for (name, troubles) in [("others", &self.troubles[1..]), ("warnings", &self.warnings)] {
+            if !troubles.is_empty() {
+                told[name] = troubles.iter().map(Trouble::json).collect();
+            }
         }
         format!("{told}\n")
     }
@@ -143,16 +149,33 @@ fn shown(label: String, trouble: &Trouble) -> String {
     text
 }
 
+impl Trouble {
+    /// All that keeps workers from starting.
+    pub fn all_of(error: &flash_workers::Error) -> Vec<Self> {
+        match error {
+            flash_workers::Error::CannotLoad(report) => report.all().map(Self::from).collect(),
+            _ => vec![Self::from(error)],
+        }
+    }
+}
+
 impl From<&flash_workers::Error> for Trouble {
     fn from(error: &flash_workers::Error) -> Self {
-        let mut trouble = Self::new(error.to_string(), error.why(), error.remedy());
-        if let flash_workers::Error::CannotLoad(report) = error {
-            trouble.at = report.at.as_ref().map(|at| match &report.line {
-                Some(line) => format!("{at}\n  {line}"),
-                None => at.clone(),
-            });
-            trouble.detail.clone_from(&report.traceback);
+        match error {
+            flash_workers::Error::CannotLoad(report) => Self::from(&**report),
+            _ => Self::new(error.to_string(), error.why(), error.remedy()),
         }
+    }
+}
+
+impl From<&Report> for Trouble {
+    fn from(report: &Report) -> Self {
+        let mut trouble = Self::new(&report.what, &report.why, &report.remedy);
+        trouble.at = report.at.as_ref().map(|at| match &report.line {
+            Some(line) => format!("{at}\n  {line}"),
+            None => at.clone(),
+        });
+        trouble.detail.clone_from(&report.traceback);
         trouble
     }
 }

@@ -4,6 +4,7 @@
 mod burst;
 mod contents;
 mod dependencies;
+mod first;
 mod jobs;
 mod listen;
 mod place;
@@ -21,7 +22,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use flash_control::service::give_up;
 use flash_gateway::{Gateway, Settings};
 use flash_manifest::{Endpoint, Kind, Project};
 use flash_workers::{Base, Interpreter, Orphans, Program};
@@ -33,11 +33,12 @@ use crate::lines::{detach_errors, to_errors};
 use crate::log::Log;
 use crate::report::{Failure, Fault, Trouble, warn};
 use crate::run::dependencies::Dependencies;
+use crate::run::first::First;
 use crate::run::jobs::Queue;
 use crate::run::listen::listen;
 use crate::run::project::{Target, served};
 use crate::run::reload::{Reloader, Sight};
-use crate::run::service::{Service, Setting, ready};
+use crate::run::service::{Service, Setting};
 use crate::signals::Signals;
 use crate::token::{self, TokenFile};
 
@@ -110,7 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Failure::system("cannot start", &cause))?;
     let orphans = Orphans::adopt().map_err(|cause| Failure::system("cannot adopt orphans", &cause))?;
-    let done = runtime.block_on(orphans.reaping(serve(arguments, target, &project, sight, queue.as_ref())));
+    let done = runtime.block_on(orphans.reaping(serve(arguments, target, project, sight, queue.as_ref())));
     let done = done.unwrap_or_else(|cause| Err(Failure::system("cannot listen for signals", &cause)));
     drop(runtime); // before the queue: its tasks may still write
     orphans.end();
@@ -119,9 +120,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn serve(
     arguments: &Arguments,
-    target: Target,
-    project: &Project,
-    sight: Option<Sight>,
+    mut target: Target,
+    project: Project,
+    mut sight: Option<Sight>,
     queue: Option<&Queue>,
 ) -> Result<(), Failure> {
     let failed = |what: &'static str| move |cause| Failure::system(what, &cause);
@@ -135,13 +136,8 @@ async fn serve(
         base = start_base(arguments, &log) => base?,
         () = signals.next() => return Ok(()),
     };
-    let endpoints = served(project);
     let about = base.zygote().await.map_err(|error| Failure::new(Fault::Request, Trouble::from(&error)))?.about;
     let mut dependencies = Dependencies::new(about.python.is_some().then(|| PathBuf::from(&about.executable)));
-    let overlays = tokio::select! {
-        overlays = dependencies.overlays(&endpoints) => overlays,
-        () = signals.next() => return Ok(()),
-    };
     // Workers call functions of other endpoints here as well; nobody else knows the token, but for who may read its file.
     let token = address.ip().is_loopback().then(|| token::draw().map_err(failed("cannot draw a random number"))).transpose()?;
     let _token_file = arguments.token_file.as_ref().map(|path| TokenFile::write(path, token.as_deref())).transpose()?;
@@ -165,19 +161,16 @@ async fn serve(
         address,
     };
     let mut service = Service::new(setting);
-    service.set_overlays(overlays);
-
-    log.name_endpoints(endpoints.len() > 1);
-    let started = service.start(endpoints.iter().copied());
-    let settled = tokio::select! {
-        settled = ready(&started) => settled.map_err(|troubles| Some(Failure::all(Fault::Request, troubles))),
-        () = signals.next() => Err(None),
+    let mut first = First {
+        target: &mut target,
+        sight: sight.as_mut(),
+        service: &mut service,
+        dependencies: &mut dependencies,
+        log: &log,
+        signals: &mut signals,
     };
-    if let Err(failure) = settled {
-        give_up(started).await;
-        return failure.map_or(Ok(()), Err);
-    }
-    service.switch(started, &BTreeSet::new(), &endpoints);
+    let Some((project, started)) = first.start(project).await? else { return Ok(()) };
+    service.switch(started, &BTreeSet::new(), &served(&project));
     log.text(&service.list());
     if !address.ip().is_loopback() {
         to_errors(&format!("Whoever can reach {address} can call these routes. Live calls are off.\n"));

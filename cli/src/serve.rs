@@ -84,7 +84,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let home = arguments.home.clone().or_else(crate::connection::home).ok_or_else(no_home)?;
     let home = Home::take(&home).map_err(|error| home_failure(&error))?;
-    let store = Sqlite::open(&home.state()).map_err(|error| store_failure(&error))?;
+    let store = match home.trace() {
+        Some(trace) => Sqlite::open_again(&home.state(), &trace),
+        None => Sqlite::open(&home.state()),
+    };
+    let store = store.map_err(|error| store_failure(&error))?;
     let kept = flash_store::jobs::Settings { retention: arguments.job_retention, ..flash_store::jobs::Settings::default() };
     let jobs = Jobs::open(home.path(), kept).map_err(|error| jobs_failure(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -168,8 +172,7 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     gateway.mount(vec![Mount::new(flash_api::ROOT, api_service(&control)), Mount::whole(flash_jobs::ROOT, flash_jobs::api(&engines))]);
     let (plain, plain_url) = plain.unzip();
     let pid = std::process::id();
-    home.announce(&Running { pid, began: flash_control::began(pid), url: url.clone(), plain: plain_url })
-        .map_err(|error| home_failure(&error))?;
+    announce(home, &Running { pid, began: flash_control::began(pid), url: url.clone(), plain: plain_url }, arguments.background)?;
     say(&url, &python, home);
     if !address.ip().is_loopback() {
         to_errors("Endpoints that are not public take an API key: flash key create\n");
@@ -208,6 +211,21 @@ async fn serve(arguments: &Arguments, home: &Home, store: Arc<dyn Store>, jobs: 
     drain(&stop, under_way, &said, control.close(), &mut signals).await;
     home.withdraw();
     Ok(())
+}
+
+/// A disk that is full hinders only who looks for this server in its file: as does who has started it in the background.
+fn announce(home: &Home, running: &Running, is_looked_for: bool) -> Result<(), Failure> {
+    match home.announce(running) {
+        Err(error) if error.is_full() && !is_looked_for => {
+            let remedy = format!(
+                "make room there and start it again; until then `flash` on this machine finds it by --server {}, with a key in FLASH_API_KEY alone",
+                running.url
+            );
+            warn(&Trouble::new(error.to_string(), format!("{}; it serves all the same", error.why()), remedy));
+            Ok(())
+        }
+        announced => announced.map_err(|error| home_failure(&error)),
+    }
 }
 
 fn admitted(keyring: &Keyring, head: &http::request::Parts) -> bool {

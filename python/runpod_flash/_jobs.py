@@ -1,7 +1,7 @@
 """Jobs of deployed queue-based endpoints: submitted, waited for, streamed, cancelled, over the job API.
 
-Each operation is a generator without I/O, as calls of routes are (`_deployed`). Waiting asks with long polls, and goes on where a connection
-breaks: what a job is stands at the server.
+Each operation is a generator without I/O, as calls of routes are (`_deployed`). Waiting asks with long polls. All that asks after a job goes on
+where a connection breaks or the server starts anew: what a job is stands at the server.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ _REQUEST = frozenset(("input", "function", "webhook", "policy", "s3Config"))
 _POLL, _GRACE = 60.0, 10.0
 #: Seconds for what is answered at once; of that, for taking a job back.
 _LIMIT, _CANCEL_LIMIT = 30.0, 3.0
-#: Connections that may break in a row while a job is waited for, and the seconds between them.
+#: Connections that may break in a row while a job is asked after, and the seconds between them.
 _MOST_BREAKS, _BREAK = 10, 0.5
+#: What a server answers that stops, or a proxy before one that starts.
+_AWAY = (502, 503, 504)
 #: How often a job is sent whose acceptance is not known.
 _MOST_TRIES = 3
 #: Seconds until a stream is asked again that had nothing: at first, and at last.
@@ -48,6 +50,11 @@ class Job:
         #: What the server has last said of it.
         self.object = said
         self.id = str(said["id"])
+        #: How many parts of which attempt were given.
+        self._attempt: int | None = None
+        self._given = 0
+        #: Whether the server was away while it was asked.
+        self._was_away = False
 
     @property
     def output(self) -> Any:
@@ -88,7 +95,7 @@ class Job:
     async def status(self) -> str:
         """Its state now, asked of the server: IN_QUEUE, IN_PROGRESS, COMPLETED, FAILED, CANCELLED or TIMED_OUT."""
         if not self.done:
-            await self._ask("GET", f"/status/{quote(self.id, safe='')}")
+            await self._ask("GET", self._path("status"))
         return str(self.object["status"])
 
     async def wait(self, timeout: float | None = None) -> Job:
@@ -100,42 +107,79 @@ class Job:
     async def cancel(self) -> Job:
         """Takes it back: one that waits does not run, one that runs is stopped."""
         if not self.done:
-            await self._ask("POST", f"/cancel/{quote(self.id, safe='')}", _CANCEL_LIMIT)
+            await self._ask("POST", self._path("cancel"), _CANCEL_LIMIT)
         return self
 
+    async def _take_back(self) -> None:
+        """As `cancel`, for somebody who waits no longer than one request may take."""
+        if not self.done:
+            await self._ask("POST", self._path("cancel"), _CANCEL_LIMIT, monotonic() + _CANCEL_LIMIT)
+
     async def stream(self) -> AsyncIterator[Any]:
-        """The parts of a generator's output, each as JSON has it, as they come. Each part is given once, to whoever asks first."""
+        """The parts of a generator's output, each as JSON has it, as they come. Each part is given once; those of a run that begins anew, as its
+        worker was lost, come from the first one on again."""
         async for part in self._stream():
             yield json.loads(part)
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def _stream(self, *, of_generator: bool = False) -> AsyncIterator[bytes]:
+        """Asks with how many parts it has, so that none is lost with an answer that does not arrive. What the server does not have any more when
+        the job is completed is in its output, which is the parts of what is known for a generator."""
         lull = _LULL[0]
         while True:
-            reply: Reply = await _deployed.run_async(self._once("GET", f"/stream/{quote(self.id, safe='')}", _LIMIT))
+            place = "from=0" if self._attempt is None else f"from={self._given}&attempt={self._attempt}"
+            reply: Reply = await _deployed.run_async(self._answered("GET", f"{self._path('stream')}?{place}", _LIMIT))
             said = json.loads(reply.body)
-            for part in said["stream"]:
-                yield json.dumps(part["output"]).encode()
+            attempt = said["attempt"]
+            if attempt != self._attempt:
+                self._attempt, self._given = attempt, 0
+            self._given = max(self._given, said["from"])  # others have fetched what is between
+            for number, part in enumerate(said["stream"], said["from"]):
+                if number >= self._given and attempt == self._attempt:  # else another loop has had it meanwhile
+                    self._given = number + 1
+                    of_generator = True
+                    yield json.dumps(part["output"]).encode()
             if said["stream"]:
                 lull = _LULL[0]
             elif said["status"] in _OVER:
-                await self.status()
-                return
+                break
             else:
                 await _deployed.sleep_async(lull)
                 lull = min(lull * 2, _LULL[1])
+        await self.status()
+        output = self.output
+        if self.object["status"] == "COMPLETED" and isinstance(output, list) and (of_generator or self._was_away):
+            while self._given < len(output):
+                self._given += 1
+                yield json.dumps(output[self._given - 1]).encode()
 
     def __repr__(self) -> str:
         return f"Job(id={self.id!r}, status={self.object.get('status')!r})"
 
-    async def _ask(self, method: str, path: str, limit: float = _LIMIT) -> None:
-        reply: Reply = await _deployed.run_async(self._once(method, path, limit))
+    async def _ask(self, method: str, path: str, limit: float = _LIMIT, deadline: float | None = None) -> None:
+        reply: Reply = await _deployed.run_async(self._answered(method, path, limit, deadline))
         self.object = {**self.object, **json.loads(reply.body)}
 
-    def _once(self, method: str, path: str, limit: float) -> Steps:
-        reply = yield from _asked(self._endpoint, self._place, method, path, None, limit)
-        if reply.status != 200:
-            raise self._refused(reply)
-        return reply
+    def _path(self, operation: str) -> str:
+        return f"/{operation}/{quote(self.id, safe='')}"
+
+    def _answered(self, method: str, path: str, limit: float, deadline: float | None = None) -> Generator[Request, Reply, Reply]:
+        """The answer, asked for again where the server is away; what is asked here may be asked twice. Not again after `deadline`."""
+        breaks = 0
+        while True:
+            breaks += 1
+            is_last = breaks > _MOST_BREAKS or (deadline is not None and monotonic() + _BREAK > deadline)
+            try:
+                reply = yield from _asked(self._endpoint, self._place, method, path, None, limit)
+            except EndpointUnreachable:
+                if is_last:
+                    raise
+            else:
+                if reply.status == 200:
+                    return reply
+                if is_last or reply.status not in _AWAY:
+                    raise self._refused(reply)
+            self._was_away = True
+            yield from _pause(_BREAK)
 
     def _waited(self, timeout: float | None) -> Steps:
         deadline = None if timeout is None else monotonic() + timeout
@@ -144,7 +188,7 @@ class Job:
             left = _POLL if deadline is None else min(deadline - monotonic(), _POLL)
             if left <= 0:
                 raise TimeoutError(f"job {self.id} did not complete within {timeout:g}s (last status: {self.object.get('status')})")
-            path = f"/status-sync/{quote(self.id, safe='')}?wait={max(int(left * 1000), 1)}"
+            path = f"{self._path('status-sync')}?wait={max(int(left * 1000), 1)}"
             try:
                 reply = yield from _asked(self._endpoint, self._place, "GET", path, None, min(left, _POLL) + _GRACE)
             except EndpointUnreachable:
@@ -153,7 +197,7 @@ class Job:
                     raise
                 yield from _pause(_BREAK)
                 continue
-            if reply.status in (502, 503, 504) and breaks < _MOST_BREAKS:  # it starts anew, say
+            if reply.status in _AWAY and breaks < _MOST_BREAKS:
                 breaks += 1
                 yield from _pause(_BREAK)
                 continue
@@ -254,10 +298,19 @@ def _pause(seconds: float) -> Generator[Request, Reply, None]:
     yield Request(None, (), seconds)
 
 
+def _field(reply: Reply) -> str | None:
+    """What in the request is not as it must be, where the job API says."""
+    said = json.loads(reply.body) if detail(reply) is not None else {}
+    field = said.get("field")
+    return field if isinstance(field, str) else None
+
+
 def _refusal(endpoint: Endpoint, reply: Reply) -> EndpointError:
     remedy = "see what the server says of it"
     if reply.status in (401, 403):
         remedy = "set FLASH_API_KEY to a key with the scope `invoke` (`flash key create --scope invoke`), or declare the endpoint public"
+    elif reply.status == 400 and (field := _field(reply)) not in (None, "function"):
+        remedy = f"send another `{field}`, as the server says"
     elif reply.status in (400, 404):
         remedy = "deploy the code that is here (`flash deploy`)"
     elif reply.status == 413:

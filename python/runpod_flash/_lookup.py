@@ -255,7 +255,8 @@ def _not_deployed(place: Place, why: str, remedy: str = "deploy it there first (
     target = os.environ.get("FLASH_TARGET")
     sent = f"FLASH_TARGET={target} sends calls of" if target and target != "live" else "calls go to the deployment of"
     where = f" in the environment '{place.environment}'" if place.environment else ""
-    instead = "unset FLASH_TARGET to call it live" if place.is_live else "set FLASH_TARGET=live, or use a LiveLoadBalancer, to call it live"
+    live = "LiveServerless" if place.is_queued else "LiveLoadBalancer"
+    instead = "unset FLASH_TARGET to call it live" if place.is_live else f"set FLASH_TARGET=live, or use a {live}, to call it live"
     return EndpointNotDeployed(
         "Endpoint URL not available - endpoint may not be deployed",
         why=f"{sent} '{place.name}' of the app '{place.app}'{where}; {why}",

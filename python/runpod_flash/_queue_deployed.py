@@ -47,7 +47,7 @@ async def stream(
     """Runs the job of a generator, and gives its parts as they come. Who leaves before its end takes the job back."""
     caller = _caller(function, instance)
     job = await _submitted(caller, function, config, args, kwargs, instance)
-    parts = job._stream()
+    parts = job._stream(of_generator=True)
     try:
         async for part in parts:
             yield _restored(caller, job, part, caller.restore_part)
@@ -132,7 +132,7 @@ async def _take_back(job: _jobs.Job) -> None:
     except RuntimeError:
         return
     try:
-        await asyncio.shield(asyncio.ensure_future(job.cancel()))
+        await asyncio.shield(asyncio.ensure_future(job._take_back()))
     except (FlashError, asyncio.CancelledError):
         pass
 

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import decimal  # noqa: F401
 import enum
+import http  # noqa: F401
 import ipaddress  # noqa: F401
 import math  # noqa: F401
 import pathlib  # noqa: F401

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from oracle import FAILED, FastAPI, Ours, Request, listed_returns
@@ -49,7 +51,8 @@ throw(fastapi.exceptions.RequestValidationError([{'type': 'a', 'loc': ('body', 1
 throw(fastapi.exceptions.ResponseValidationError([])); throw(fastapi.exceptions.WebSocketException(1000))
 throw(ValueError('a')); throw(KeyError()); throw(fastapi.HTTPException(418)); throw(fastapi.HTTPException(404, 'no such'))
 throw(fastapi.HTTPException(400, {'a': [1]})); throw(fastapi.HTTPException(401, 'x', {'WWW-Authenticate': 'Basic'})); throw(fastapi.HTTPException(204, 'x'))
-throw(fastapi.HTTPException(400, None)); throw(fastapi.HTTPException(304)); throw(fastapi.HTTPException(400, 'é')); throw(fastapi.HTTPException(500, 'mine'))
+throw(fastapi.HTTPException(http.HTTPStatus.NOT_FOUND)); throw(fastapi.HTTPException(http.HTTPStatus.NO_CONTENT)); fastapi.Response('a', http.HTTPStatus.CREATED)
+throw(fastapi.HTTPException(599)); throw(fastapi.HTTPException(200)); throw(fastapi.HTTPException(400, None)); throw(fastapi.HTTPException(304)); throw(fastapi.HTTPException(400, 'é')); throw(fastapi.HTTPException(500, 'mine'))
 throw(fastapi.HTTPException(400, float('nan'))); throw(fastapi.HTTPException(400, datetime.date(2024, 1, 2))); throw(fastapi.HTTPException(400, '\ud800'))
 throw(fastapi.HTTPException(400, 'a', {'content-type': 'text/plain'})); throw(fastapi.HTTPException(400, headers={'X-A': 'b', 'x-b': 'c'}))
 throw(pydantic.ValidationError.from_exception_data('a', [])); throw(StopIteration()); throw(StopAsyncIteration()); throw(RuntimeError('a'))
@@ -125,6 +128,8 @@ def test_an_annotation_that_says_nothing_of_what_is_within_is_checked() -> None:
         ("b'\\xff'", "can't decode byte 0xff"),
         ("Slotted()", "`oracle_functions.Slotted`"),
         ("remote_function", "a `function` has no form in JSON"),
+        ("{1: 2, (1, 2): 3}", "a key of it is a `tuple`, `(1, 2)`"),
+        ("[{frozenset({1}): 3}]", "a key of it is a `frozenset`, `frozenset({1})`"),
     ],
 )
 def test_what_cannot_be_sent_is_named(returns: str, kind: str) -> None:
@@ -133,6 +138,25 @@ def test_what_cannot_be_sent_is_named(returns: str, kind: str) -> None:
         route.encode(route.function())
     assert kind in str(raised.value)
     assert "try: return" in str(raised.value)
+
+
+@pytest.mark.parametrize(("annotation", "returns"), [("", "slowly_made()"), ("", "{'a': [slowly_made()]}"), ("-> int", "slowly_made()")])
+def test_what_was_not_awaited_is_told_as_that(annotation: str, returns: str) -> None:
+    async def slowly_made() -> int:
+        return 1
+
+    made = function(annotation, returns)
+    made.__globals__["slowly_made"] = slowly_made
+    route = Route(made, "GET", "/")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(Unserialisable) as raised:
+            route.encode(route.function())
+    told = str(raised.value)
+    assert "why: it is a `coroutine`, which gives its result once it is awaited" in told
+    assert told.endswith("slowly_made(...), in an `async def`")
+    assert "try: return await " in told
+    assert warned == []
 
 
 def test_a_result_that_breaks_its_annotation_is_told() -> None:

@@ -90,3 +90,44 @@ def test_a_name_that_stands_for_another_file_is_told(tmp_path: Path) -> None:
         loaded(file, "json")
     assert f"not for {file}" in raised.value.report["why"]
     assert raised.value.report["try"] == "rename the file"
+
+
+def test_a_modules_imports_begin_at_the_folders_of_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to its base before what is installed, at the others after that; a base comes to the front, wherever it stood."""
+    first, second, base, last, other = "first", "second", "base", "last", "other"
+    monkeypatch.setattr(sys, "path", ["..."])
+
+    def found(base: str, *path: str) -> list[str]:
+        module = {"name": "shop", "file": "shop.py", "import_base": base, **({"import_path": [*path]} if path else {})}
+        load._find_from(module)  # type: ignore[arg-type]
+        return sys.path
+
+    assert found(base, first, second, base, last) == [first, second, base, "...", last]
+    assert found(base, base, last) == [first, second, base, "...", last]
+    assert found(last) == [last, first, second, base, "..."]
+    assert found(other, other, first) == [other, last, first, second, base, "..."]
+
+
+def test_all_functions_that_cannot_be_served_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "shop.py"
+    odd = "class Odd: ...\n\n"
+    functions = [f'@remote(api, method="GET", path="/{n}")\ndef odd{n}(x: Odd): ...\n' for n in range(25)]
+    file.write_text(PROGRAM + odd + "\n".join(functions))
+
+    def told(names: list[str]) -> list[str]:
+        place = {"name": "shop", "file": str(file), "import_base": str(tmp_path)}
+        declared = [{"module": place, "qualname": name, "method": "GET", "path": f"/{name[3:]}"} for name in names]
+        config = {"endpoint": "api", "functions": declared, "inline": True, "reload": False, "host": None}
+        with pytest.raises(load.CannotLoad) as raised:
+            load.routes(config)  # type: ignore[arg-type]
+        first = raised.value.report
+        assert all(report["at"].startswith(str(file)) for report in [first, *first["others"]] if report["at"] is not None)
+        return [first["error"], *(other["error"] for other in first["others"])]
+
+    assert told(["odd0", "odd1", "odd2", "gone"]) == [
+        *(f"`odd{n}` cannot serve GET /{n}" for n in range(3)),
+        f"`gone` of {file} is not what the file says",
+    ]
+    assert told(["odd0"]) == ["`odd0` cannot serve GET /0"]
+    many = told([f"odd{n}" for n in range(25)])
+    assert (len(many), many[-1]) == (21, "5 further functions cannot be served")

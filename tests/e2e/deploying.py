@@ -10,6 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ class Project:
     def environment(self, **more: str) -> dict[str, str]:
         return environment_of(self.mark, **{"FLASH_HOME": str(self.home), "FLASH_PORT": "0", **self.variables, **more})
 
-    def flash(self, *arguments: str, code: int = 0, **environment: str) -> Result:
+    def flash(self, *arguments: str, code: int = 0, within: Sequence[str] = (), **environment: str) -> Result:
         """Runs `flash` in the project; a background server does not hold its streams."""
         done = subprocess.run(
-            [find_flash(), *arguments],
+            [*within, find_flash(), *arguments],
             capture_output=True,
             text=True,
             cwd=self.root,

@@ -24,8 +24,8 @@ Answer = Callable[[str, str, dict[str, str], bytes], tuple[int, bytes]]
 
 
 @contextmanager
-def stand_in(answer: Answer) -> Iterator[StandIn]:
-    """A server on a port that the system chooses."""
+def stand_in(answer: Answer, **more: str) -> Iterator[StandIn]:
+    """A server on a port that the system chooses; its responses have more headers, with `-` for `_`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -38,6 +38,8 @@ def stand_in(answer: Answer) -> Iterator[StandIn]:
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(said)))
+            for name, value in more.items():
+                self.send_header(name.replace("_", "-"), value)
             self.end_headers()
             self.wfile.write(said)
 

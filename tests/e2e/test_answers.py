@@ -56,7 +56,7 @@ async def wait_async(name):
         await asyncio.sleep(0.005)
     done.append(name)
 
-def fail():
+async def fail():
     print("before it fails", end="")
     raise ValueError("in the background")
 
@@ -74,6 +74,10 @@ async def later_async():
 async def fails_later():
     return fastapi.Response("fine", background=BackgroundTask(fail))
 
+@remote(api, method="GET", path="/fails_later_def")
+def fails_later_def():
+    return fastapi.Response("fine", background=BackgroundTask(fail))
+
 @remote(api, method="GET", path="/done")
 def what_is_done():
     go.set()
@@ -86,6 +90,21 @@ def forever():
 @remote(api, method="GET", path="/endless")
 def endless():
     return fastapi.responses.StreamingResponse(forever())
+
+async def torn(of):
+    yield "one"
+    try:
+        raise KeyError(f"first, {of}")
+    except KeyError:
+        raise ValueError(f"torn, {of}")
+
+@remote(api, method="GET", path="/torn")
+def torn_def():
+    return fastapi.responses.StreamingResponse(torn("def"))
+
+@remote(api, method="GET", path="/torn_async")
+async def torn_async():
+    return fastapi.responses.StreamingResponse(torn("async def"))
 
 @remote(api, method="GET", path="/unsent")
 def unsent():
@@ -180,17 +199,30 @@ def test_what_a_response_leaves_to_be_done_is_done_after_its_answer(flash: Flash
     wait_for(lambda: flash.request("GET", "/lb/app/done").json() == expected, "all that was left to be done")
 
 
-def test_what_fails_in_the_background_is_told_in_the_log(flash: Flash) -> None:
-    assert flash.request("GET", "/lb/app/fails_later").body == b"fine"
-    tag = flash.wait_for_line(r"#([0-9a-f]+)  GET /lb/app/fails_later")[1]
+@pytest.mark.parametrize("path", ["fails_later", "fails_later_def"])
+def test_what_fails_in_the_background_is_told_in_the_log(flash: Flash, path: str) -> None:
+    assert flash.request("GET", f"/lb/app/{path}").body == b"fine"
+    tag = flash.wait_for_line(rf"#([0-9a-f]+)  GET /lb/app/{path} ")[1]
     flash.wait_for_line(rf"^#{tag} before it fails$")
     flash.wait_for_line(rf"^#{tag} ValueError: in the background")
+    told = [line for line in flash.stdout if line.startswith(f"#{tag} ")]
+    assert not [line for line in told if "Answered" in line or "runpod_flash" in line]
 
 
 def test_a_stream_without_an_end_is_a_failure_that_says_why(flash: Flash) -> None:
     assert flash.request("GET", "/lb/app/endless").status == 500
     flash.wait_for_line("`endless` returned a `starlette.responses.StreamingResponse` that sends more than 64 MiB")
     flash.wait_for_line("why: answers are not streamed")
+
+
+@pytest.mark.parametrize(("path", "kind"), [("torn", "def"), ("torn_async", "async def")])
+def test_a_stream_that_fails_is_told_by_its_own_traceback(flash: Flash, path: str, kind: str) -> None:
+    assert flash.request("GET", f"/lb/app/{path}").status == 500
+    tag = flash.wait_for_line(rf"^#([0-9a-f]+) ValueError: torn, {kind}$")[1]
+    told = [line for line in flash.stdout if line.startswith(f"#{tag} ")]
+    assert told[0] == f"#{tag} Traceback (most recent call last):"
+    assert told.index(f"#{tag} KeyError: 'first, {kind}'") < told.index(f"#{tag} ValueError: torn, {kind}")
+    assert not [line for line in told if "Unsent" in line or "runpod_flash" in line]
 
 
 def test_a_detail_that_is_no_json_is_told(flash: Flash) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -31,6 +32,23 @@ def test_a_file_without_endpoints_is_told_what_was_looked_for(refused: Refused, 
     assert "decorated with @remote of runpod_flash" in told
 
 
+def test_what_is_warned_of_is_told_beside_what_is_wrong(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_text(
+        f'from runpod_flash import LiveLoadBalancer, remote\napi = LiveLoadBalancer(name="api", workersMax=-3, nope=3)\n{ROUTE}'
+    )
+    told = refused(path).stderr
+    assert re.findall(r"^(?:error|warning): .*", told, re.MULTILINE) == [
+        "error: workersMax must be 0 or more",
+        "warning: LiveLoadBalancer has no field 'nope' (Did you mean 'name'?)",
+    ]
+    assert "why: workersMax is -3\n  try: choose a value that is 0 or more\n" in told
+    [line] = run_to_end("build", str(path), "--json").stdout.splitlines()
+    said = json.loads(line)
+    assert [sorted(said), said["error"]["what"]] == [["error", "warnings"], "workersMax must be 0 or more"]
+    assert [warning["remedy"] for warning in said["warnings"]] == ["write 'name'"]
+
+
 def test_a_syntax_error_comes_with_its_line(refused: Refused, program: Program) -> None:
     path = program('@remote(api, method="GET", path="/a")\ndef f(:\n    pass\n')
     told = refused(path).stderr
@@ -45,6 +63,20 @@ def test_an_import_error_shows_the_users_own_code_alone(refused: Refused, progra
     assert files == [(str(path), "8"), (str(path), "6")]
     assert "error: cannot import module 'app'" in told
     assert "why: ValueError: no luck" in told
+
+
+def test_a_module_that_ends_the_process_is_told_with_its_line(refused: Refused, program: Program) -> None:
+    path = program(ROUTE)
+    forked = "if (child := os.fork()) == 0:\n    os._exit(4)\nos.waitpid(child, 0)\n"
+    path.write_text(f"import os, helper\n{forked}{path.read_text()}\nhelper.end()\n")
+    (path.parent / "helper.py").write_text('import os\n\n\ndef end():\n    print("last")\n    os._exit(3)\n')
+    done = refused("--python", sys.executable, "--port", 0, path)
+    assert "error: cannot import module 'app'\n" in done.stderr
+    assert re.search(r"   at: \S*helper\.py:6\n +os\._exit\(3\)\n  why: os\._exit\(3\) was called while it was imported\n", done.stderr), (
+        done
+    )
+    assert "what serves does not end" in done.stderr
+    assert "last" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -90,7 +122,9 @@ def test_a_call_at_the_top_level_is_told_once_with_its_line(refused: Refused, pr
 
 
 def test_a_module_that_ends_its_process_is_told_with_the_status(refused: Refused, program: Program) -> None:
-    told = refused("--python", sys.executable, "--port", 0, program("import os\nprint('last words')\nos._exit(7)\n" + ROUTE))
+    told = refused(
+        "--python", sys.executable, "--port", 0, program("import ctypes\nprint('last words')\nctypes.CDLL(None)._exit(7)\n" + ROUTE)
+    )
     assert "the process that imports the endpoint's modules ended before it was ready\n" in told.stderr
     assert "why: it ended (exit status: 7): by `os._exit`" in told.stderr
     assert "last words" in told.stdout

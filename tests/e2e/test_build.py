@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import socket
+import stat
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,20 @@ def refused(at: Path, *arguments: object, **environment: str) -> str:
     for label in ("error: ", "  why: ", "  try: "):
         assert label in result.stderr, result.stderr
     return result.stderr
+
+
+@contextlib.contextmanager
+def reading(command: Sequence[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that reads from a pipe; it ends with the test, whatever became of the pipe."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
+        try:
+            yield reader
+        finally:
+            reader.kill()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def unpacked(artifact: Path) -> dict[str, bytes]:
@@ -237,6 +254,79 @@ def test_options_say_what_is_left_out_and_where_the_artifact_goes(project: Path)
     assert "3.9 is not supported" in wrong.stderr
     (project / "file").write_text("")
     assert "cannot be written" in refused(project, "--output", project / "file/artifact.tar.gz")
+
+
+def test_links_stay_and_what_they_lead_to_is_replaced(project: Path, tmp_path: Path) -> None:
+    whole = sha256(Path(built(project)["artifact"]).read_bytes())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "old.tar.gz").write_text("old")
+    for link, target in (("there", elsewhere / "old.tar.gz"), ("dangling", Path("../elsewhere/new.tar.gz")), ("inner", Path("in.tar.gz"))):
+        (project / link).symlink_to(target)
+        for _ in range(2):  # the second time what it leads to is there, and not packed
+            report = built(project, "--output", project / link, "--exclude", "dangling,there,inner")
+            assert report["artifact"] == str(project / link)
+            assert report["digest"] == whole
+            assert (project / link).is_symlink()
+            assert sha256((project / link).read_bytes()) == whole
+            assert (project / target).is_file()
+            assert not (project / target).is_symlink()
+        (project / target).unlink()
+    (project / "loop").symlink_to("loop")
+    assert "cannot be written" in refused(project, "--output", project / "loop")
+    assert (project / "loop").is_symlink()
+
+
+def test_pipes_and_devices_are_written_to_and_stay_what_they_are(project: Path, tmp_path: Path) -> None:
+    whole = sha256(Path(built(project)["artifact"]).read_bytes())
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with reading(["cat", pipe]) as reader:
+        report = built(project, "--output", pipe)
+        assert stat.S_ISFIFO(pipe.lstat().st_mode)
+        assert sha256(reader.communicate(timeout=PATIENCE)[0]) == report["digest"] == whole
+    # More than a pipe holds, of which nobody reads all.
+    (project / "noise.bin").write_bytes(os.urandom(1 << 20))
+    with reading(["head", "-c", "1", pipe]):
+        told = refused(project, "--output", pipe)
+        assert "cannot be written" in told
+        assert "Broken pipe" in told
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        assert "it is a socket" in refused(project, "--output", tmp_path / "socket")
+        assert stat.S_ISSOCK((tmp_path / "socket").lstat().st_mode)
+    assert "it is a directory" in refused(project, "--output", tmp_path)
+
+    null, full = tmp_path / "null", tmp_path / "full"
+    try:
+        os.mknod(null, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        os.mknod(full, stat.S_IFCHR | 0o666, os.makedev(1, 7))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    assert built(project, "--output", null)["bytes"] > 1 << 20
+    assert "No space left" in refused(project, "--output", full)
+    assert [node.lstat().st_rdev for node in (null, full)] == [os.makedev(1, 3), os.makedev(1, 7)]
+
+
+def test_an_artifact_does_not_go_where_what_is_told_of_it_goes(project: Path, tmp_path: Path) -> None:
+    assert "standard output" in refused(project, "--output", "-")
+    assert not (project / "-").exists()
+    built(project, "--output", "./-")
+    assert (project / "-").is_file()
+    told = tmp_path / "told"
+    with told.open("w") as out:
+        done = subprocess.run(
+            [find_flash(), "build", "--output", told],
+            cwd=project,
+            env=environment_of("build"),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, told.read_text()) == (1, "")
+    assert b"standard output" in done.stderr
 
 
 def test_requirements_of_all_places_are_locked(project: Path, wheels: Callable[..., None]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flash_process import Result, environment_of, find_flash, run_to_end, this_process
+from serve_process import Server
 from stand_in import stand_in
 
 #: A command of each kind, with what it must be given.
@@ -92,6 +93,39 @@ def test_a_key_goes_before_the_local_token(refused: Callable[..., Result], other
         refused("status", *named)
         refused("status", *named, FLASH_API_KEY="key")
     assert credentials == ["Bearer local", "Bearer key"] * 4
+
+
+SERVER = {"pid": 1, "addresses": [], "started": "2026-01-01T00:00:00Z", "python": "3.12.1", "isolation": "none", "drain_ms": 0}
+
+
+# `flash stop` would wait for the end of this one.
+@pytest.mark.parametrize("command", [*COMMANDS[:-1], ("key", "list", "--json")], ids=" ".join)
+def test_a_server_of_another_version_is_told_once_beside_the_answer(tmp_path: Path, command: tuple[str, ...]) -> None:
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        return 200, json.dumps({**SERVER, "version": version} if path == "/api/v1/server" else []).encode()
+
+    def told() -> Result:
+        with stand_in(answer, flash_version=version) as server:
+            result = run_to_end(*command, FLASH_HOME=str(tmp_path), FLASH_SERVER=server.url, FLASH_API_KEY="key")
+        assert "panicked" not in result.stderr
+        return result
+
+    own = run_to_end("--version").stdout.split()[1]
+    version = "0.999.0"
+    result = told()
+    assert result.stderr.count("is of another version\n") == 1, result
+    assert f"  why: it is {version}, and this `flash` is {own}" in result.stderr, result
+    assert "is of another version" not in result.stdout
+    version = own
+    assert "is of another version" not in told().stderr
+
+
+def test_a_server_says_its_version_to_those_that_it_knows(server: Callable[..., Server]) -> None:
+    flash = server()
+    own = run_to_end("--version").stdout.split()[1]
+    assert flash.api("GET", "/server").headers["flash-version"] == own
+    assert flash.api("GET", "/apps/none").headers["flash-version"] == own
+    assert flash.request("GET", "/api/v1/server").headers["flash-version"] is None
 
 
 CALLER = """

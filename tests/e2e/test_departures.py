@@ -65,13 +65,14 @@ async def large() -> str:
 
 
 class Request:
-    """A request that was sent whole, whose function has begun."""
+    """A request that was sent whole, or several at once, whose function has begun."""
 
-    def __init__(self, flash: Flash, directory: Path, path: str, version: str = "1.1") -> None:
+    def __init__(self, flash: Flash, directory: Path, path: str, version: str = "1.1", count: int = 1) -> None:
         self.journal, self.go = directory / "journal", directory / "go"
         self.socket = socket.create_connection(("127.0.0.1", flash.port), PATIENCE)
         target = f"{path}?journal={self.journal}&go={self.go}"
-        self.socket.sendall(f"GET {target} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        head = f"GET {target} HTTP/{version}\r\nHost: localhost\r\n"
+        self.socket.sendall((f"{head}\r\n" * (count - 1) + f"{head}Connection: close\r\n\r\n").encode())
         self.wait_for("begun")
 
     def wait_for(self, state: str) -> None:
@@ -98,6 +99,26 @@ def reset(connection: socket.socket) -> None:
 @pytest.fixture
 def flash(serve: Callable[..., Flash], program: Callable[..., Path]) -> Flash:
     return serve(program(FUNCTIONS))
+
+
+@pytest.mark.parametrize("leave", [close, reset])
+@pytest.mark.parametrize("count", [2, 3])
+def test_of_several_requests_that_came_at_once_only_the_first_is_begun_before_who_leaves(
+    flash: Flash, tmp_path: Path, leave: Callable[[socket.socket], None], count: int
+) -> None:
+    request = Request(flash, tmp_path, "/lb/eager/async", count=count)
+    leave(request.socket)
+    request.wait_for("cancelled")
+    flash.wait_for_line(r"GET /lb/eager/async  499  ")
+    # One that comes after them is begun: so would they have been.
+    other = tmp_path / "other"
+    other.mkdir()
+    later = Request(flash, other, "/lb/eager/async")
+    later.go.touch()
+    assert b" 200 OK" in later.rest()
+    flash.wait_for_line(r"GET /lb/eager/async  200  ")
+    assert request.journal.read_text() == "cancelled"
+    assert len([line for line in flash.stdout if "GET /lb/eager/async  " in line]) == 2, flash.told()
 
 
 @pytest.mark.parametrize("leave", [close, reset])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ipaddress
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -47,6 +49,8 @@ def test_bad_requests_are_told_what_is_wrong_and_where(flash: Server) -> None:
         ("embedder/runsync", {"input": 1, "policy": {"ttl": 1}}, 400, "policy.ttl", "`policy.ttl` is 1; it is from 1000 to 604800000"),
         ("embedder/runsync?wait=x", {"input": 1}, 400, "wait", "it is in milliseconds"),
         ("embedder/run", {"input": 1, "webhook": "http://127.0.0.1/x"}, 400, "webhook", "no public address"),
+        ("embedder/run", {"input": 1, "webhook": "http://2130706433/x"}, 400, "webhook", "no public address"),
+        ("embedder/run", {"input": 1, "webhook": "http://example.org:99999/x"}, 400, "webhook", "has the port `99999`"),
         ("pair/run", {"input": {"x": 1}}, 400, "function", "`first`, `second`"),
         ("pair/run", {"input": {"x": 1}, "function": "third"}, 400, "function", "no function `third`"),
         ("pair/run", {"input": {"x": 1}, "function": 7}, 400, "function", "`function` is 7; it is a string"),
@@ -402,13 +406,19 @@ def noted(flash: Server, endpoint: str, text: str) -> None:
     wait_for(lambda: text in run_to_end("logs", endpoint, FLASH_HOME=str(flash.home)).stdout, f"{text!r} in the log of {endpoint}")
 
 
-@pytest.mark.parametrize("name", ["127.1", "2130706433"])
-def test_a_webhook_whose_name_leads_to_a_private_address_is_not_sent(server: Callable[..., Server], tmp_path: Path, name: str) -> None:
-    """These are no addresses by their looks: what looks names up finds out."""
+def test_a_webhook_whose_name_leads_to_a_private_address_is_not_sent(server: Callable[..., Server], tmp_path: Path) -> None:
+    """A name is no address by its looks: what looks it up finds out."""
+    name = socket.gethostname()
+    try:
+        if any(not ipaddress.ip_address(found[4][0]).is_private for found in socket.getaddrinfo(name, None)):
+            pytest.skip("this machine has a public name")
+    except OSError:
+        pytest.skip("this machine has no name")
     flash = deployed(server(), tmp_path / "project")
     with receiver([]) as (url, came):
         job = run(flash, "embedder", input={"texts": ["a"]}, webhook=url.replace("127.0.0.1", name))
-        noted(flash, "embedder", f"the webhook of job {job} was not taken (try 1): it leads to a private address")
+        why = "it leads to a private address, which the server's settings do not allow; it is given up"
+        noted(flash, "embedder", f"the webhook of job {job} was not taken (try 1): {why}")
         assert came.empty()
 
 

@@ -204,11 +204,15 @@ def test_a_proxy_is_believed_where_it_is_trusted(serve: Callable[..., Flash], pr
     assert document(flash, headers=hostile)["servers"] == [{"url": "/lb/app"}]
     answer = flash.request("GET", "/lb/app/openapi.json")
     assert "x-forwarded-host" in answer.headers["vary"]
+    for headers, before in [({}, ""), (PROXIED, "/v1"), (hostile, "")]:
+        moved = flash.request("GET", "/lb/app/pid/?x=%2F", headers=headers)
+        assert (moved.status, moved.headers["location"]) == (307, f"{before}/lb/app/pid?x=%2F")
 
 
 def test_a_proxy_is_not_believed_unasked(serve: Callable[..., Flash], program: Callable[..., Path]) -> None:
     flash = serve(program(FUNCTIONS))
     assert document(flash, headers={**PROXIED, "Forwarded": "host=evil.example"})["servers"] == [{"url": "/lb/app"}]
+    assert flash.request("GET", "/lb/app/pid/", headers=PROXIED).headers["location"] == "/lb/app/pid"
 
 
 def test_one_page_leads_to_all_endpoints(serve: Callable[..., Flash], tmp_path: Path) -> None:

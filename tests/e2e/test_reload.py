@@ -559,6 +559,31 @@ def test_a_start_that_hangs_is_given_up_at_once_for_what_is_saved_next(serve: Se
     wait_for(lambda: len(flash.children()) == 3, "the others' processes to end")
 
 
+def test_a_first_start_that_hangs_is_given_up_for_what_is_saved_next(tmp_path: Path) -> None:
+    app, importing = tmp_path / "app.py", tmp_path / "importing"
+    hangs = source("hangs", more=IMPORT_WAITS.format(importing=str(importing), go=str(tmp_path / "never")))
+    app.write_text(hangs)
+    flash = Flash(app)
+    try:
+        wait_for(importing.exists, "the first version to be imported")
+        importing.unlink()
+        app.write_text(f"{hangs}\n\ndef broken(:\n")
+        wait_for(lambda: "not started anew" in flash.told(), "what is wrong with the second one to be told")
+        assert "syntax error" in flash.told()
+        app.write_text(f"{hangs}\n")
+        wait_for(importing.exists, "the third one, which hangs as well, to be imported")
+        app.write_text(source("v1"))
+        flash.wait_until_listed()
+        assert version(flash) == "v1"
+        wait_for(lambda: len(flash.children()) == 3, "the others' processes to end")
+        app.write_text(source("v2"))
+        wait_for_version(flash, "v2")
+        assert flash.terminate() == 0, flash.told()
+        flash.wait_until_alone()
+    finally:
+        flash.destroy()
+
+
 def test_what_is_put_back_while_a_start_hangs_is_told(serve: Serve, tmp_path: Path) -> None:
     app, importing = tmp_path / "app.py", tmp_path / "importing"
     app.write_text(source("v0"))

@@ -85,9 +85,20 @@ def test_a_function_chooses_its_status(flash: Flash, code: int) -> None:
             assert exchange(connection, "GET", f"/lb/app/status/{code}").status == code
 
 
-@pytest.mark.parametrize("code", [100, 101, 103])
-def test_a_status_that_is_no_final_answer_is_a_failure_of_the_function(flash: Flash, code: int) -> None:
+@pytest.mark.parametrize("code", [-1, 99, 100, 101, 103, 199, 600, 999, 1000])
+def test_a_status_that_no_answer_has_is_a_failure_of_the_function_and_told(flash: Flash, code: int) -> None:
     assert flash.request("GET", f"/lb/app/status/{code}").status == 500
+    tag = flash.wait_for_line(r"^#([0-9a-f]+) app\.Refusal")[1]
+    flash.wait_for_line(rf"^#{tag} .*in status$")
+    flash.wait_for_line(rf"^#{tag} `status` raised a `app\.Refusal` that cannot be sent$")
+    flash.wait_for_line(rf"^#{tag} +why: its status is {code}, and an answer's is from 200 to 599$")
+    flash.wait_for_line(rf"^#{tag} +try: \S")
+
+
+def test_a_request_with_a_long_target_has_a_short_line(flash: Flash) -> None:
+    path, method = "/lb/app/" + "a" * 60_000, "B" * 2000
+    assert flash.request(method, path).status == 404
+    flash.wait_for_line(rf"  {method[:512]}\.\.\.\(2000 bytes\) {path[:512]}\.\.\.\(60008 bytes\)  404  ")
 
 
 def test_a_local_function_is_served_as_it_is(flash: Flash) -> None:

@@ -39,12 +39,13 @@ async def slow():
 def dies():
     os._exit(3)
 """
+#: As native code ends a process; of `os._exit` the runtime would tell.
 BREAKABLE = """
-import os
+import ctypes
 from pathlib import Path
 
 if Path(__file__).with_name("broken").exists():
-    os._exit(7)
+    ctypes.CDLL(None)._exit(7)
 """
 
 
@@ -146,13 +147,20 @@ def test_a_worker_that_crashes_at_its_first_request_is_a_crash_loop(server: Call
     assert flash.endpoints()["api"]["state"] == "ready"
 
 
-def test_a_build_that_crashes_at_import_does_not_come_up(server: Callable[..., Server], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ("import ctypes\nctypes.CDLL(None)._exit(9)\n", "exit status: 9"),
+        ("os._exit(9)\n", "cannot import module 'app': os._exit(9) was called while it was imported (app.py:25)"),
+    ],
+)
+def test_a_build_that_crashes_at_import_does_not_come_up(server: Callable[..., Server], tmp_path: Path, ends: str, told: str) -> None:
     flash = server()
     flash.deploy(build(write(tmp_path / "project", WHO)), api={"workers": [0, 1], "idle_timeout_s": 1})
     wait_for_none(flash)
-    failed = flash.deploy(build(write(tmp_path / "project", WHO + "\nos._exit(9)\n")), api={"workers": [0, 1]})
+    failed = flash.deploy(build(write(tmp_path / "project", WHO + "\n" + ends)), api={"workers": [0, 1]})
     assert failed["state"] == "failed", failed
-    assert "exit status: 9" in failed["problem"]["detail"], failed
+    assert told in failed["problem"]["detail"], failed
     assert flash.request("GET", "/lb/api/who").status == 200, "what served before serves on"
 
 

@@ -176,7 +176,8 @@ def test_what_comes_through_a_proxy_of_this_machine_comes_from_elsewhere(server:
     flash = server("--domain", "flash.example")
     flash.deploy(version(tmp_path / "project", 1))
     assert flash.request("GET", "/lb/api/version").json() == 1
-    through = [{"Host": "flash.example"}, {"Host": "FLASH.example:443"}, {"X-Forwarded-For": "10.1.2.3"}, {"Forwarded": "for=10.1.2.3"}]
+    through = [{"Host": "flash.example"}, {"Host": "FLASH.example:443"}, {"Forwarded": "for=10.1.2.3"}, {"Via": "1.1 proxy"}]
+    through += [{"X-Real-IP": "10.1.2.3"}, {"X-Forwarded-For": "10.1.2.3"}, {"X-Forwarded-Prefix": "/api"}, {"X-Forwarded-Port": "443"}]
     for sent in through:
         assert flash.request("GET", "/lb/api/version", headers=sent).status == 401, sent
         with_token = {**sent, "Authorization": f"Bearer {flash.token}"}

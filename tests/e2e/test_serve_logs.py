@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flash_process import wait_for
+import pytest
+
+from flash_process import PATIENCE, environment_of, find_flash, wait_for
 from serve_process import API, Server, build, write
 
 FUNCTIONS = """
@@ -56,6 +59,15 @@ def test_lines_tell_their_request_and_outlast_a_restart(server: Callable[..., Se
         assert again.api("GET", "/logs" + query).status == status, query
 
 
+def test_a_request_with_a_long_path_has_a_short_line(server: Callable[..., Server], tmp_path: Path) -> None:
+    flash = server()
+    flash.deploy(build(write(tmp_path / "project", FUNCTIONS)))
+    path = "/" + "a" * 65_000
+    assert flash.request("GET", f"/lb/api{path}").status == 404
+    shown = f"GET {path[:512]}...(65001 bytes) 404 "
+    wait_for(lambda: any(line["text"].startswith(shown) for line in lines(flash)), "the request's line, cut")
+
+
 def test_a_follower_whose_key_is_revoked_gets_no_more(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = server()
     flash.deploy(build(write(tmp_path / "project", FUNCTIONS)))
@@ -69,6 +81,36 @@ def test_a_follower_whose_key_is_revoked_gets_no_more(server: Callable[..., Serv
         assert flash.api("DELETE", f"/keys/{key['id']}").status == 204
         flash.request("POST", "/lb/api/say", {"text": "a secret"})
         assert b"a secret" not in following.read(), "what came before it was revoked, and the end"
+
+
+@pytest.mark.parametrize("end", ["its key is revoked", "the server is stopped"])
+def test_a_follower_hears_why_no_more_comes(server: Callable[..., Server], tmp_path: Path, end: str) -> None:
+    flash = server()
+    flash.deploy(build(write(tmp_path / "project", FUNCTIONS)))
+    key = flash.api("POST", "/keys", {"name": "reader", "scope": "deploy"}).json()
+    url = f"http://127.0.0.1:{flash.port}"
+    command = [find_flash(), "logs", "api", "--follow", "--server", url]
+    variables = environment_of("follower", FLASH_API_KEY=key["secret"])
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+        try:
+            flash.request("POST", "/lb/api/say", {"text": "before"})
+            assert follower.stdout is not None
+            assert any("before" in line for line in follower.stdout)
+            if end == "the server is stopped":
+                assert flash.terminate() == 0
+            else:
+                assert flash.api("DELETE", f"/keys/{key['id']}").status == 204
+                flash.request("POST", "/lb/api/say", {"text": "a secret"})
+            told = follower.communicate(timeout=PATIENCE)[1]
+        finally:
+            follower.kill()
+    if end == "the server is stopped":
+        assert (follower.returncode, told) == (0, f"The server at {url} has ended the log\n")
+    else:
+        assert follower.returncode == 1
+        assert f"error: the server at {url} sends no more lines\n  why: " in told, told
+        assert "revoked" in told
+        assert "  try: " in told
 
 
 def test_followers_get_what_comes_and_are_let_go_at_the_end(server: Callable[..., Server], tmp_path: Path) -> None:

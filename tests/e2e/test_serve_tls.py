@@ -158,8 +158,11 @@ def test_who_runs_the_server_needs_no_certificate_on_its_machine(named: Server, 
     assert named.wait() == 0
 
 
-def test_without_a_certificate_everything_takes_a_credential(named: Server, tmp_path: Path) -> None:
-    run(named, write(tmp_path / "shop", FUNCTION), "deploy")
+def test_without_a_certificate_everything_takes_a_credential_that_is_not_public(named: Server, tmp_path: Path) -> None:
+    project = write(tmp_path / "shop", FUNCTION)
+    run(named, project, "deploy")
+    (project / "flash.toml").write_text('app = "shop"\n[endpoints.api]\npublic = true\n')
+    run(named, project, "deploy", "--env", "open")
     plain = json.loads((named.home / "server.json").read_text())["plain"]
     port = int(plain.rsplit(":", 1)[1])
     assert plain == f"http://127.0.0.1:{port}" and port != named.port
@@ -176,6 +179,7 @@ def test_without_a_certificate_everything_takes_a_credential(named: Server, tmp_
         assert ask(path) == 401, path
         assert ask(path, Authorization="Bearer wrong") == 401, path
     assert ask("/lb/api/greet?name=Eve", Authorization=f"Bearer {named.token}") == 200
+    assert ask("/lb/api-shop/greet?name=Eve") == 200
     assert ask("/lb/api/greet?name=Eve", Authorization=f"Bearer {named.token}", Host="attacker.example") == 421
 
 

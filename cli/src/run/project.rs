@@ -29,7 +29,7 @@ impl Target {
     /// Reads the project; its endpoints are as `flash.toml` has them. It takes a while, and the same each time.
     pub fn scan(&self) -> Result<Project, Failure> {
         let mut project = remarked(&self.path, || flash_scan::scan(&self.path, self.app.as_deref()))
-            .map_err(|errors| Failure::all(Fault::Request, errors.into_iter().map(Trouble::from).collect()))?;
+            .map_err(|problems| Failure::told(Fault::Request, problems))?;
         for endpoint in &mut project.endpoints {
             *endpoint = endpoint.with(&project.settings.overrides(endpoint.name.as_str(), self.environment.as_ref()));
         }

@@ -27,6 +27,8 @@ use crate::run::watch::Watch;
 const HASTY: u32 = 5;
 /// Those after them, and installations, are left this long first: some program may write sources whenever it is imported.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A first start has this long before it is looked whether the sources change meanwhile: most are over by then.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The project's sources, and what they held before they were scanned.
 pub struct Sight {
@@ -40,6 +42,31 @@ impl Sight {
         let place = Place::of(target)?;
         let known = place.look(&Contents::default(), &BTreeSet::new(), &BTreeSet::new()).contents;
         Some(Self { place, known })
+    }
+
+    /// Waits until the sources hold something else, from when a start has had time enough to end by itself. For ever where they cannot be
+    /// watched, which is told once there is something to serve.
+    pub async fn changed(&self) {
+        tokio::time::sleep(FIRST_PATIENCE).await;
+        let (place, known) = (self.place.clone(), self.known.clone());
+        let looked = spawn_blocking(move || {
+            let nothing = BTreeSet::new();
+            let mut watch = Watch::new().ok()?;
+            let (_, look) = look(&place, &mut watch, &known, &nothing, &nothing).ok()?;
+            Some((watch, !look.contents.changed_since(&known).is_empty()))
+        });
+        match looked.await.expect("looking at files does not panic") {
+            Some((_, true)) => {}
+            Some((watch, false)) => changed_again(Duration::ZERO, &self.place, &self.known, &watch, &Arc::new(BTreeSet::new())).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Notes what the sources hold now.
+    pub async fn look_again(&mut self) {
+        let (place, known) = (self.place.clone(), self.known.clone());
+        let look = move || place.look(&known, &BTreeSet::new(), &BTreeSet::new()).contents;
+        self.known = spawn_blocking(look).await.expect("looking at files does not panic");
     }
 }
 

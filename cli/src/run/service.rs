@@ -179,8 +179,7 @@ pub async fn ready(started: &[Started]) -> Result<(), Vec<Trouble>> {
     };
     settled.map_err(|errors| {
         let mut troubles: Vec<Trouble> = Vec::new();
-        for (_, error) in errors {
-            let trouble = Trouble::from(&*error);
+        for trouble in errors.iter().flat_map(|(_, error)| Trouble::all_of(error)) {
             // Endpoints of one broken module fail alike.
             if troubles.iter().all(|told| told.what != trouble.what) {
                 troubles.push(trouble);

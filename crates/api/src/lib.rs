@@ -22,5 +22,8 @@ pub use server::Server;
 /// The path below which all of it is.
 pub const ROOT: &str = "/api/v1";
 
+/// A header of every answer to a credential that is known: the server's release, as [`Server`] has it.
+pub const VERSION: &str = "flash-version";
+
 /// The media type of [`Problem`], RFC 9457.
 pub const PROBLEM: &str = "application/problem+json";

@@ -9,6 +9,7 @@ mod layout;
 mod limits;
 mod links;
 mod lock;
+mod output;
 mod pack;
 mod project;
 mod requirements;

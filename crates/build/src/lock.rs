@@ -11,8 +11,8 @@ use flash_manifest::{Diagnostic, PythonVersion};
 use sha2::{Digest as _, Sha256};
 
 use crate::layout::LOCK;
+use crate::output::new_file;
 use crate::pack::hex;
-use crate::project::new_file;
 use crate::requirements::{Requirements, logical_lines, name};
 use crate::uv::{self, Question};
 

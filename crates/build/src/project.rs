@@ -1,8 +1,6 @@
 //! From a project to an artifact: the steps, in order.
 
 use std::fs;
-use std::io::{self, BufWriter};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flash_manifest::{Diagnostic, Endpoint, Location, Manifest, PythonVersion};
@@ -10,7 +8,8 @@ use flash_scan::Survey;
 
 use crate::foreign;
 use crate::lock::{self, For};
-use crate::pack::{Failure, pack};
+use crate::output::{Output, unwritable};
+use crate::pack::pack;
 use crate::requirements;
 use crate::tree::tree;
 use crate::{Artifact, Request};
@@ -29,7 +28,9 @@ pub fn build(request: &Request<'_>) -> Result<Artifact, Vec<Diagnostic>> {
         Some(output) => std::path::absolute(output).map_err(|error| vec![unwritable(output, &error)])?,
         None => directory.join("artifact.tar.gz"),
     };
-    let tree = tree(root, &base, &survey.reached.files, request.exclude, &output, &request.limits)?;
+    let place = Output::at(&output).map_err(|problem| vec![problem])?;
+    let no_source: Vec<&Path> = place.file().into_iter().chain([&*output]).collect();
+    let tree = tree(root, &base, &survey.reached.files, request.exclude, &no_source, &request.limits)?;
     let version = python_version(request.python_version, &survey.project.endpoints)?;
     let required = requirements::of(&survey)?;
     let lock = For { root, directory: &directory, version, python: request.python, upgrade: request.upgrade, progress: request.progress };
@@ -39,7 +40,8 @@ pub fn build(request: &Request<'_>) -> Result<Artifact, Vec<Diagnostic>> {
         python_version: version.or(lock.as_ref().map(|lock| lock.python)),
         endpoints: relative(&survey, &base).map_err(|problem| vec![problem])?,
     };
-    let packed = write(&output, |file| pack(file, &manifest.to_json(), lock.as_ref().map(|lock| &*lock.text), &tree.files))
+    let packed = place
+        .write(|file| pack(file, &manifest.to_json(), lock.as_ref().map(|lock| &*lock.text), &tree.files))
         .map_err(|problem| vec![problem])?;
     let mut warnings = survey.project.warnings;
     warnings.extend(survey.reached.warnings);
@@ -96,6 +98,8 @@ fn relative(survey: &Survey, base: &Path) -> Result<Vec<Endpoint>, Diagnostic> {
         for function in &mut endpoint.functions {
             function.module.file = inner(&function.module.file, &function.location)?;
             function.module.import_base = inner(&function.module.import_base, &function.location)?;
+            let path = std::mem::take(&mut function.module.import_path);
+            function.module.import_path = path.iter().map(|base| inner(base, &function.location)).collect::<Result<_, _>>()?;
             function.location.file = function.module.file.as_path().into();
         }
     }
@@ -111,30 +115,6 @@ fn directory(root: &Path) -> Result<PathBuf, Vec<Diagnostic>> {
         Ok(()) => Ok(directory),
         Err(error) => Err(vec![unwritable(&directory, &error)]),
     }
-}
-
-/// Has a file written beside its place and moved there once it is whole.
-fn write<T>(output: &Path, fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> Result<T, Failure>) -> Result<T, Diagnostic> {
-    let folder = output.parent().unwrap_or(Path::new("/"));
-    let failed = |error: io::Error| unwritable(output, &error);
-    fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = new_file(folder).map_err(failed)?;
-    let filled = fill(&mut BufWriter::with_capacity(64 * 1024, file.as_file_mut())).map_err(|failure| match failure {
-        Failure::Source(problem) => problem,
-        Failure::Output(error) => failed(error),
-    })?;
-    file.persist(output).map_err(|error| failed(error.error))?;
-    Ok(filled)
-}
-
-/// A file that goes away unless it is moved to its place, with the permissions that any new file has.
-pub(crate) fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(".new-").permissions(fs::Permissions::from_mode(0o666)).tempfile_in(folder)
-}
-
-fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
-    let what = format!("`{}` cannot be written: {error}", path.display());
-    Diagnostic::error(what, "the artifact goes there", "make room or mend the permissions there, or name another place: --output FILE")
 }
 
 fn secrets_left_out(names: &[String]) -> Option<Diagnostic> {

@@ -58,13 +58,13 @@ pub(crate) struct Tree {
 }
 
 /// Sorts out what is below `root`, which has no links in its path. Names are relative to `base`, the root or a folder above it. `reached` are
-/// the files that the code imports; `output` is where the artifact goes.
+/// the files that the code imports; `no_source` is where the artifact goes.
 pub(crate) fn tree(
     root: &Path,
     base: &Path,
     reached: &BTreeMap<PathBuf, Option<Location>>,
     exclude: &[String],
-    output: &Path,
+    no_source: &[&Path],
     limits: &Limits,
 ) -> Result<Tree, Vec<Diagnostic>> {
     let mut out = Tree::default();
@@ -73,7 +73,7 @@ pub(crate) fn tree(
     let mut walk = Walk {
         root,
         base,
-        output,
+        no_source,
         limits,
         folders: folders.map(Path::to_owned).collect(),
         reached,
@@ -105,7 +105,7 @@ enum Mode {
 struct Walk<'project> {
     root: &'project Path,
     base: &'project Path,
-    output: &'project Path,
+    no_source: &'project [&'project Path],
     limits: &'project Limits,
     reached: &'project BTreeMap<PathBuf, Option<Location>>,
     /// The folders that have a file in them that the code imports.
@@ -197,7 +197,7 @@ impl Walk<'_> {
         if is_secret(name) || end.as_deref().is_some_and(is_named_secret) {
             return self.out.secrets.push(shown);
         }
-        if path == self.output || rules::leaves_out(name, in_root) && !wanted && said != Said::Kept {
+        if self.no_source.contains(&path) || rules::leaves_out(name, in_root) && !wanted && said != Said::Kept {
             return;
         }
         if !metadata.is_file() {

@@ -1,17 +1,19 @@
 //! Holds what a manifest claims against the sources that came with it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use flash_manifest::{Diagnostic, Endpoint, Location, Manifest};
+use flash_manifest::{Diagnostic, Endpoint, Location, Manifest, Module};
 
 /// Reads the functions' modules, without running them, and errs where they declare something else than the manifest says.
 pub(crate) fn sources(manifest: &Manifest, sources: &Path) -> Result<(), Vec<Diagnostic>> {
-    let mut files: Vec<PathBuf> = manifest.modules().map(|module| sources.join(module)).collect();
-    files.sort();
-    files.dedup();
     let root = sources.canonicalize().unwrap_or_else(|_| sources.to_owned());
-    let declared = flash_scan::declared(&root, &files)?;
-    let (declared, claimed) = (comparable(declared, &root), comparable(manifest.endpoints_in(&root), &root));
+    let claimed = manifest.endpoints_in(&root);
+    let mut modules: Vec<Module> =
+        claimed.iter().flat_map(|endpoint| &endpoint.functions).map(|function| function.module.clone()).collect();
+    modules.sort_by(|one, other| one.file.cmp(&other.file));
+    modules.dedup_by(|one, other| one.file == other.file);
+    let declared = flash_scan::declared(&root, &modules)?;
+    let (declared, claimed) = (comparable(declared, &root), comparable(claimed, &root));
     let lies = claimed
         .iter()
         .filter(|endpoint| !declared.contains(endpoint))
@@ -29,6 +31,7 @@ fn comparable(mut endpoints: Vec<Endpoint>, root: &Path) -> Vec<Endpoint> {
             function.location = nowhere.clone();
             function.module.name.clear();
             function.module.import_base.clear();
+            function.module.import_path.clear();
         }
         endpoint.functions.sort_by(|left, right| (&left.module.file, &left.qualname).cmp(&(&right.module.file, &right.qualname)));
     }

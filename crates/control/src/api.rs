@@ -187,7 +187,10 @@ async fn answer(mut router: Router, control: &Control, mut request: Request<Body
     let id = request.extensions_mut().remove::<RequestId>();
     let response = match admit(control, &mut request) {
         Ok(()) => {
-            let Ok(response) = router.call(request).await;
+            let Ok(mut response) = router.call(request).await;
+            if let Ok(version) = HeaderValue::from_str(&control.about.version) {
+                response.headers_mut().insert(flash_api::VERSION, version);
+            }
             response
         }
         Err(refusal) => refusal.into_response(),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use flash_jobs::Secret;
@@ -72,6 +72,11 @@ impl Error {
         }
     }
 
+    /// Whether the disk has no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Unusable { cause, .. } if is_full(cause))
+    }
+
     /// How to mend it.
     pub fn remedy(&self) -> String {
         match self {
@@ -118,6 +123,13 @@ impl Home {
     /// The file of the store.
     pub fn state(&self) -> PathBuf {
         self.path.join("state.db")
+    }
+
+    /// What tells that a server has run from here before: it is made after the store.
+    pub fn trace(&self) -> Option<PathBuf> {
+        let made = [self.path.join("jobs.db"), self.path.join("token")].into_iter().find(|path| path.exists());
+        let entry = || fs::read_dir(self.builds()).ok()?.next()?.ok().map(|entry| entry.path());
+        made.or_else(entry)
     }
 
     /// Builds, a directory each by its digest.
@@ -182,14 +194,18 @@ impl Home {
         Ok(token)
     }
 
-    /// Says that this process serves.
+    /// Says that this process serves. On a disk that is full, the file that a killed server has left is written over.
     ///
     /// # Errors
     /// Where that cannot be written.
     pub fn announce(&self, running: &Running) -> Result<(), Error> {
         let path = self.path.join("server.json");
         let text = serde_json::to_vec(running).expect("it is plain data");
-        replace(&path, &text).map_err(|cause| Error::Unusable { path, cause })
+        let written = match replace(&path, &text) {
+            Err(error) if is_full(&error) => write_over(&path, text).map_err(|_| error),
+            written => written,
+        };
+        written.map_err(|cause| Error::Unusable { path, cause })
     }
 
     /// Says that it serves no longer.
@@ -228,9 +244,28 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_added_extension("new");
     let _ = fs::remove_file(&beside); // of a process that was killed
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    let replaced = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, path));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&beside); // the first error is the one to tell
+    }
+    replaced
+}
+
+/// In place, where its room is taken already. By one write that leaves nothing of what was there, as spaces are nothing to JSON: who reads it
+/// meanwhile finds the old or the new.
+fn write_over(path: &Path, mut json: Vec<u8>) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > 64 << 10 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    json.resize(json.len().max(found.len() as usize), b' ');
+    file.write_all_at(&json, 0)?;
+    file.sync_all()
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use flash_api::{LogLine, LogStream};
-use flash_gateway::{Finished, request_id};
+use flash_gateway::{Abridged, Finished, request_id};
 use flash_store::Timestamp;
 use flash_workers::{Printed, Room};
 use tokio::sync::{broadcast, watch};
@@ -130,7 +130,8 @@ impl Logs {
             return;
         }
         let millis = finished.elapsed.as_secs_f64() * 1e3;
-        let text = format!("{} {path} {} {millis:.1} ms", finished.method, finished.status.as_u16());
+        let [method, path] = [finished.method.as_str(), path].map(Abridged::from);
+        let text = format!("{method} {path} {} {millis:.1} ms", finished.status.as_u16());
         self.add(endpoint, LogStream::Request, Some(finished.tag), text);
     }
 

@@ -453,23 +453,18 @@ impl Rollout {
         let (mut names, mut whys, mut remedies, mut traces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (id, error) in errors {
             names.push(name(id));
-            let (mut why, mut trace) = (format!("{error}: {}", error.why()), None);
-            if let flash_workers::Error::CannotLoad(report) = &**error {
-                if let Some(at) = &report.at {
-                    why.push_str(&format!(" ({at})"));
+            for (why, remedy, trace) in reasons(error) {
+                let (why, trace) = (paths.within_project(&why), trace.map(|trace| paths.within_project(trace.trim_end())));
+                self.control.logs.note(id, &format!("deployment {} failed, build {}: {why}", self.id, &self.order.build[..12]));
+                for line in trace.iter().flat_map(|trace| trace.lines()) {
+                    self.control.logs.note(id, line);
                 }
-                trace = report.traceback.as_deref().map(|trace| paths.within_project(trace.trim_end()));
-            }
-            let why = paths.within_project(&why);
-            self.control.logs.note(id, &format!("deployment {} failed, build {}: {why}", self.id, &self.order.build[..12]));
-            for line in trace.iter().flat_map(|trace| trace.lines()) {
-                self.control.logs.note(id, line);
-            }
-            // Endpoints of one broken module fail alike.
-            if !whys.contains(&why) {
-                whys.push(why);
-                remedies.push(paths.within_project(&error.remedy()));
-                traces.extend(trace);
+                // Endpoints of one broken module fail alike.
+                if !whys.contains(&why) {
+                    whys.push(why);
+                    remedies.push(paths.within_project(&remedy));
+                    traces.extend(trace);
+                }
             }
         }
         traces.dedup();
@@ -481,6 +476,19 @@ impl Rollout {
         };
         Failed { problem: json(&refusal), output: traces.join("\n") }
     }
+}
+
+/// Why workers do not start: each reason with its remedy, and the traceback where there is one.
+fn reasons(error: &flash_workers::Error) -> Vec<(String, String, Option<&str>)> {
+    let flash_workers::Error::CannotLoad(report) = error else {
+        return vec![(format!("{error}: {}", error.why()), error.remedy(), None)];
+    };
+    let one = |report: &'_ flash_workers::Report| {
+        let at = report.at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));
+        (format!("{}: {}{at}", report.what, report.why), report.remedy.clone())
+    };
+    let traces = report.all().map(|report| report.traceback.as_deref());
+    report.all().map(one).zip(traces).map(|((why, remedy), trace)| (why, remedy, trace)).collect()
 }
 
 /// How paths of a build's sources begin on this machine; who deploys them has them elsewhere.

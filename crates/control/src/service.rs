@@ -204,7 +204,9 @@ pub async fn give_up(started: Vec<Started>) {
 pub fn config(endpoint: &Endpoint, reload: bool, host: Option<&Value>) -> Value {
     let functions = endpoint.functions.iter().map(|function| {
         let module = &function.module;
-        let module = serde_json::json!({ "name": module.name, "file": module.file, "import_base": module.import_base });
+        let module = serde_json::json!({
+            "name": module.name, "file": module.file, "import_base": module.import_base, "import_path": module.import_path()
+        });
         match &function.route {
             Some(Route { method, path }) => {
                 serde_json::json!({ "module": module, "qualname": function.qualname, "method": method.as_str(), "path": path.as_str() })

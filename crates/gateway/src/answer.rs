@@ -138,6 +138,12 @@ fn explain(endpoint: &str, timeout: Duration, outcome: &Outcome) -> serde_json::
             "the function had not returned by then".into(),
             "make it faster, or split the work".into(),
         ),
+        Outcome::Unserved => (
+            "expired",
+            expired(endpoint, timeout),
+            "it had not begun, for no worker had a free slot".into(),
+            "make fewer calls at a time, make those before it faster, or raise `executionTimeoutMs`".into(),
+        ),
         Outcome::Lost(status) => (
             "lost",
             format!("the worker of `{endpoint}` died while it ran this call"),
@@ -163,6 +169,12 @@ pub(crate) fn cannot_run(endpoint: &str, error: &Error) -> String {
 /// As the guide words it.
 fn expired(endpoint: &str, timeout: Duration) -> String {
     format!("Execution timeout on {endpoint} after {}s", timeout.as_secs_f64())
+}
+
+/// Where no function has been called. It begins as where one was: callers tell time limits by that.
+fn unserved(endpoint: &str, timeout: Duration) -> String {
+    let late = expired(endpoint, timeout);
+    format!("{late}: the request had not begun, for no worker had a free slot; raise workersMax, max_concurrency or executionTimeoutMs")
 }
 
 /// A response with a JSON body that the gateway makes by itself.
@@ -204,6 +216,7 @@ pub(crate) fn outcome(endpoint: &str, outcome: Outcome, timeout: Duration, id: &
     match outcome {
         Outcome::Answered(answer) => answered(answer, id),
         Outcome::Expired => failure(StatusCode::GATEWAY_TIMEOUT, &expired(endpoint, timeout), id),
+        Outcome::Unserved => failure(StatusCode::GATEWAY_TIMEOUT, &unserved(endpoint, timeout), id),
         Outcome::Lost(_) => failure(StatusCode::BAD_GATEWAY, "the worker that ran this request died", id),
         Outcome::Refused => {
             let mut response = failure(StatusCode::SERVICE_UNAVAILABLE, "too many requests are waiting", id);

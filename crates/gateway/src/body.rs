@@ -69,13 +69,20 @@ pub(crate) enum Unread {
     Late,
     /// There are too many others.
     NoRoom,
-    Broken(hyper::Error),
+    /// So much of it had come, of so much where that was said.
+    Broken {
+        error: hyper::Error,
+        read: usize,
+        of: Option<u64>,
+    },
 }
 
 /// A body of which all is waited for.
 struct Whole<'room, 'bodies> {
     body: Incoming,
     limit: usize,
+    /// How long it is, where that was said.
+    announced: Option<u64>,
     room: &'room mut Room<'bodies>,
     /// What came first: of most bodies, all. It is taken as it is.
     first: Bytes,
@@ -87,7 +94,8 @@ impl Whole<'_, '_> {
         while !self.body.is_end_stream() {
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else { break };
             // A frame without data has trailers, which nobody reads.
-            if let Ok(data) = frame.map_err(Unread::Broken)?.into_data() {
+            let read = self.room.read;
+            if let Ok(data) = frame.map_err(|error| Unread::Broken { error, read, of: self.announced })?.into_data() {
                 self.push(data)?;
             }
         }
@@ -126,7 +134,8 @@ impl Gateway {
         if body.size_hint().lower() > limit as u64 {
             return Err(Unread::TooLong);
         }
-        let mut whole = Whole { body, limit, room, first: Bytes::new(), more: BytesMut::new() };
+        let announced = body.size_hint().exact();
+        let mut whole = Whole { body, limit, announced, room, first: Bytes::new(), more: BytesMut::new() };
         // Small bodies are there with the head: no timer for them.
         match poll_fn(|context| Poll::Ready(whole.poll(context))).await {
             Poll::Ready(done) => done,
@@ -153,14 +162,26 @@ impl Unread {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 response
             }
-            Self::Broken(error) => said(StatusCode::BAD_REQUEST, &why_unreadable(error)),
+            Self::Broken { error, read, of } => said(StatusCode::BAD_REQUEST, &why_unreadable(error, *read, *of)),
         }
     }
 }
 
-/// What [`crate::framing`] says of it, if that is the reason.
-fn why_unreadable(error: &(dyn std::error::Error + 'static)) -> String {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    let mut doubts = sources.filter_map(|error| error.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<Doubt>());
-    doubts.next().map_or_else(|| "the body could not be read".into(), Doubt::to_string)
+/// What [`crate::framing`] says of it, if that is the reason; else how far it came, if it ended too early.
+fn why_unreadable(error: &(dyn std::error::Error + 'static), read: usize, of: Option<u64>) -> String {
+    let mut innermost = error;
+    for source in std::iter::successors(Some(error), |error| error.source()) {
+        innermost = source;
+        let Some(error) = source.downcast_ref::<std::io::Error>() else { continue };
+        if let Some(doubt) = error.get_ref().and_then(|error| error.downcast_ref::<Doubt>()) {
+            return doubt.to_string();
+        }
+        if error.kind() == std::io::ErrorKind::UnexpectedEof {
+            return match of {
+                Some(length) => format!("the body broke off after {read} of its {length} bytes"),
+                None => format!("the body broke off before its last chunk; {read} of its bytes had come"),
+            };
+        }
+    }
+    format!("the body could not be read: {innermost}")
 }

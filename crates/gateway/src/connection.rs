@@ -20,6 +20,7 @@ use crate::head;
 use crate::places::{Answer, Order, Phase, Place, Taken};
 use crate::socket::Socket;
 use crate::streams::{Answering, Streams};
+use crate::unreadable;
 
 /// A head that is longer than its limit is read this much further, so that the connection can go on after the answer.
 const PAST_THE_LIMIT: usize = 64 << 10;
@@ -96,18 +97,18 @@ where
             },
         }
     };
-    let socket = connection.into_parts().io.into_inner();
+    let parts = connection.into_parts();
+    let socket = parts.io.into_inner();
     let answer = match end {
         Ok(order) => last_words(order, &place, &gateway),
-        Err(error) => {
-            why_refused(&socket, &error, &gateway.settings).map(|(status, text)| answer::closing(status, &text, &gateway.next_id().1))
-        }
+        Err(error) => why_refused(&socket, &parts.read_buf, &error, &gateway.settings)
+            .map(|(status, text)| answer::closing(status, &text, &gateway.next_id().1)),
     };
     socket.end(&answer.unwrap_or_default()).await;
 }
 
 /// What a caller is told whose head was not taken; nothing where it has left, or its answer cannot be written.
-fn why_refused<IO>(socket: &Socket<IO>, error: &hyper::Error, settings: &Settings) -> Option<(StatusCode, String)>
+fn why_refused<IO>(socket: &Socket<IO>, head: &[u8], error: &hyper::Error, settings: &Settings) -> Option<(StatusCode, String)>
 where
     IO: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
@@ -119,7 +120,7 @@ where
     let text = match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if socket.most_fields() > head::FIELDS => head::too_many(socket.most_fields()),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => answer::head_too_long(settings),
-        _ => format!("the request cannot be read: {error}"),
+        _ => format!("the request cannot be read: {}", unreadable::fault(head).unwrap_or_else(|| error.to_string())),
     };
     Some((status, text))
 }

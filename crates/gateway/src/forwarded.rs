@@ -6,7 +6,6 @@
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, header};
 
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PROTOCOL: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -31,7 +30,7 @@ pub(crate) fn base(headers: &HeaderMap) -> String {
     }
     let host = host.or_else(|| last(headers, &HOST)).filter(|host| is_host(host));
     let protocol = protocol.or_else(|| last(headers, &PROTOCOL)).map(|protocol| protocol.to_ascii_lowercase());
-    let prefix = last(headers, &PREFIX).and_then(|prefix| path(&prefix)).unwrap_or_default();
+    let prefix = prefix(headers);
     match host {
         Some(host) => {
             let protocol = protocol.filter(|protocol| protocol == "https").map_or("http", |_| "https");
@@ -41,9 +40,17 @@ pub(crate) fn base(headers: &HeaderMap) -> String {
     }
 }
 
+/// What callers write before this server's own paths, without a host: right wherever the answer is read.
+pub(crate) fn prefix(headers: &HeaderMap) -> String {
+    last(headers, &PREFIX).and_then(|prefix| path(&prefix)).unwrap_or_default()
+}
+
 /// Whether a proxy says that it hands on somebody's request. Nobody gains anything by saying so falsely.
 pub(crate) fn came_through_a_proxy(headers: &HeaderMap) -> bool {
-    [header::FORWARDED, FOR, HOST, PROTOCOL].iter().any(|name| headers.contains_key(name))
+    headers.keys().any(|name| match name {
+        &header::FORWARDED | &header::VIA => true,
+        name => name.as_str().starts_with("x-forwarded-") || name.as_str() == "x-real-ip",
+    })
 }
 
 /// The last value of a list in headers of this name.

@@ -21,6 +21,8 @@ pub(crate) struct Framing {
     count: usize,
     most: usize,
     interim: bool,
+    /// Heads that have come whole, as they are counted around.
+    heads: u32,
     /// A request's first line has come.
     begun: bool,
 }
@@ -89,7 +91,7 @@ impl Doubt {
 
 impl Default for Framing {
     fn default() -> Self {
-        Self { at: At::Between, line: Vec::new(), fields: Fields::default(), count: 0, most: 0, interim: false, begun: false }
+        Self { at: At::Between, line: Vec::new(), fields: Fields::default(), count: 0, most: 0, interim: false, heads: 0, begun: false }
     }
 }
 
@@ -112,6 +114,11 @@ impl Framing {
     /// A head has come, and not all of its body.
     pub(crate) fn in_body(&self) -> bool {
         !matches!(self.at, At::Between | At::Head)
+    }
+
+    /// How many heads have come whole, as they are counted around.
+    pub(crate) fn heads(&self) -> u32 {
+        self.heads
     }
 
     /// Something has come beside empty lines.
@@ -197,7 +204,10 @@ impl Framing {
                 self.begun = true;
                 self.interim = line.ends_with(b"HTTP/1.1");
             }
-            (At::Head, []) => self.at = std::mem::take(&mut self.fields).body(),
+            (At::Head, []) => {
+                self.at = std::mem::take(&mut self.fields).body();
+                self.heads = self.heads.wrapping_add(1);
+            }
             (At::Trailers, []) => self.at = At::Between,
             (_, [b' ' | b'\t', ..]) => return Err(Doubt::Folded),
             (At::Head, [b'c' | b'C' | b't' | b'T', ..]) => self.fields.read(line)?,

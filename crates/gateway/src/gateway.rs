@@ -297,7 +297,8 @@ impl Gateway {
     }
 
     fn is_domain(&self, host: &str) -> bool {
-        self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
+        let host = host::without_root(host);
+        self.domains.iter().any(|domain| host::without_root(domain).eq_ignore_ascii_case(host))
     }
 
     fn observe(&self, head: &Parts, status: StatusCode, arrived: Instant, tag: u64) {
@@ -368,7 +369,7 @@ impl Gateway {
             Matched::Route(route, values) => (route, values),
             Matched::Document(document) => return Box::pin(document.answer(&endpoint, &self.settings, head)).await,
             Matched::OtherMethods(methods) => return method_not_allowed(&methods),
-            Matched::Redirect => return redirect(&head.uri),
+            Matched::Redirect => return redirect(head, &self.settings),
             Matched::Nothing => return answer::detail(StatusCode::NOT_FOUND, "Not Found"),
         };
         let mut room = self.bodies.room(); // until it is answered: the pool keeps the body as long
@@ -379,7 +380,7 @@ impl Gateway {
         let (content, body) = match self.content(&endpoint, route, head, body).await {
             Ok(content) => content,
             Err(Unread::Form(error)) => return answer::detail(StatusCode::BAD_REQUEST, &error.to_string()),
-            Err(Unread::NotReady) => return answer::outcome(&endpoint.name, Outcome::Expired, endpoint.pool.timeout(), id),
+            Err(Unread::NotReady) => return answer::outcome(&endpoint.name, Outcome::Unserved, endpoint.pool.timeout(), id),
         };
         let head = RequestHead { path: values, query: head.uri.query().unwrap_or_default().to_owned(), content };
         let outcome = endpoint.pool.request(Work { route: route as u16, head, body, tag, cancel: endpoint.cancel }).await;
@@ -505,15 +506,19 @@ pub(crate) fn method_not_allowed(methods: &[Method]) -> Response<Payload> {
 }
 
 /// To the same path with a slash more or less at its end.
-fn redirect(uri: &Uri) -> Response<Payload> {
-    let path = uri.path();
-    let mut location = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
+fn redirect(head: &Parts, settings: &Settings) -> Response<Payload> {
+    let (uri, path) = (&head.uri, head.uri.path());
+    let mut location = if settings.trust_proxy { forwarded::prefix(&head.headers) } else { String::new() };
+    match path.strip_suffix('/') {
+        Some(path) => location.push_str(path),
+        None => location.extend([path, "/"]),
+    }
     if let Some(query) = uri.query() {
         location.push('?');
         location.push_str(query);
     }
     let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
-    response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).expect("it was a request's path"));
+    response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).expect("a path, and before it what stands in a URL"));
     response
 }
 

@@ -46,7 +46,7 @@ impl Gateway {
             drop(endpoint); // or it would never be
             let waited = tokio::time::timeout_at(deadline, async { while released.changed().await.is_ok() {} }).await;
             if waited.is_err() {
-                return Err(answer::outcome(name, Outcome::Expired, timeout, id));
+                return Err(answer::outcome(name, Outcome::Unserved, timeout, id));
             }
             endpoint = self.endpoint(name).ok_or_else(|| answer::detail(StatusCode::NOT_FOUND, "Not Found"))?;
         }

@@ -12,12 +12,15 @@ pub(crate) fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
         return Err("the request has more than one Host");
     }
     let named = match field {
-        Some(value) => Some(value.to_str().ok().and_then(without_port).ok_or("the request's Host is not a host, with or without a port")?),
+        Some(value) => Some(
+            value.to_str().ok().and_then(without_port).ok_or("the request's Host is not a host, with or without a port (0 to 65535)")?,
+        ),
         None if head.version == Version::HTTP_11 => return Err("the request has no Host, which HTTP/1.1 demands"),
         None => None,
     };
     let Some(target) = head.uri.authority() else { return Ok(named) };
-    let aimed = without_port(target.as_str()).ok_or("the request's target does not begin with a host, with or without a port")?;
+    let aimed =
+        without_port(target.as_str()).ok_or("the request's target does not begin with a host, with or without a port (0 to 65535)")?;
     // In HTTP/1.1 a target with a host comes from who takes us for a proxy, and counts alone. In HTTP/2 both are the caller's.
     match named {
         Some(named) if head.version == Version::HTTP_2 && !named.eq_ignore_ascii_case(aimed) => {
@@ -29,10 +32,16 @@ pub(crate) fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
 
 /// Whether a host's name or address means this machine, as loopback does.
 pub(crate) fn is_loopback(host: &str) -> bool {
+    let host = without_root(host);
     let ends_in = |name: &str| host.len() > name.len() && host.as_bytes()[host.len() - name.len()..].eq_ignore_ascii_case(name.as_bytes());
     host.eq_ignore_ascii_case("localhost")
         || ends_in(".localhost")
         || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A host's name without the dot of the root, with which it means the same: `localhost.` is `localhost`.
+pub(crate) fn without_root(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 /// Of `host` or `host:port` the host; `None` where it is neither.
@@ -54,7 +63,8 @@ fn without_port(authority: &str) -> Option<&str> {
         }
     };
     let digits = if port.is_empty() { port } else { port.strip_prefix(':')? };
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(host)
+    let is_port = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits.is_empty() || digits.parse::<u16>().is_ok());
+    is_port.then_some(host)
 }
 
 #[cfg(test)]
@@ -74,6 +84,12 @@ mod tests {
             ("", None),
             (":80", None),
             ("a:b", None),
+            ("a:65535", Some("a")),
+            ("a:0080", Some("a")),
+            ("a:65536", None),
+            ("a:99999", None),
+            ("[::1]:99999999999999999999", None),
+            ("a:+80", None),
             ("a:80:80", None),
             ("::1", None),
             ("[]", None),
@@ -93,10 +109,21 @@ mod tests {
 
     #[test]
     fn loopback_is_what_this_machine_calls_itself() {
-        for host in ["localhost", "LOCALHOST", "api.localhost", "127.0.0.1", "127.9.9.9", "[::1]"] {
+        for host in ["localhost", "LOCALHOST", "LOCALHOST.", "api.localhost", "api.localhost.", "127.0.0.1", "127.9.9.9", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["a.example", "localhost.example", "xlocalhost", ".localhost.", "localhost.", "[::2]", "10.0.0.1", "é.localhos"] {
+        for host in [
+            "a.example",
+            "localhost.example",
+            "xlocalhost",
+            ".localhost",
+            "localhost..",
+            "localhost.example.",
+            ".",
+            "[::2]",
+            "10.0.0.1",
+            "é.localhos",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
     }

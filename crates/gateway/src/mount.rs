@@ -15,6 +15,29 @@ use crate::answer::Payload;
 /// The body of a mounted service's answer.
 pub type MountedBody = UnsyncBoxBody<Bytes, Infallible>;
 
+/// What a service that takes bodies as a whole answers.
+pub enum Reply {
+    /// All of it is there.
+    Whole(Bytes),
+    /// It comes in pieces.
+    Pieces(MountedBody),
+}
+
+impl From<Bytes> for Reply {
+    fn from(body: Bytes) -> Self {
+        Self::Whole(body)
+    }
+}
+
+impl From<Reply> for Payload {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Whole(body) => body.into(),
+            Reply::Pieces(body) => Self::Mounted(body),
+        }
+    }
+}
+
 /// A mounted service's answer, as it comes.
 pub type Answering<B = MountedBody> = Pin<Box<dyn Future<Output = Response<B>> + Send>>;
 
@@ -30,7 +53,7 @@ pub trait Whole: Send + Sync {
     fn admit(&self, head: &Parts, caller: Caller) -> Result<usize, Box<Response<Bytes>>>;
 
     /// Answers it.
-    fn answer(self: Arc<Self>, request: Request<Bytes>, caller: Caller) -> Answering<Bytes>;
+    fn answer(self: Arc<Self>, request: Request<Bytes>, caller: Caller) -> Answering<Reply>;
 
     /// Says why a body is not taken.
     fn refuse(&self, status: StatusCode, text: &str) -> Response<Bytes>;

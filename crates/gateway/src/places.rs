@@ -76,6 +76,8 @@ pub(crate) struct Place {
     /// Requests whose answers are not written, in the lowest 16 bits; then those that have no answer yet ([`UNANSWERED`]), and those
     /// whose answers come in pieces ([`STREAMED`]).
     requests: AtomicU64,
+    /// Requests that were taken at all, as they are counted around.
+    taken: AtomicU32,
     /// An answer was given that may not be written yet.
     owed: AtomicBool,
     /// The sweep in which its caller ceased to take what is written, and one; 0 where it takes it.
@@ -101,6 +103,7 @@ impl Place {
             phase: AtomicU8::new(Phase::New as u8),
             since: AtomicU32::new(now),
             requests: AtomicU64::new(0),
+            taken: AtomicU32::new(0),
             owed: AtomicBool::new(false),
             blocked: AtomicU32::new(0),
             told: Mutex::new(Told { order: None, task: Waker::noop().clone() }),
@@ -149,6 +152,11 @@ impl Place {
     /// The only request has no answer yet.
     pub(crate) fn awaits_answer(&self) -> bool {
         self.requests.load(Relaxed) == UNANSWERED + 1
+    }
+
+    /// How many requests it has had, as they are counted around.
+    pub(crate) fn taken(&self) -> u32 {
+        self.taken.load(Relaxed)
     }
 
     /// An answer is being written whose pieces come as they come.
@@ -216,6 +224,7 @@ pub(crate) enum Answer {
 impl Taken {
     pub(crate) fn new(place: &Arc<Place>) -> Self {
         place.requests.fetch_add(UNANSWERED + 1, Relaxed);
+        place.taken.store(place.taken().wrapping_add(1), Relaxed); // the connection's task alone takes requests
         Self { place: place.clone(), share: UNANSWERED + 1 }
     }
 

@@ -3,7 +3,8 @@
 //! - It follows the bounds of HTTP/1.1 messages ([`Framing`]) and notes in the connection's place what is waited for.
 //! - hyper takes the end of what a caller sends for the caller's departure. A caller that ends its side after a whole request and
 //!   waits for the answer would get none, so hyper hears of that end only when all is answered. Whether the caller is still there is
-//!   found out in another way ([`Departure`]).
+//!   found out in another way ([`Departure`]). Where requests have come behind the one that is answered, hyper reads nothing, and would
+//!   hear of no end: then it is looked for here ([`Ending`]).
 //! - hyper's own refusals have no body. They are not written: ours comes in their place.
 //! - Its last words arrive. Closing a socket that holds unread bytes resets the connection, and the reset may overtake what was written
 //!   last: the refusal of a request that is too long to be read would be lost. So the end takes its time: our side is shut, and what
@@ -45,6 +46,7 @@ pub(crate) struct Socket<IO> {
     /// Something was written whose rest is not.
     unflushed: bool,
     held: Option<Held>,
+    behind: Behind,
     /// The status of hyper's own refusal.
     refused: Option<StatusCode>,
     /// hyper was told to wait for what is held.
@@ -65,6 +67,15 @@ enum Held {
     /// The caller's request is not to be read any further.
     Doubt(Doubt),
     /// The caller sends no more.
+    End(Caller),
+}
+
+/// Whether a caller sends no more whose next requests hyper holds, so that it does not read on.
+enum Behind {
+    /// That was not of interest yet.
+    Unknown,
+    /// It sends still, as far as is known. Without a descriptor to spare for it its end goes unnoticed.
+    Watched(Option<Ending>),
     End(Caller),
 }
 
@@ -89,7 +100,19 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> Socket<IO> {
     }
 
     fn new(io: IO, place: Arc<Place>, first: Bytes, protocol: Protocol) -> Self {
-        Self { io, place, first, protocol, unread: false, unflushed: false, held: None, refused: None, holding: false, end: None }
+        Self {
+            io,
+            place,
+            first,
+            protocol,
+            unread: false,
+            unflushed: false,
+            held: None,
+            behind: Behind::Unknown,
+            refused: None,
+            holding: false,
+            end: None,
+        }
     }
 
     /// Why no further head was read. A body that was not read any further is the affair of who was to answer.
@@ -133,16 +156,22 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> Socket<IO> {
             Some(Held::Doubt(doubt)) if due => Poll::Ready(Err(Error::new(ErrorKind::InvalidData, *doubt))),
             // In the middle of a stream nobody can be asked: who sends no more has left.
             Some(Held::End(_)) if due || self.place.streams() => Poll::Ready(Ok(())),
-            Some(Held::End(Caller::Silent)) => self.ask_caller(context),
-            Some(Held::End(Caller::Watched(Some(departure)))) => departure.poll(context).map(|()| Err(ErrorKind::ConnectionReset.into())),
-            Some(Held::Doubt(_) | Held::End(Caller::Watched(None))) | None => Poll::Pending,
+            Some(Held::End(Caller::Silent)) => {
+                self.held = match self.ask_caller(context) {
+                    Ok(caller) => Some(Held::End(caller)),
+                    Err(error) => return Poll::Ready(Err(error)),
+                };
+                return self.poll_held(context);
+            }
+            Some(Held::End(Caller::Watched(departure))) => gone(departure, context).map(Err),
+            Some(Held::Doubt(_)) | None => Poll::Pending,
         };
         self.holding = polled.is_pending();
         polled
     }
 
     /// Nothing tells a caller that waits from one that is gone, but what its system does with what it is sent.
-    fn ask_caller(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+    fn ask_caller(&mut self, context: &mut Context<'_>) -> Result<Caller> {
         if let Protocol::Http1(framing) = &self.protocol
             && framing.knows_interim_answers()
             && self.place.awaits_answer()
@@ -151,11 +180,36 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> Socket<IO> {
             match Pin::new(&mut self.io).poll_write(context, INTERIM) {
                 Poll::Ready(Ok(count)) if count == INTERIM.len() => {}
                 Poll::Pending => {} // it has not read the answers before
-                Poll::Ready(_) => return Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
+                Poll::Ready(_) => return Err(ErrorKind::ConnectionReset.into()),
             }
         }
-        self.held = Some(Held::End(Caller::Watched(Departure::of(&self.io).ok())));
-        self.poll_held(context)
+        Ok(Caller::Watched(Departure::of(&self.io).ok()))
+    }
+
+    /// Looks after a caller whose next requests hyper holds. Errs where it has left.
+    fn look_behind(&mut self, context: &mut Context<'_>) -> Result<()> {
+        let Protocol::Http1(framing) = &self.protocol else { return Ok(()) };
+        // Of most requests nothing comes behind: hyper waits for it, and hears of the end.
+        if !self.unread || !self.place.awaits_answer() || matches!(self.held, Some(Held::End(_))) {
+            return Ok(());
+        }
+        if framing.in_body() && framing.heads() == self.place.taken() {
+            return Ok(()); // it reads on when there is room for more of this body
+        }
+        loop {
+            self.behind = match &mut self.behind {
+                Behind::Unknown => Behind::Watched(Ending::of(&self.io).ok()),
+                Behind::Watched(Some(ending)) => match ending.poll(context) {
+                    Poll::Ready(()) => Behind::End(Caller::Silent),
+                    Poll::Pending => return Ok(()),
+                },
+                Behind::Watched(None) => return Ok(()),
+                Behind::End(Caller::Silent) => Behind::End(self.ask_caller(context)?),
+                Behind::End(Caller::Watched(departure)) => {
+                    return if let Poll::Ready(error) = gone(departure, context) { Err(error) } else { Ok(()) };
+                }
+            }
+        }
     }
 
     /// Notes what has been read, from this byte of the buffer on.
@@ -257,7 +311,8 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Socket<IO> {
             self.holding = false;
             context.waker().wake_by_ref(); // it would not look again by itself
         }
-        Pin::new(&mut self.io).poll_flush(context)
+        ready!(Pin::new(&mut self.io).poll_flush(context))?;
+        Poll::Ready(self.look_behind(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
@@ -287,16 +342,33 @@ impl<IO: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Socket<IO> {
     }
 }
 
+/// Tells when a caller sends no more, though what it has sent is not read yet.
+struct Ending(AsyncFd<OwnedFd>);
+
+impl Ending {
+    fn of(socket: &impl AsFd) -> Result<Self> {
+        registered(socket, Interest::READABLE).map(Self)
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Ok(mut edge) = ready!(self.0.poll_read_ready(context)) else { return Poll::Ready(()) };
+            if edge.ready().is_read_closed() {
+                return Poll::Ready(());
+            }
+            edge.clear_ready();
+        }
+    }
+}
+
 /// Tells when a caller that sends no more is gone altogether: its system answers what it is sent with a reset.
 ///
 /// Its own registration, for edges of the other direction: once a socket's reading side has ended, tokio takes it for readable for ever.
 struct Departure(AsyncFd<OwnedFd>);
 
 impl Departure {
-    #[expect(deprecated, reason = "an `OwnedFd` keeps its descriptor open, which is what the `unsafe` successor has callers promise")]
     fn of(socket: &impl AsFd) -> Result<Self> {
-        let descriptor = socket.as_fd().try_clone_to_owned()?;
-        AsyncFd::with_interest(descriptor, Interest::WRITABLE).map(Self)
+        registered(socket, Interest::WRITABLE).map(Self)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -310,11 +382,25 @@ impl Departure {
     }
 }
 
+/// The socket by a descriptor of its own, for edges that hyper's registration does not tell.
+#[expect(deprecated, reason = "an `OwnedFd` keeps its descriptor open, which is what the `unsafe` successor has callers promise")]
+fn registered(socket: &impl AsFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(socket.as_fd().try_clone_to_owned()?, interest)
+}
+
 fn is_reset(socket: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(socket, PollFlags::empty())]; // errors and hang-ups are always told
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     match rustix::event::poll(&mut polled, Some(&at_once)) {
         Ok(_) => polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
         Err(_) => true,
+    }
+}
+
+/// The error that says so, once it is known; never without a descriptor to know it by.
+fn gone(departure: &mut Option<Departure>, context: &mut Context<'_>) -> Poll<Error> {
+    match departure {
+        Some(departure) => departure.poll(context).map(|()| ErrorKind::ConnectionReset.into()),
+        None => Poll::Pending,
     }
 }

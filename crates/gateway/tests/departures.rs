@@ -20,7 +20,8 @@ async fn who_ends_its_side_after_whole_requests_gets_all_answers() {
         (PING.repeat(3), &[204, 204, 204]),
         // An interim answer comes first, which tells who waits from who is gone.
         (WAITING.as_bytes().to_vec(), &[100, 504]),
-        ([PING, WAITING.as_bytes(), PING].concat(), &[204, 504, 204]),
+        ([PING, WAITING.as_bytes(), PING].concat(), &[204, 100, 504, 204]),
+        (WAITING.repeat(3).into_bytes(), &[100, 504, 504, 100, 504]),
         (WAITING.replace("1.1", "1.0").into_bytes(), &[504]),
     ] {
         let mut caller = server.call().await;
@@ -58,14 +59,18 @@ async fn who_ends_its_side_within_a_request_gets_none() {
         assert_eq!(caller.answer().await.status, 204);
         caller.end().await;
     }
-    for begun in
-        [&WAITING[..WAITING.len() - 1], "POST /lb/api/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{"]
-    {
+    let chunked = "POST /lb/api/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (begun, come) in [
+        (WAITING[..WAITING.len() - 1].to_owned(), "after 1 of its 2 bytes"),
+        (WAITING[..WAITING.len() - 2].to_owned(), "after 0 of its 2 bytes"),
+        (format!("{chunked}2\r\n{{"), "before its last chunk; 1 of its bytes had come"),
+        (format!("{chunked}2\r\n{{}}\r\n"), "before its last chunk; 2 of its bytes had come"),
+    ] {
         let mut caller = server.call().await;
         caller.send(begun).await;
         within(caller.stream.shutdown()).await.expect("the connection is open");
         let answer = caller.answer().await;
-        assert_eq!((answer.status, answer.detail().as_str()), (400, "the body could not be read"));
+        assert_eq!((answer.status, answer.detail().as_str()), (400, &*format!("the body broke off {come}")));
         caller.end().await;
     }
     server.stop().await;
@@ -88,6 +93,24 @@ async fn the_request_of_who_has_left_is_given_up() {
                 caller.stream.set_zero_linger().expect("it is a socket");
             }
         }
+        server.until_given_up().await;
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn who_has_left_is_missed_by_what_stands_before_its_later_requests() {
+    for (reset, later) in [(false, 1), (true, 1), (false, 500)] {
+        let server = Server::start(Settings { timeout: NEVER, ..settings() }).await;
+        let mut caller = server.call().await;
+        // The interim answer to this one says that the request has arrived.
+        caller.send(WAITING.replace("Content-Length", "Expect: 100-continue\r\nContent-Length")).await;
+        assert_eq!(caller.answer().await.status, 100);
+        caller.send(WAITING.repeat(later)).await;
+        if reset {
+            caller.stream.set_zero_linger().expect("it is a socket");
+        }
+        drop(caller);
         server.until_given_up().await;
         server.stop().await;
     }

@@ -111,6 +111,16 @@ async fn a_head_with_doubtful_lines_is_refused() {
     ] {
         check(&server, name, request.as_bytes(), 400, Closed).await;
     }
+    for (request, told) in [
+        ("GET /lb/api/ping\r\nHost: localhost\r\n\r\n", "its first line has no version at its end, as in `GET / HTTP/1.1`"),
+        ("GET /lb/api/ping HTTP/1.1 \r\n\r\n", "its first line ends with white space: it ends with the version, as in `GET / HTTP/1.1`"),
+        ("GET /lb/api/ping HTTP/1.1\r\nHost: localhost\r\nX\r\n\r\n", "line 3 of its head has no colon, as in `name: value`"),
+    ] {
+        let mut caller = server.call().await;
+        caller.send([PING, request.as_bytes()].concat()).await;
+        assert_eq!(caller.answer().await.status, 204);
+        assert_eq!(caller.answer().await.detail(), format!("the request cannot be read: {told}"));
+    }
     let mut caller = server.call().await;
     caller.send([PING, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"].concat()).await;
     assert_eq!((caller.answer().await.status, caller.answer().await.status), (204, 400), "the preface of HTTP/2, later");
@@ -201,6 +211,8 @@ async fn a_target_and_a_host_name_one_host() {
         ("a list of hosts", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost, localhost\r\n\r\n", 400, Closed),
         ("a host with a path", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost/x\r\n\r\n", 400, Closed),
         ("a host with a user", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost@attacker.example\r\n\r\n", 400, Closed),
+        ("a host with a port that there is not", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost:99999\r\n\r\n", 400, Closed),
+        ("a host as the root of all names has it", "GET /lb/api/ping HTTP/1.1\r\nHost: LOCALHOST.\r\n\r\n", 204, Open),
         ("a host with a strange port", "GET /lb/api/ping HTTP/1.1\r\nHost: localhost:http\r\n\r\n", 400, Closed),
         ("another's host", "GET /lb/api/ping HTTP/1.1\r\nHost: attacker.example\r\n\r\n", 421, Open),
         ("a whole URL", "GET http://localhost/lb/api/ping HTTP/1.1\r\nHost: localhost\r\n\r\n", 204, Open),

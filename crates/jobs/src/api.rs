@@ -1,24 +1,27 @@
 //! The job API: from a request to its answer. Who may ask was decided before the body was read.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flash_gateway::{Answering, Caller, Whole};
+use flash_gateway::{Answering, Caller, MountedBody, Reply, Whole};
 use flash_queue::State;
-use flash_store::jobs::{Error, Filter, Idempotency, Job, New, Resent, Submitted};
+use flash_store::jobs::{Error, Filter, Idempotency, Job, Large, New, Resent, Submitted};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::Engine;
 use crate::engines::Engines;
 use crate::health;
 use crate::id::Kind;
-use crate::object::{Object, Status};
+use crate::object::{LARGE, Object, Status};
 use crate::operation::{self, Operation};
+use crate::pieces;
 use crate::refusal::{Refusal, json};
 use crate::request;
+use crate::streams::{Place, Run};
 use crate::waiters::Waiter;
 use crate::webhook;
 
@@ -29,7 +32,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest of them.
 const LONGEST_KEY: usize = 255;
 
-type Answer = Result<Response<Bytes>, Refusal>;
+type Answer = Result<Response<Reply>, Refusal>;
 
 /// The job API as the gateway mounts it at [`crate::ROOT`].
 pub fn api(engines: &Engines) -> Arc<dyn Whole> {
@@ -43,8 +46,8 @@ impl Whole for Api {
         self.admitted(head, caller).map_err(|refusal| Box::new(refusal.response()))
     }
 
-    fn answer(self: Arc<Self>, request: Request<Bytes>, _: Caller) -> Answering<Bytes> {
-        Box::pin(async move { self.answered(request).await.unwrap_or_else(|refusal| refusal.response()) })
+    fn answer(self: Arc<Self>, request: Request<Bytes>, _: Caller) -> Answering<Reply> {
+        Box::pin(async move { self.answered(request).await.unwrap_or_else(|refusal| refusal.response().map(Reply::from)) })
     }
 
     fn refuse(&self, status: StatusCode, text: &str) -> Response<Bytes> {
@@ -78,17 +81,17 @@ impl Api {
             Operation::Run => self.run(&engine, &head, body).await,
             Operation::Runsync => self.runsync(&engine, &head, body).await,
             Operation::Status(id) => {
-                let job = self.job(&engine, id).await?;
-                Ok(json(StatusCode::OK, self.object(&job)))
+                let found = self.job(&engine, id).await?;
+                Ok(self.object(found))
             }
             Operation::StatusSync(id) => self.status_sync(&engine, &head, id).await,
-            Operation::Stream(id) => self.stream(&engine, id).await,
+            Operation::Stream(id) => self.stream(&engine, &head, id).await,
             Operation::Cancel(id) => self.cancel(&engine, id).await,
             Operation::Retry(id) => self.retry(&engine, id).await,
             Operation::PurgeQueue => self.purge(&engine).await,
-            Operation::Health => Ok(json(StatusCode::OK, health::health(&self.0, &engine))),
+            Operation::Health => Ok(said(health::health(&self.0, &engine))),
             Operation::Requests => self.requests(&engine, &head).await,
-            Operation::Metrics => Ok(json(StatusCode::OK, health::metrics(&self.0, &engine))),
+            Operation::Metrics => Ok(said(health::metrics(&self.0, &engine))),
         }
     }
 
@@ -97,11 +100,11 @@ impl Api {
         let submitted = self.submit(engine, new).await?;
         if submitted.existing && submitted.state.has_ended() {
             // Whoever sends it again, having missed the answer, would take a job that has ended without an output for its result.
-            let job = self.job(engine, &submitted.id).await?;
-            return Ok(json(StatusCode::OK, self.object(&job)));
+            let found = self.job(engine, &submitted.id).await?;
+            return Ok(self.object(found));
         }
         let begun = self.0.shared.running.seen(&submitted.id).is_some();
-        Ok(json(StatusCode::OK, Object::bare(&submitted.id, Status::of(submitted.state, begun)).json()))
+        Ok(said(Object::bare(&submitted.id, Status::of(submitted.state, begun)).json()))
     }
 
     async fn runsync(&self, engine: &Arc<Engine>, head: &Parts, body: Bytes) -> Answer {
@@ -111,9 +114,9 @@ impl Api {
         let submitted = self.submit(engine, new).await?;
         if submitted.existing {
             waiter = self.waiter(&submitted.id)?;
-            let job = self.job(engine, &submitted.id).await?; // it may have ended before
-            if job.life.state.has_ended() {
-                return Ok(json(StatusCode::OK, self.object(&job)));
+            let found = self.job(engine, &submitted.id).await?; // it may have ended before
+            if found.0.life.state.has_ended() {
+                return Ok(self.object(found));
             }
         }
         self.told(engine, waiter, wait, &submitted.id).await
@@ -122,9 +125,9 @@ impl Api {
     async fn status_sync(&self, engine: &Engine, head: &Parts, id: &str) -> Answer {
         let wait = self.wait(head)?.unwrap_or(self.0.settings().wait);
         let waiter = self.waiter(id)?;
-        let job = self.job(engine, id).await?;
-        if job.life.state.has_ended() {
-            return Ok(json(StatusCode::OK, self.object(&job)));
+        let found = self.job(engine, id).await?;
+        if found.0.life.state.has_ended() {
+            return Ok(self.object(found));
         }
         self.told(engine, waiter, wait, id).await
     }
@@ -142,43 +145,74 @@ impl Api {
         };
         tokio::select! {
             biased;
-            Ok(object) = &mut waiter.told => return Ok(json(StatusCode::OK, object)),
+            Ok(object) = &mut waiter.told => {
+                if let Some(object) = object {
+                    return Ok(said(object));
+                }
+            }
             () = tokio::time::sleep(wait) => {}
             () = stopped => {}
         }
-        let job = self.job(engine, id).await?;
-        let object = if job.life.state.has_ended() { self.object(&job) } else { Object::bare(id, self.status(&job)).json() };
-        Ok(json(StatusCode::OK, object))
+        let found = self.job(engine, id).await?;
+        let has_ended = found.0.life.state.has_ended();
+        Ok(if has_ended { self.object(found) } else { said(Object::bare(id, self.status(&found.0)).json()) })
     }
 
-    async fn stream(&self, engine: &Engine, id: &str) -> Answer {
+    async fn stream(&self, engine: &Engine, head: &Parts, id: &str) -> Answer {
+        let reader = reader(head)?;
         // The status first: once it says that all is there, all parts are.
-        let status = self.status(&self.job(engine, id).await?);
-        let parts = self.0.shared.streams.take(id);
-        let mut out = Vec::with_capacity(64 + parts.iter().map(|part| part.len() + 16).sum::<usize>());
-        out.extend_from_slice(b"{\"status\":\"");
-        out.extend_from_slice(status.as_str().as_bytes());
-        out.extend_from_slice(b"\",\"stream\":[");
-        for (place, part) in parts.iter().enumerate() {
-            out.extend_from_slice(if place == 0 { b"{\"output\":" } else { b",{\"output\":" });
-            out.extend_from_slice(part);
+        let (job, _) = self.job(engine, id).await?;
+        let status = self.status(&job).as_str();
+        let streams = &self.0.shared.streams;
+        let mut out = format!("{{\"status\":\"{status}\"").into_bytes();
+        let parts = match reader {
+            // Who asks for the head alone gets no parts, and takes none.
+            _ if head.method == Method::HEAD => streams.look(id),
+            None => streams.take(id),
+            Some(reader) => {
+                // What is not known any more was fetched, forgotten, or another server's: the reader knows best.
+                let known = job.life.attempt;
+                let unknown = || Run {
+                    place: reader.filter(|it| it.attempt == known).unwrap_or(Place { attempt: known, from: 0 }),
+                    parts: Vec::new(),
+                };
+                let Run { place, parts } = streams.follow(id, reader).unwrap_or_else(unknown);
+                out.extend_from_slice(format!(",\"attempt\":{},\"from\":{}", place.attempt, place.from).as_bytes());
+                parts
+            }
+        };
+        out.extend_from_slice(b",\"stream\":[");
+        // Of large parts nobody has a copy of his own, who might be slow to take it.
+        let is_large = parts.iter().map(Bytes::len).sum::<usize>() > LARGE;
+        let mut pieces = VecDeque::new();
+        for (number, part) in parts.into_iter().enumerate() {
+            out.extend_from_slice(if number == 0 { b"{\"output\":" } else { b",{\"output\":" });
+            if is_large {
+                pieces.extend([std::mem::take(&mut out).into(), part]);
+            } else {
+                out.extend_from_slice(&part);
+            }
             out.push(b'}');
         }
         out.extend_from_slice(b"]}");
-        Ok(json(StatusCode::OK, out.into()))
+        if is_large {
+            pieces.push_back(out.into());
+            return Ok(in_pieces(pieces::list(pieces)));
+        }
+        Ok(said(out))
     }
 
     async fn cancel(&self, engine: &Engine, id: &str) -> Answer {
         self.job(engine, id).await?;
         // One that has ended before is told as it is.
         let job = self.0.cancelled(id).await.map_err(refused)?.ok_or_else(|| Refusal::NoJob(id.to_owned()))?;
-        Ok(json(StatusCode::OK, self.object(&job)))
+        Ok(self.object(job))
     }
 
     async fn retry(&self, engine: &Engine, id: &str) -> Answer {
         self.job(engine, id).await?;
         match self.0.resend(id).await.map_err(refused)? {
-            Resent::Ready => Ok(json(StatusCode::OK, Object::bare(id, Status::InQueue).json())),
+            Resent::Ready => Ok(said(Object::bare(id, Status::InQueue).json())),
             Resent::Unknown => Err(Refusal::NoJob(id.to_owned())),
             Resent::NotFailed(state) => {
                 let status = self.0.status(id, state).as_str();
@@ -189,7 +223,7 @@ impl Api {
 
     async fn purge(&self, engine: &Engine) -> Answer {
         let removed = self.0.purge(&engine.id).await.map_err(refused)?;
-        Ok(json(StatusCode::OK, format!("{{\"removed\":{removed},\"status\":\"completed\"}}").into()))
+        Ok(said(format!("{{\"removed\":{removed},\"status\":\"completed\"}}")))
     }
 
     async fn requests(&self, engine: &Engine, head: &Parts) -> Answer {
@@ -214,7 +248,7 @@ impl Api {
             })
         });
         let listed: Vec<_> = listed.collect();
-        Ok(json(StatusCode::OK, serde_json::json!({ "requests": listed }).to_string().into()))
+        Ok(said(serde_json::json!({ "requests": listed }).to_string()))
     }
 
     /// What a request asks to be run.
@@ -270,9 +304,9 @@ impl Api {
     }
 
     /// The job, which must be the endpoint's.
-    async fn job(&self, engine: &Engine, id: &str) -> Result<Job, Refusal> {
-        let job = self.0.shared.jobs.get(id).await.map_err(refused)?;
-        job.filter(|job| job.endpoint == *engine.id).ok_or_else(|| Refusal::NoJob(id.to_owned()))
+    async fn job(&self, engine: &Engine, id: &str) -> Result<(Job, Option<Large>), Refusal> {
+        let found = self.0.shared.jobs.look(id).await.map_err(refused)?;
+        found.filter(|(job, _)| job.endpoint == *engine.id).ok_or_else(|| Refusal::NoJob(id.to_owned()))
     }
 
     fn status(&self, job: &Job) -> Status {
@@ -280,8 +314,8 @@ impl Api {
     }
 
     /// A job with what is known of it beside the disk.
-    fn object(&self, job: &Job) -> Bytes {
-        let mut object = Object::stored(job);
+    fn object(&self, (job, large): (Job, Option<Large>)) -> Response<Reply> {
+        let mut object = Object::stored(&job);
         let seen = self.0.shared.running.seen(&job.id).filter(|_| job.life.state == State::Leased);
         if let Some(seen) = &seen {
             object.status = Status::InProgress;
@@ -291,7 +325,10 @@ impl Api {
         } else if !job.life.state.has_ended() {
             (object.delay, object.execution, object.worker) = (None, None, None); // of an attempt before
         }
-        object.json()
+        match large {
+            None => said(object.json()),
+            Some(large) => in_pieces(pieces::around(large, object.json_around())),
+        }
     }
 
     /// How long the caller is ready to wait.
@@ -303,6 +340,14 @@ impl Api {
             _ => Err(Refusal::bad("wait", format!("`wait` is `{text}`; it is in milliseconds, from 0 to {longest}"))),
         }
     }
+}
+
+fn said(body: impl Into<Bytes>) -> Response<Reply> {
+    json(StatusCode::OK, body.into()).map(Reply::from)
+}
+
+fn in_pieces(body: MountedBody) -> Response<Reply> {
+    json(StatusCode::OK, Bytes::new()).map(|_| Reply::Pieces(body))
 }
 
 /// Why the queue did not do it.
@@ -326,6 +371,29 @@ fn idempotency(head: &Parts, body: &Bytes) -> Result<Option<Idempotency>, Refusa
     let key =
         key.ok_or_else(|| Refusal::bad("Idempotency-Key", format!("`Idempotency-Key` has 1 to {LONGEST_KEY} printable ASCII characters")))?;
     Ok(Some(Idempotency { key: key.to_owned(), digest: Sha256::digest(body).into() }))
+}
+
+/// How far a reader of parts says it is: `?from=` and `&attempt=`; the inner one is `None` for one that has none yet.
+fn reader(head: &Parts) -> Result<Option<Option<Place>>, Refusal> {
+    let number = |name: &'static str| match parameter(head, name) {
+        None => Ok(None),
+        Some(text) => match text.parse::<u32>() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Refusal::bad(name, format!("`{name}` is `{text}`; it is a whole number, as the answer before has it"))),
+        },
+    };
+    Ok(match (number("from")?, number("attempt")?) {
+        (None, None) => None,
+        (Some(0), None) => Some(None),
+        (Some(from), Some(attempt)) => Some(Some(Place { attempt, from: from.into() })),
+        (Some(_), None) => {
+            return Err(Refusal::bad(
+                "attempt",
+                "`from` counts the parts of one attempt: say `attempt` as well, as the answer before has it",
+            ));
+        }
+        (None, Some(_)) => return Err(Refusal::bad("from", "`attempt` stands beside `from`, the number of parts that you have")),
+    })
 }
 
 /// A parameter of the query; those that are asked for need no decoding.

@@ -9,7 +9,7 @@ use flash_workers::{Event, Outcome as Answer, how_it_ended};
 use serde::Deserialize;
 
 use crate::engine::{Engine, Held, Serving};
-use crate::object::{self, Object, Status};
+use crate::object::{self, LARGE, Object, Status};
 use crate::running::{self, Began};
 
 /// What a worker says of a job that failed.
@@ -136,7 +136,7 @@ async fn work(engine: &Engine, serving: &Serving, claimed: &Claimed, job: flash_
                         "the parts of the output are longer than the {limit} bytes that are allowed"
                     )));
                 }
-                if !shared.streams.push(id, part) {
+                if !shared.streams.push(id, lease.attempt(), part) {
                     let limit = shared.settings.stream_bytes;
                     return End::Over(unserialisable(format!(
                         "nobody has fetched the parts by `stream`, and those of all jobs together are longer than the {limit} bytes that are allowed"
@@ -167,7 +167,7 @@ fn ended(engine: &Engine, claimed: &Claimed, answer: Answer) -> End {
             End::Over(Outcome::Completed(if body.is_empty() { Bytes::from_static(b"null") } else { body }))
         }
         Answer::Answered(answer) => End::Over(failed(&answer.body)),
-        Answer::Expired => End::Over(Outcome::TimedOut),
+        Answer::Expired | Answer::Unserved => End::Over(Outcome::TimedOut),
         Answer::Lost(status) => End::Over(Outcome::Lost { why: format!("its worker died{}", how_it_ended(status)) }),
         Answer::Refused => End::NoWorker(Instant::now() + crate::engine::MOMENT),
         Answer::Failed { error, retry_in } => {
@@ -209,6 +209,9 @@ fn settle(engine: &Engine, claimed: &Claimed, outcome: &Outcome, began: Option<&
     if !shared.waiters.has(id) {
         return;
     }
+    if matches!(outcome, Outcome::Completed(output) if output.len() > LARGE) {
+        return shared.waiters.tell(id, None);
+    }
     let begun_at = began.map_or(finished.now, |began| began.at);
     let (error, traceback) = match outcome {
         Outcome::Failed { error, traceback, .. } => (Some(&**error), Some(&**traceback).filter(|text| !text.is_empty())),
@@ -230,7 +233,7 @@ fn settle(engine: &Engine, claimed: &Claimed, outcome: &Outcome, began: Option<&
         worker: began.map(|began| &*began.name),
         retries: claimed.failures,
     };
-    shared.waiters.tell(id, &object.json());
+    shared.waiters.tell(id, Some(&object.json()));
 }
 
 #[cfg(test)]

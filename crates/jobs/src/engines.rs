@@ -265,9 +265,9 @@ impl Engines {
         shared.streams.ended(id);
         shared.webhooks.notify_one();
         if shared.waiters.has(id)
-            && let Ok(Some(job)) = shared.jobs.get(id).await
+            && let Ok(Some((job, large))) = shared.jobs.look(id).await
         {
-            shared.waiters.tell(id, &Object::stored(&job).json());
+            shared.waiters.tell(id, large.is_none().then(|| Object::stored(&job).json()).as_ref());
         }
     }
 

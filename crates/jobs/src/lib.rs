@@ -14,6 +14,7 @@ mod id;
 mod object;
 mod operation;
 mod orders;
+mod pieces;
 mod refusal;
 mod request;
 mod running;

@@ -6,6 +6,9 @@ use bytes::Bytes;
 use flash_queue::State;
 use flash_store::jobs::{Failure, Job};
 
+/// Who waits for a job with a longer output reads it from the disk.
+pub(crate) const LARGE: usize = 64 << 10;
+
 /// States as callers know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -57,6 +60,9 @@ impl Status {
     }
 }
 
+/// Before the output.
+const OUTPUT: &[u8] = b",\"output\":";
+
 /// What there is to tell of a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Object<'job> {
@@ -83,7 +89,8 @@ impl<'job> Object<'job> {
         let failed = job.attempts.last().filter(|_| job.life.state == State::Failed);
         Self {
             id: &job.id,
-            status: Status::of(job.life.state, false),
+            // Who takes it for completed would take no output for its result.
+            status: if job.lost.is_some() { Status::Failed } else { Status::of(job.life.state, false) },
             output: job.output.as_deref(),
             error: job.error(),
             traceback: failed.map(|attempt| &*attempt.traceback).filter(|text| !text.is_empty()),
@@ -97,22 +104,40 @@ impl<'job> Object<'job> {
     /// As JSON.
     pub(crate) fn json(&self) -> Bytes {
         let mut out = Vec::with_capacity(192 + self.output.map_or(0, <[u8]>::len));
+        self.write_head(&mut out);
+        if let Some(output) = self.output {
+            out.extend_from_slice(OUTPUT);
+            out.extend_from_slice(output);
+        }
+        self.write_tail(&mut out);
+        out.into()
+    }
+
+    /// As JSON, but for its output: what is before that, and what is after it.
+    pub(crate) fn json_around(&self) -> (Bytes, Bytes) {
+        let (mut head, mut tail) = (Vec::new(), Vec::new());
+        self.write_head(&mut head);
+        head.extend_from_slice(OUTPUT);
+        self.write_tail(&mut tail);
+        (head.into(), tail.into())
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"id\":");
-        text(&mut out, self.id);
+        text(out, self.id);
         out.extend_from_slice(b",\"status\":\"");
         out.extend_from_slice(self.status.as_str().as_bytes());
         out.push(b'"');
-        if let Some(output) = self.output {
-            out.extend_from_slice(b",\"output\":");
-            out.extend_from_slice(output);
-        }
+    }
+
+    fn write_tail(&self, out: &mut Vec<u8>) {
         if let Some(error) = self.error {
             out.extend_from_slice(b",\"error\":");
-            text(&mut out, error);
+            text(out, error);
         }
         if let Some(traceback) = self.traceback {
             out.extend_from_slice(b",\"traceback\":");
-            text(&mut out, traceback);
+            text(out, traceback);
         }
         // The clients of the reference fail where one of these is missing of a job that has ended.
         let always = self.status.is_final();
@@ -123,13 +148,12 @@ impl<'job> Object<'job> {
         }
         if let Some(worker) = self.worker.or(always.then_some("")) {
             out.extend_from_slice(b",\"workerId\":");
-            text(&mut out, worker);
+            text(out, worker);
         }
         if self.retries > 0 {
             out.extend_from_slice(format!(",\"retries\":{}", self.retries).as_bytes());
         }
         out.push(b'}');
-        out.into()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is done to jobs from outside, whoever asks: the job API, or an operator.
 
 use flash_queue::State;
-use flash_store::jobs::{Cancelled, Job, Resent, Result};
+use flash_store::jobs::{Cancelled, Job, Large, Resent, Result};
 
 use crate::engines::Engines;
 use crate::object::Status;
@@ -39,16 +39,16 @@ impl Engines {
         .await
     }
 
-    /// As [`Self::cancel`], and gives the job, which has ended; `None` where there is none of this id. One that had ended and is sent again
+    /// As [`Self::cancel`], and gives the job, which has ended, with a large output unread; `None` where there is none of this id. One that had ended and is sent again
     /// meanwhile is taken back as well.
     ///
     /// # Errors
     /// Where the disk fails.
-    pub async fn cancelled(&self, id: &str) -> Result<Option<Job>> {
+    pub async fn cancelled(&self, id: &str) -> Result<Option<(Job, Option<Large>)>> {
         loop {
             self.cancel(id).await?;
-            match self.shared.jobs.get(id).await? {
-                Some(job) if !job.life.state.has_ended() => {}
+            match self.shared.jobs.look(id).await? {
+                Some((job, _)) if !job.life.state.has_ended() => {}
                 found => return Ok(found),
             }
         }
@@ -65,7 +65,7 @@ impl Engines {
             let resent = shared.jobs.retry(&id).await?;
             if resent == Resent::Ready {
                 shared.streams.forget(&id);
-                if let Some(job) = shared.jobs.get(&id).await?
+                if let Some((job, _)) = shared.jobs.look(&id).await?
                     && let Some(engine) = engines.engine(&job.endpoint)
                 {
                     if !job.policy.low_priority {
@@ -89,7 +89,7 @@ impl Engines {
             let shared = &engines.shared;
             let removed = shared.jobs.purge(&endpoint).await?;
             for id in if removed > 0 { shared.waiters.jobs() } else { Vec::new() } {
-                if shared.jobs.get(&id).await?.is_some_and(|job| job.life.state.has_ended()) {
+                if shared.jobs.look(&id).await?.is_some_and(|(job, _)| job.life.state.has_ended()) {
                     engines.tell_end(&id).await;
                 }
             }

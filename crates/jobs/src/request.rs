@@ -49,15 +49,22 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
 /// Those that a policy may have.
 const POLICY: [&str; 6] = ["executionTimeout", "ttl", "priority", "lowPriority", "attempts", "delay"];
 
+/// As they were written, by which they are told where they are refused.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PolicyFields {
-    execution_timeout: Option<serde_json::Value>,
-    ttl: Option<serde_json::Value>,
-    priority: Option<serde_json::Value>,
-    low_priority: Option<serde_json::Value>,
-    attempts: Option<serde_json::Value>,
-    delay: Option<serde_json::Value>,
+struct PolicyFields<'body> {
+    #[serde(borrow)]
+    execution_timeout: Option<&'body RawValue>,
+    #[serde(borrow)]
+    ttl: Option<&'body RawValue>,
+    #[serde(borrow)]
+    priority: Option<&'body RawValue>,
+    #[serde(borrow)]
+    low_priority: Option<&'body RawValue>,
+    #[serde(borrow)]
+    attempts: Option<&'body RawValue>,
+    #[serde(borrow)]
+    delay: Option<&'body RawValue>,
 }
 
 const INPUT: &str = "the body is a JSON object with an `input`, as {\"input\": {\"texts\": [\"a\", \"b\"]}}";
@@ -80,7 +87,7 @@ pub(crate) fn read(body: &Bytes, policy: impl FnOnce(&str) -> Result<Policy, Ref
     }
     let policy = policy(&function)?;
     let policy = match read.policy {
-        Some(asked) => limits.apply(&policy, &asked_of(asked)?).map_err(|breaches| {
+        Some(asked) => limits.apply(&policy, &asked_of(asked, limits)?).map_err(|breaches| {
             let texts: Vec<String> = breaches.iter().map(ToString::to_string).collect();
             Refusal::bad(policy_field(breaches.first().map_or("", |breach| breach.field)), texts.join("; "))
         })?,
@@ -104,38 +111,45 @@ fn text(field: &'static str, value: Option<serde_json::Value>) -> Result<String,
 
 /// A value, or its begin.
 fn shown(value: &serde_json::Value) -> String {
-    let text = value.to_string();
+    begin(&value.to_string())
+}
+
+/// A text, or its begin.
+fn begin(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
+        None => text.to_owned(),
     }
 }
 
-fn asked_of(raw: &RawValue) -> Result<Asked, Refusal> {
+fn asked_of(raw: &RawValue, limits: &Limits) -> Result<Asked, Refusal> {
     let object = "`policy` is an object, as {\"executionTimeout\": 60000, \"ttl\": 3600000}, in milliseconds";
     let text = raw.get();
     if text == "null" {
         return Ok(Asked::default());
     }
-    let fields: PolicyFields = match serde_json::from_str(text) {
+    let fields: PolicyFields<'_> = match serde_json::from_str(text) {
         _ if !text.starts_with('{') => return Err(Refusal::bad("policy", object)),
         Ok(fields) => fields,
         Err(error) => return Err(Refusal::bad("policy", format!("`policy` cannot be read: {error}: {object}"))),
     };
     check_policy_fields(text)?;
+    let (priority, attempts) = (limits.priority, limits.attempts);
     Ok(Asked {
-        execution_timeout_ms: integer("executionTimeout", "milliseconds", fields.execution_timeout.as_ref())?,
-        ttl_ms: integer("ttl", "milliseconds", fields.ttl.as_ref())?,
-        priority: integer("priority", "larger is sooner", fields.priority.as_ref())?,
-        low_priority: match fields.low_priority {
-            None | Some(serde_json::Value::Null) => None,
-            Some(serde_json::Value::Bool(low)) => Some(low),
+        execution_timeout_ms: integer("executionTimeout", "milliseconds", fields.execution_timeout, limits.execution_timeout_ms)?,
+        ttl_ms: integer("ttl", "milliseconds", fields.ttl, limits.ttl_ms)?,
+        priority: integer("priority", "larger is sooner", fields.priority, (priority.0.into(), priority.1.into()))?,
+        low_priority: match fields.low_priority.map(RawValue::get) {
+            None | Some("null") => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
             Some(other) => {
-                return Err(Refusal::bad("policy.lowPriority", format!("`policy.lowPriority` is {}; it is true or false", shown(&other))));
+                let what = format!("`policy.lowPriority` is {}; it is true or false", begin(other));
+                return Err(Refusal::bad("policy.lowPriority", what));
             }
         },
-        attempts: integer("attempts", "in all", fields.attempts.as_ref())?,
-        delay_ms: integer("delay", "milliseconds", fields.delay.as_ref())?,
+        attempts: integer("attempts", "in all", fields.attempts, (attempts.0.into(), attempts.1.into()))?,
+        delay_ms: integer("delay", "milliseconds", fields.delay, limits.delay_ms)?,
     })
 }
 
@@ -151,14 +165,18 @@ fn check_policy_fields(text: &str) -> Result<(), Refusal> {
     Err(Refusal::bad("policy", format!("`policy` has no field `{name}`; {remedy}")))
 }
 
-fn integer(field: &'static str, what: &str, value: Option<&serde_json::Value>) -> Result<Option<i64>, Refusal> {
-    match value {
-        None | Some(serde_json::Value::Null) => Ok(None),
-        // A client in JavaScript may send 60000.0.
-        Some(value) => match value.as_i64().or_else(|| value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64)) {
-            Some(number) => Ok(Some(number)),
-            None => Err(Refusal::bad(policy_field(field), format!("`policy.{field}` is {}; it is an integer ({what})", shown(value)))),
-        },
+fn integer(field: &'static str, what: &str, value: Option<&RawValue>, (least, most): (i64, i64)) -> Result<Option<i64>, Refusal> {
+    let Some(text) = value.map(RawValue::get).filter(|text| *text != "null") else { return Ok(None) };
+    let refused = |rest: String| Err(Refusal::bad(policy_field(field), format!("`policy.{field}` is {}; it is {rest}", begin(text))));
+    let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    if let Ok(number) = text.parse() {
+        return Ok(Some(number));
+    }
+    // A client in JavaScript may send 60000.0. What floats cannot count is larger than what may be.
+    match text.parse::<f64>().ok().filter(|_| is_number) {
+        Some(number) if number.abs() >= 2_f64.powi(53) => refused(format!("from {least} to {most}")),
+        Some(number) if number.fract() == 0.0 => Ok(Some(number as i64)),
+        _ => refused(format!("an integer ({what})")),
     }
 }
 
@@ -232,7 +250,14 @@ mod tests {
             (r#"{"input": 1, "webhook": "/done"}"#, "webhook", "`webhook` is an http:// or https:// URL"),
             (r#"{"input": 1, "webhook": 7}"#, "webhook", "`webhook` is 7; it is a string"),
             (r#"{"input": 1, "function": ["embed"]}"#, "function", "`function` is [\"embed\"]; it is a string"),
-            (r#"{"input": 1, "policy": {"ttl": 1e999}}"#, "policy", "`policy` cannot be read: number out of range"),
+            (
+                r#"{"input": 1, "policy": {"executionTimeout": 18446744073709551616}}"#,
+                "policy.executionTimeout",
+                "`policy.executionTimeout` is 18446744073709551616; it is from 1000 to 604800000",
+            ),
+            (r#"{"input": 1, "policy": {"delay": -1e300}}"#, "policy.delay", "`policy.delay` is -1e300; it is from 0 to 604800000"),
+            (r#"{"input": 1, "policy": {"ttl": 1e999}}"#, "policy.ttl", "`policy.ttl` is 1e999; it is from 1000 to 604800000"),
+            (r#"{"input": 1, "policy": {"ttl": "inf"}}"#, "policy.ttl", "`policy.ttl` is \"inf\"; it is an integer (milliseconds)"),
             (
                 r#"{"input": 1, "policy": {"executionTimout": 5000}}"#,
                 "policy",

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+/// The job as it has ended; nothing, where that is to be read.
+type Told = Option<Bytes>;
+
 /// All who wait, by job.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
@@ -14,7 +17,7 @@ pub(crate) struct Waiters {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    by_job: HashMap<String, Vec<(u64, oneshot::Sender<Bytes>)>>,
+    by_job: HashMap<String, Vec<(u64, oneshot::Sender<Told>)>>,
     count: usize,
     next: u64,
 }
@@ -24,7 +27,7 @@ pub(crate) struct Waiter {
     waiters: Arc<Waiters>,
     job: String,
     number: u64,
-    pub(crate) told: oneshot::Receiver<Bytes>,
+    pub(crate) told: oneshot::Receiver<Told>,
 }
 
 impl Waiters {
@@ -52,8 +55,8 @@ impl Waiters {
         self.lock().by_job.keys().cloned().collect()
     }
 
-    /// A job has ended as this object says.
-    pub(crate) fn tell(&self, job: &str, object: &Bytes) {
+    /// A job has ended as this object says. Without one, who waits is to read it: a large one would be kept for the slowest of them.
+    pub(crate) fn tell(&self, job: &str, object: Option<&Bytes>) {
         let told = {
             let mut waiting = self.lock();
             let told = waiting.by_job.remove(job).unwrap_or_default();
@@ -61,7 +64,7 @@ impl Waiters {
             told
         };
         for (_, sender) in told {
-            let _ = sender.send(object.clone()); // who waited may just have left
+            let _ = sender.send(object.cloned()); // who waited may just have left
         }
     }
 
@@ -94,8 +97,8 @@ mod tests {
         let (mut first, second) = (waiters.wait("a", 9).unwrap(), waiters.wait("a", 9).unwrap());
         let mut other = waiters.wait("b", 9).unwrap();
         drop(second);
-        waiters.tell("a", &Bytes::from_static(b"{}"));
-        assert_eq!(first.told.try_recv().unwrap(), "{}");
+        waiters.tell("a", Some(&Bytes::from_static(b"{}")));
+        assert_eq!(first.told.try_recv().unwrap().unwrap(), "{}");
         assert!(other.told.try_recv().is_err(), "that is another job");
         assert!(!waiters.has("a") && waiters.has("b"));
         drop((first, other));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flash_store::jobs::{Error, Webhook};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -36,6 +37,8 @@ const WAITS: [Duration; 8] = [
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// So many are under way at a time: each has a thread that blocks.
 const AT_A_TIME: usize = 16;
+/// Of those with a large output: what is sent is signed as a whole, and so in memory.
+const LARGE_AT_A_TIME: usize = 2;
 /// What is due is looked for so often, if nobody says that there is something.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -45,13 +48,15 @@ enum Tried {
     Taken,
     /// The receiver wants no more of it.
     Gone,
+    /// It may not go there.
+    Refused(String),
     Failed(String),
 }
 
 /// Tells ends until the server stops.
 pub(crate) async fn deliver(engines: Engines) {
     let shared = engines.shared.clone();
-    let agent = agent(shared.settings.private_webhooks);
+    let (agent, large) = (agent(shared.settings.private_webhooks), Arc::new(Semaphore::new(LARGE_AT_A_TIME)));
     let (mut under_way, mut tries): (HashSet<String>, JoinSet<String>) = (HashSet::new(), JoinSet::new());
     loop {
         let room = AT_A_TIME - tries.len();
@@ -59,9 +64,9 @@ pub(crate) async fn deliver(engines: Engines) {
         let due: Vec<Webhook> = due.into_iter().filter(|webhook| !under_way.contains(&webhook.id)).take(room).collect();
         for webhook in due {
             under_way.insert(webhook.id.clone());
-            let (shared, agent) = (shared.clone(), agent.clone());
+            let (shared, agent, large) = (shared.clone(), agent.clone(), large.clone());
             tries.spawn(async move {
-                try_one(&shared, agent, &webhook).await;
+                try_one(&shared, agent, &large, &webhook).await;
                 webhook.id
             });
         }
@@ -79,7 +84,9 @@ pub(crate) async fn deliver(engines: Engines) {
     }
 }
 
-async fn try_one(shared: &Arc<Shared>, agent: Agent, webhook: &Webhook) {
+async fn try_one(shared: &Arc<Shared>, agent: Agent, large: &Semaphore, webhook: &Webhook) {
+    let is_large = matches!(shared.jobs.look(&webhook.id).await, Ok(Some((_, Some(_)))));
+    let _place = if is_large { large.acquire().await.ok() } else { None };
     let job = shared.jobs.get(&webhook.id).await.map(|job| job.filter(|job| job.life.state.has_ended()));
     let tried = match &job {
         // Tried again as others are: at once would be again and again.
@@ -99,10 +106,10 @@ async fn try_one(shared: &Arc<Shared>, agent: Agent, webhook: &Webhook) {
         }
     };
     let again = match &tried {
-        Tried::Taken | Tried::Gone => None,
+        Tried::Taken | Tried::Gone | Tried::Refused(_) => None,
         Tried::Failed(_) => WAITS.get(webhook.tries as usize).map(|wait| shared.now() + *wait),
     };
-    if let (Tried::Failed(why), Ok(Some(job))) = (&tried, &job) {
+    if let (Tried::Failed(why) | Tried::Refused(why), Ok(Some(job))) = (&tried, &job) {
         let goes_on = if again.is_some() { "it is tried again" } else { "it is given up" };
         let tries = webhook.tries + 1;
         (shared.note)(&job.endpoint, &format!("the webhook of job {} was not taken (try {tries}): {why}; {goes_on}", webhook.id));
@@ -151,6 +158,9 @@ fn post(agent: &Agent, url: &str, id: &str, timestamp: i64, secret: &Secret, bod
         Ok(answer) if answer.status().is_success() => Tried::Taken,
         Ok(answer) if answer.status() == 410 => Tried::Gone,
         Ok(answer) => Tried::Failed(format!("the answer was {}", answer.status())),
+        Err(ureq::Error::Io(cause)) if cause.get_ref().is_some_and(|inner| inner.is::<address::Private>()) => {
+            Tried::Refused(cause.to_string())
+        }
         Err(ureq::Error::Io(cause)) => Tried::Failed(cause.to_string()),
         Err(error) => Tried::Failed(error.to_string()),
     }

@@ -244,6 +244,15 @@ pub struct Module {
     pub file: PathBuf,
     /// The folder that must be on the import path for that.
     pub import_base: PathBuf,
+    /// The folders that its own imports begin at, in order, where those are more than `import_base`, which is among them.
+    pub import_path: Vec<PathBuf>,
+}
+
+impl Module {
+    /// The folders that its imports begin at.
+    pub fn import_path(&self) -> &[PathBuf] {
+        if self.import_path.is_empty() { std::slice::from_ref(&self.import_base) } else { &self.import_path }
+    }
 }
 
 /// What a request must look like to reach a function.

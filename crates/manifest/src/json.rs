@@ -75,6 +75,8 @@ struct FunctionText {
     line: u32,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     import_base: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    import_path: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     method: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,6 +149,7 @@ fn function_text(function: &Function) -> FunctionText {
         file: path_text(&function.module.file),
         line: function.location.line,
         import_base: path_text(&function.module.import_base),
+        import_path: function.module.import_path.iter().map(|base| path_text(base)).collect(),
         method: function.route.as_ref().map(|route| route.method.to_string()),
         path: function.route.as_ref().map(|route| route.path.to_string()),
         retries: function.retries,
@@ -312,17 +315,20 @@ fn read_function(text: FunctionText, kind: Kind, errors: &mut Vec<Diagnostic>) -
 /// Its file is where its name says below its import base: an import finds that file and no other.
 fn read_module(text: &FunctionText) -> Result<Module, Diagnostic> {
     let file = source_file(&text.file)?;
-    let import_base = match &*text.import_base {
-        "" => PathBuf::new(),
-        base => inner_path(base).ok_or_else(|| outside(base))?,
-    };
+    let base = |text: &str| if text.is_empty() { Ok(PathBuf::new()) } else { inner_path(text).ok_or_else(|| outside(text)) };
+    let import_base = base(&text.import_base)?;
+    let import_path = text.import_path.iter().map(|text| base(text)).collect::<Result<Vec<_>, _>>()?;
+    if !import_path.is_empty() && !import_path.contains(&import_base) {
+        let what = format!("module `{}` is not imported from a folder of its import_path", shown(&text.module));
+        return Err(wrong(what, "its import base is one of the folders that its imports begin at"));
+    }
     let path: PathBuf = import_base.join(text.module.split('.').collect::<PathBuf>());
     let names = !text.module.is_empty() && text.module.split('.').all(|part| inner_path(part).is_some_and(|path| path.iter().count() == 1));
     if !names || file != path.with_added_extension("py") && file != path.join("__init__.py") {
         let what = format!("module `{}` is not in `{}`", shown(&text.module), shown(&text.file));
         return Err(wrong(what, "a module is imported from the file that has its name, below its import base"));
     }
-    Ok(Module { name: text.module.clone(), file, import_base })
+    Ok(Module { name: text.module.clone(), file, import_base, import_path })
 }
 
 fn location(file: &str, line: u32) -> Result<Location, Diagnostic> {

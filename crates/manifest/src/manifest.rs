@@ -42,10 +42,12 @@ impl Manifest {
         for endpoint in &mut endpoints {
             endpoint.location.file = folder.join(&endpoint.location.file).into();
             for function in &mut endpoint.functions {
-                let Module { file, import_base, .. } = &mut function.module;
+                let Module { file, import_base, import_path, .. } = &mut function.module;
                 *file = folder.join(&file);
-                // Joined to nothing, a path would get a slash at its end.
-                *import_base = if import_base.as_os_str().is_empty() { folder.to_owned() } else { folder.join(&import_base) };
+                for base in import_path.iter_mut().chain([import_base]) {
+                    // Joined to nothing, a path would get a slash at its end.
+                    *base = if base.as_os_str().is_empty() { folder.to_owned() } else { folder.join(&base) };
+                }
                 function.location.file = file.as_path().into();
             }
         }

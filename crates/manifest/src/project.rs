@@ -47,15 +47,21 @@ impl Project {
     /// Puts a project together, adding to `warnings` what the whole of it gives rise to. Errs with everything that is wrong:
     /// two endpoints of one name, two functions of one name in a module or on a queue-based endpoint, two functions on one route.
     pub fn new(root: PathBuf, app: App, endpoints: Vec<Endpoint>, mut warnings: Vec<Diagnostic>) -> Result<Self, Vec<Diagnostic>> {
-        let mut errors = same_names(&endpoints);
-        errors.extend(same_functions(&endpoints));
-        errors.extend(endpoints.iter().flat_map(same_routes));
-        errors.extend(endpoints.iter().flat_map(same_job_functions));
+        let errors = Self::conflicts(&endpoints);
         if !errors.is_empty() {
             return Err(errors);
         }
         warnings.extend(endpoints.iter().flat_map(shadowed_routes));
         Ok(Self { root, app, settings: FlashToml::default(), endpoints, warnings })
+    }
+
+    /// What is wrong between the endpoints and functions of one project.
+    pub fn conflicts(endpoints: &[Endpoint]) -> Vec<Diagnostic> {
+        let mut errors = same_names(endpoints);
+        errors.extend(same_functions(endpoints));
+        errors.extend(endpoints.iter().flat_map(same_routes));
+        errors.extend(endpoints.iter().flat_map(same_job_functions));
+        errors
     }
 
     /// With what its `flash.toml` says.

@@ -14,8 +14,8 @@ fn sound() -> Value {
         {"name": "api", "class": "LiveLoadBalancer", "file": "shop/api.py", "line": 3, "workers": [0, 3], "idle_timeout_s": 60, "max_concurrency": 8, "scaler_value": 4,
          "timeout_ms": 5000, "env": {"A": "b"}, "image": "x:1", "gpus": ["ANY"], "gpu_count": 1, "python": "3.12",
          "cancel_on_disconnect": true, "functions": [
-            {"name": "hello", "kind": "def", "module": "shop.api", "file": "src/shop/api.py", "line": 7, "import_base": "src", "method": "GET",
-             "path": "/hello/{name}", "dependencies": ["numpy>=2"], "system_dependencies": ["ffmpeg"]},
+            {"name": "hello", "kind": "def", "module": "shop.api", "file": "src/shop/api.py", "line": 7, "import_base": "src", "import_path": ["src", "tools", ""],
+             "method": "GET", "path": "/hello/{name}", "dependencies": ["numpy>=2"], "system_dependencies": ["ffmpeg"]},
             {"name": "more", "kind": "async def", "module": "pack", "file": "pack/__init__.py", "line": 1, "method": "POST", "path": "/"}]},
         {"name": "jobs", "class": "ServerlessEndpoint", "file": "a.py", "line": 1, "functions": [
             {"name": "Job", "kind": "class", "module": "a", "file": "a.py", "line": 2, "retries": 3}]}]})
@@ -41,7 +41,10 @@ fn endpoints_are_placed_where_the_sources_are() {
     let [hello, more] = &*endpoints[0].functions else { panic!("it has two functions") };
     assert_eq!(hello.module.file, Path::new("/builds/1/src/src/shop/api.py"));
     assert_eq!(hello.module.import_base, Path::new("/builds/1/src/src"));
+    assert_eq!(hello.module.import_path(), ["/builds/1/src/src", "/builds/1/src/tools", "/builds/1/src"].map(Path::new));
+    assert_eq!(hello.module.import_path[2].as_os_str(), "/builds/1/src");
     assert_eq!(more.module.import_base.as_os_str(), "/builds/1/src");
+    assert_eq!(more.module.import_path(), [Path::new("/builds/1/src")]);
     assert_eq!(endpoints[0].location.to_string(), "/builds/1/src/shop/api.py:3");
 }
 
@@ -97,6 +100,8 @@ fn every_rule_is_checked_when_a_manifest_is_read() {
     check("/endpoints/0/functions/0/file", json!("src/shop/other.py"), "module `shop.api` is not in `src/shop/other.py`");
     check("/endpoints/0/functions/0/import_base", json!("/"), "is no path within the build");
     check("/endpoints/0/functions/0/import_base", json!(""), "module `shop.api` is not in");
+    check("/endpoints/0/functions/0/import_path", json!(["src", "../tools"]), "`../tools` is no path within the build");
+    check("/endpoints/0/functions/0/import_path", json!(["tools"]), "module `shop.api` is not imported from a folder of its import_path");
     for module in ["", ".", "shop..api", "shop/api", "..src.shop.api"] {
         check("/endpoints/0/functions/0/module", json!(module), "is not in `src/shop/api.py`");
     }
@@ -134,10 +139,11 @@ fn functions(kind: Kind) -> impl Strategy<Value = Vec<Function>> {
     prop::collection::vec(one, 1..5).prop_map(move |all| {
         let made = all.into_iter().enumerate().map(|(index, (name, parts, line, is_async, base, dependency))| {
             let file = PathBuf::from(&base).join(parts.join("/")).with_extension("py");
+            let import_path = if is_async { vec![base.clone().into(), "tools".into(), PathBuf::new()] } else { Vec::new() };
             Function {
                 qualname: format!("{name}{index}"),
                 location: Location { file: file.as_path().into(), line },
-                module: Module { name: parts.join("."), file, import_base: base.into() },
+                module: Module { name: parts.join("."), file, import_base: base.into(), import_path },
                 nature: if is_async { Nature::AsyncFunction } else { Nature::Function },
                 route: (kind == Kind::LoadBalanced)
                     .then(|| Route { method: "PUT".parse().expect("a method"), path: format!("/{name}/{index}").parse().expect("a path") }),

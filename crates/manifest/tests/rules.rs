@@ -115,7 +115,7 @@ fn endpoint(name: &str, routes: &[Route]) -> Endpoint {
     let location = |line| Location { file: Path::new("app.py").into(), line };
     let functions = routes.iter().zip(0..).map(|(route, index)| Function {
         qualname: format!("f{index}"),
-        module: Module { name: "app".into(), file: "app.py".into(), import_base: PathBuf::new() },
+        module: Module { name: "app".into(), file: "app.py".into(), import_base: PathBuf::new(), import_path: Vec::new() },
         location: location(index + 1),
         nature: Nature::Function,
         route: Some(route.clone()),

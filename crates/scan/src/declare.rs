@@ -48,7 +48,7 @@ impl Declarations {
         }
     }
 
-    /// The endpoints that have functions, in the order of their first; endpoints of `modules` without any are warned of.
+    /// The endpoints that have functions, in the order of their first; where nothing is wrong, endpoints of `modules` without any are warned of.
     pub(crate) fn endpoints(&mut self, modules: &[Arc<PythonModule>]) -> Vec<Endpoint> {
         let mut endpoints: Vec<Endpoint> = Vec::new();
         let mut places = HashMap::new();
@@ -59,16 +59,19 @@ impl Declarations {
             }
             endpoints[place].functions.push(function);
         }
-        for module in modules {
-            self.idle(module, |key| !places.contains_key(key));
-        }
+        let idle: Vec<_> = modules.iter().flat_map(|module| self.idle(module, |key| !places.contains_key(key))).collect();
         self.errors.append(&mut self.resolver.errors);
+        if self.errors.is_empty() {
+            // Else they may have functions that are wrong.
+            self.warnings.extend(idle);
+        }
         self.warnings.append(&mut self.resolver.warnings);
         endpoints
     }
 
-    /// Warns of endpoints that no function belongs to.
-    fn idle(&mut self, module: &Arc<PythonModule>, is_idle: impl Fn(&ResourceKey) -> bool) {
+    /// What there is to say of endpoints that no function belongs to.
+    fn idle(&mut self, module: &Arc<PythonModule>, is_idle: impl Fn(&ResourceKey) -> bool) -> Vec<Diagnostic> {
+        let mut warnings = Vec::new();
         let mut bindings: Vec<_> = module.contents.bindings.values().flatten().collect();
         bindings.sort_by_key(|binding| binding.at);
         for binding in bindings {
@@ -81,9 +84,10 @@ impl Declarations {
                     "no function in the files searched is decorated with it, so there is nothing to call",
                     "write `@remote(...)` above one, for the code is read and not run; or take the endpoint out",
                 );
-                self.warnings.push(module.source.point(problem, value.start()));
+                warnings.push(module.source.point(problem, value.start()));
             }
         }
+        warnings
     }
 
     /// Whether an expression is the SDK's `remote`. Within functions and classes, their own imports count.
@@ -170,9 +174,15 @@ impl Declarations {
         match self.resolver.runs(&decorated.frames, &Place::new(module, decorated.at)) {
             Runs::Always => true,
             Runs::Never => {
+                let others: Vec<_> = decorated.frames.iter().filter(|frame| !matches!(frame, Frame::Handler)).cloned().collect();
+                let may_be = self.resolver.runs(&others, &Place::new(module, decorated.at)) != Runs::Never;
                 let problem = Diagnostic::warning(
                     format!("function '{name}' is not served"),
-                    "it is not defined when its module is imported, which is how a worker loads it",
+                    if may_be {
+                        "whether it is defined when its module is imported cannot be told from the source: that takes something to be raised"
+                    } else {
+                        "it is not defined when its module is imported, which is how a worker loads it"
+                    },
                     "move it out of the branch, to the module's level",
                 );
                 self.warnings.push(module.source.point(problem, decorated.at));
@@ -227,7 +237,7 @@ impl Declarations {
         };
         let function = Function {
             qualname: qualname(decorated),
-            module: module.module.clone(),
+            module: self.resolver.library.named(module).clone(),
             location: module.source.location(decorated.at),
             nature: decorated.nature,
             retries: self.retries(&resource, options.retries, decorated, &place)?,

@@ -5,6 +5,7 @@
 mod convert;
 mod declare;
 mod dynamic;
+mod exports;
 mod files;
 mod library;
 mod naming;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use flash_manifest::{App, Diagnostic, Endpoint, FlashToml, Location, Project, Severity};
+use flash_manifest::{App, Diagnostic, Endpoint, FlashToml, Location, Module, Project, Severity};
 
 pub use crate::files::{Sources, is_home, sources};
 pub use crate::reached::Reached;
@@ -39,7 +40,7 @@ use crate::source::Source;
 /// Reads a project: `target` is a file, or a folder with everything below it. `flash_app` is the value of `FLASH_APP`.
 ///
 /// Of a folder, tests, hidden and ignored files and virtual environments are left out; a file that is named is read whatever it is. Paths
-/// in the project are absolute, and messages spell them as `target` does. Errs with everything that is wrong.
+/// in the project are absolute, and messages spell them as `target` does. Errs with everything that is wrong, and then what is warned of.
 pub fn scan(target: &Path, flash_app: Option<&str>) -> Result<Project, Vec<Diagnostic>> {
     examine(target, flash_app, &[]).map(|(project, _)| project)
 }
@@ -76,12 +77,14 @@ pub fn survey(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Res
     Ok(Survey { project, reached, spelled })
 }
 
-/// What these files of a project declare, whatever their names are: for holding it against what somebody says of them. `root` is where the
-/// project's imports begin. Errs with everything that is wrong.
-pub fn declared(root: &Path, files: &[PathBuf]) -> Result<Vec<Endpoint>, Vec<Diagnostic>> {
+/// What these modules of a project declare: for holding it against what somebody says of them. `root` is where the project's imports begin.
+/// Errs with everything that is wrong.
+pub fn declared(root: &Path, named: &[Module]) -> Result<Vec<Endpoint>, Vec<Diagnostic>> {
     let spelled = (root.to_owned(), PathBuf::new());
-    let (modules, mut errors) = parse(files.to_owned(), &spelled, Asked::File);
-    let library = Library::new(root.to_owned(), spelled, modules.clone());
+    let files = named.iter().map(|module| module.file.clone()).collect();
+    let (modules, mut errors) = parse(files, &spelled, Asked::File);
+    let mut library = Library::new(root.to_owned(), spelled, modules.clone());
+    named.iter().for_each(|module| library.name(module.clone()));
     let mut declarations = Declarations::new(Resolver::new(library));
     for module in &modules {
         declarations.read(module);
@@ -99,7 +102,7 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
         Asked::Folder => (absolute.clone(), target.components().filter(|part| *part != Component::CurDir).collect()),
     };
     let spelled = (folder.clone(), spelling);
-    let root = root::root_of(&folder);
+    let root = root::root_of(&absolute);
     let excluded = files::excluding(&root, exclude).map_err(|problem| vec![problem])?;
     let (files, mut warnings) = match asked {
         Asked::File if absolute.extension().is_none_or(|extension| extension != "py") => return Err(vec![not_python(target)]),
@@ -120,7 +123,8 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
         }
     });
 
-    let library = Library::new(root.clone(), spelled, modules.clone());
+    let mut library = Library::new(root.clone(), spelled, modules.clone());
+    naming::name(&modules, &mut library, &root);
     let mut declarations = Declarations::new(Resolver::new(library));
     for module in &modules {
         declarations.read(module);
@@ -128,9 +132,9 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
     let mut endpoints = declarations.endpoints(&modules);
     errors.append(&mut declarations.errors);
     warnings.append(&mut declarations.warnings);
-    errors.extend(naming::settle(&mut endpoints, &modules, &mut declarations.resolver.library, &root));
+    errors.extend(naming::settle(&mut endpoints, &root));
     if endpoints.is_empty() && errors.is_empty() {
-        warnings.push(nothing_found(target, asked, searched, declarations.decorated));
+        warnings.insert(0, nothing_found(target, asked, searched, declarations.decorated));
         return Err(warnings);
     }
     // What is set for an endpoint of another file is no mistake, unless all files were searched.
@@ -144,20 +148,24 @@ fn examine(target: &Path, flash_app: Option<&str>, exclude: &[String]) -> Result
     if let Ok((_, settings)) = &app {
         errors.extend(settings.misfits(endpoints.iter()));
     }
+    // What is wrong between declarations is told with what is wrong within them.
+    errors.extend(Project::conflicts(&endpoints));
     match app {
         Ok((app, settings)) if errors.is_empty() => {
             let project = Project::new(root, app, endpoints, warnings)?.with_settings(settings);
             Ok((project, declarations.resolver.library))
         }
-        _ => Err(errors),
+        _ => {
+            errors.append(&mut warnings);
+            Err(errors)
+        }
     }
 }
 
 /// The root of the project that a file or folder belongs to, as [`scan`] finds it; `None` when it is not there.
 pub fn root(target: &Path) -> Option<PathBuf> {
     let absolute = target.canonicalize().ok()?;
-    let folder = if absolute.is_dir() { absolute } else { parent(&absolute) };
-    Some(root::root_of(&folder))
+    Some(root::root_of(&absolute))
 }
 
 /// The root of the project that a file or folder belongs to; `None` where nothing marks one, or when it is not there.
@@ -182,9 +190,9 @@ pub fn app(target: &Path, flash_app: Option<&str>) -> Result<App, Vec<Diagnostic
 /// When there is no such file or folder, or with everything that is wrong with `flash.toml`.
 pub fn settings(target: &Path) -> Result<(PathBuf, FlashToml), Vec<Diagnostic>> {
     let absolute = target.canonicalize().map_err(|error| vec![missing(target, &error)])?;
+    let root = root::root_of(&absolute);
     let (folder, spelling) = if absolute.is_dir() { (absolute, target.to_owned()) } else { (parent(&absolute), parent(target)) };
     let spelling = spelling.components().filter(|part| *part != Component::CurDir).collect();
-    let root = root::root_of(&folder);
     let settings = root::settings_of(&root, |file| spell(file, &(folder, spelling)))?;
     Ok((root, settings))
 }

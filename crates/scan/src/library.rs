@@ -68,7 +68,7 @@ fn name_of(file: &Path) -> Module {
     if parts.is_empty() {
         parts.push("__init__".into());
     }
-    Module { name: parts.join("."), file: file.to_owned(), import_base: base.to_owned() }
+    Module { name: parts.join("."), file: file.to_owned(), import_base: base.to_owned(), import_path: Vec::new() }
 }
 
 /// Where an import leads.
@@ -89,6 +89,10 @@ pub(crate) struct Library {
     /// The folder that messages spell paths from, and how they spell it.
     spelled: (PathBuf, PathBuf),
     modules: HashMap<PathBuf, Option<Arc<PythonModule>>>,
+    /// The modules that the project imports by another name than their files and folders give them, by their files.
+    named: HashMap<PathBuf, Module>,
+    /// The folder that each file's first import began at.
+    imported_from: HashMap<PathBuf, PathBuf>,
     /// What was found at each path that an import could mean.
     packages: HashMap<PathBuf, Option<Package>>,
 }
@@ -96,7 +100,27 @@ pub(crate) struct Library {
 impl Library {
     pub(crate) fn new(root: PathBuf, spelled: (PathBuf, PathBuf), modules: Vec<Arc<PythonModule>>) -> Self {
         let modules = modules.into_iter().map(|module| (module.source.file.clone(), Some(module))).collect();
-        Self { root, spelled, modules, packages: HashMap::new() }
+        Self { root, spelled, modules, named: HashMap::new(), imported_from: HashMap::new(), packages: HashMap::new() }
+    }
+
+    /// Says what a module is called.
+    pub(crate) fn name(&mut self, module: Module) {
+        self.named.insert(module.file.clone(), module);
+    }
+
+    /// Whether a module was said to be called something.
+    pub(crate) fn is_named(&self, module: &PythonModule) -> bool {
+        self.named.contains_key(&module.source.file)
+    }
+
+    /// What a module is called, and where its imports begin.
+    pub(crate) fn named<'all>(&'all self, module: &'all PythonModule) -> &'all Module {
+        self.named.get(&module.source.file).unwrap_or(&module.module)
+    }
+
+    /// The folder of the project that its imports begin at, and the one for sources in it.
+    pub(crate) fn roots(&self) -> [PathBuf; 2] {
+        [self.root.clone(), self.root.join("src")]
     }
 
     /// The folder that messages spell paths from, and how they spell it.
@@ -132,9 +156,28 @@ impl Library {
         if name.starts_with(SDK) {
             return Found::Sdk;
         }
-        let bases = [module.module.import_base.clone(), self.root.clone(), self.root.join("src")];
-        let found = bases.into_iter().find_map(|base| Some((self.below(&base, &name)?, base)));
-        found.map_or(Found::Elsewhere, |(package, base)| Found::Project { package, base: Some(base) })
+        let mut folder = None;
+        for base in self.bases(module) {
+            let Some(package) = self.below(&base, &name) else { continue };
+            if let Some(file) = &package.file {
+                self.imported_from.entry(file.clone()).or_insert_with(|| base.clone());
+                return Found::Project { package, base: Some(base) };
+            }
+            // A folder without an `__init__.py` is taken where nothing else has the name, as Python does it.
+            folder.get_or_insert(Found::Project { package, base: Some(base) });
+        }
+        folder.unwrap_or(Found::Elsewhere)
+    }
+
+    /// The folders that a module's absolute imports are looked for in: the workers' import path, as far as it is the project's.
+    fn bases(&self, module: &PythonModule) -> Vec<PathBuf> {
+        let file = &module.source.file;
+        let first = match self.named.get(file) {
+            Some(named) => named.import_path().to_vec(),
+            None => vec![self.imported_from.get(file).unwrap_or(&module.module.import_base).clone()],
+        };
+        let [root, sources] = self.roots();
+        first.into_iter().chain([root, sources, module.module.import_base.clone()]).collect()
     }
 
     fn below(&mut self, folder: &Path, name: &Path) -> Option<Package> {
@@ -156,7 +199,7 @@ pub(crate) fn unspell(shown: &Path, (folder, spelling): &(PathBuf, PathBuf)) -> 
 
 impl Package {
     /// The module or folder of modules at a path without an ending.
-    fn at(path: &Path) -> Option<Self> {
+    pub(crate) fn at(path: &Path) -> Option<Self> {
         let init = path.join("__init__.py");
         if init.is_file() {
             return Some(Self { file: Some(init), folder: Some(path.to_owned()) });

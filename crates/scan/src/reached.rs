@@ -71,7 +71,7 @@ impl Search<'_> {
             Found::Sdk => {}
             Found::Elsewhere => self.foreign(module, import, by),
             Found::Project { package, base } => {
-                let base = base.unwrap_or_else(|| module.module.import_base.clone());
+                let base = base.unwrap_or_else(|| self.library.named(module).import_base.clone());
                 self.package(&package, &base, &by);
                 for name in &import.names {
                     if let Some(module) = package.submodule(name) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use flash_manifest::{Diagnostic, ResourceClass};
 use ruff_text_size::{TextRange, TextSize};
 
+use crate::exports::EXPORTS;
 use crate::library::{Found, Library, PythonModule};
 use crate::syntax::{Binding, Expression, Form, Frame, Item, Meaning, Origin, Piece};
 use crate::value::{Cause, Package, Resource, ResourceKey, Stop, Unresolved, Value};
@@ -210,9 +211,13 @@ impl Resolver {
     fn unbound(&mut self, name: &str, place: &Place, asked: &Asked) -> Result<Value, Stop> {
         let module = place.module.clone();
         if name == "__name__" {
-            return Ok(Value::Text(module.module.name.clone()));
+            return Ok(Value::Text(self.library.named(&module).name.clone()));
         }
         for star in module.contents.stars.iter().rev().filter(|star| star.at < place.before) {
+            // It brings what the SDK exports, and hides nothing else.
+            if !EXPORTS.contains(&name) && self.library.find(&module, &star.from) == Found::Sdk {
+                continue;
+            }
             match self.member(&star.from, name, &place.next(&module, star.at), asked) {
                 Ok(value) => return Ok(value),
                 Err(Stop::Reported) => return Err(Stop::Reported),

@@ -295,6 +295,18 @@ impl<'d> Fields<'d> {
         let got = match value {
             Value::Whole(number) => match u32::try_from(number) {
                 Ok(number) => return Some(number),
+                Err(_) if number < 0 => {
+                    // As the SDK says it; what has a range of its own is told of that.
+                    let (limits, unit) = match name {
+                        "idleTimeout" => ("between 1 and 3600".to_owned(), " seconds"),
+                        "max_concurrency" => (format!("between 1 and {MOST_CONCURRENCY}"), ""),
+                        _ => ("0 or more".to_owned(), ""),
+                    };
+                    let what = format!("{name} must be {limits}{unit}");
+                    let remedy = format!("choose a value that is {limits}");
+                    self.refuse(Diagnostic::error(what, format!("{name} is {number}"), remedy), given.start());
+                    return None;
+                }
                 Err(_) => number.to_string(),
             },
             other => other.to_string(),

@@ -8,12 +8,49 @@ use flash_manifest::{App, AppName, AppOrigin, Diagnostic, FlashToml, Location};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::library::{PythonModule, SDK};
+use crate::naming::absolute;
+use crate::source::Source;
+use crate::value::Package;
+
 /// What marks a project's root, besides a version-control folder.
 const MARKS: [&str; 3] = ["flash.toml", "pyproject.toml", ".git"];
 
-/// The nearest folder, from `folder` upwards, that has one of the marks; else the folder itself.
-pub(crate) fn root_of(folder: &Path) -> PathBuf {
-    marked(folder).unwrap_or(folder).to_owned()
+/// The nearest folder, from a file's or from `target` itself upwards, that has one of the marks. Where none has, the folder that the imports
+/// there begin at, which may be one above; else the folder itself.
+pub(crate) fn root_of(target: &Path) -> PathBuf {
+    let folder = if target.is_dir() { target } else { target.parent().unwrap_or(target) };
+    let found = marked(folder).map(Path::to_owned).or_else(|| imported_from(target, folder));
+    found.unwrap_or_else(|| folder.to_owned())
+}
+
+/// The folder above that files import `folder` from, by its name: `from app.settings import x` in `app/api.py`.
+fn imported_from(target: &Path, folder: &Path) -> Option<PathBuf> {
+    let files = if target.is_dir() { python_files(folder) } else { vec![target.to_owned()] };
+    files.iter().find_map(|file| {
+        let bytes = Source::bytes(file, file).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        if !text.contains(SDK) && !text.contains("remote") {
+            return None;
+        }
+        let source = Source::new(&bytes, file.clone(), file).ok()?;
+        let module = PythonModule::parse(source, file).ok()?;
+        let own = &module.module.import_base;
+        let is_file = |base: &Path, name: &Path| Package::at(&base.join(name)).is_some_and(|package| package.file.is_some());
+        module.contents.imports.iter().flat_map(absolute).find_map(|name| {
+            let path: PathBuf = name.split('.').collect();
+            let above = folder.ancestors().find(|above| above.file_name() == path.iter().next())?.parent()?;
+            (path.iter().count() > 1 && is_file(above, &path) && !is_file(own, &path)).then(|| above.to_owned())
+        })
+    })
+}
+
+/// The Python files right in a folder, in order.
+fn python_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = folder.read_dir().into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|extension| extension == "py")).collect();
+    files.sort();
+    files
 }
 
 /// The nearest folder, from `folder` upwards, that has one of the marks.

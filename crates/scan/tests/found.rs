@@ -190,6 +190,20 @@ fn a_function_says_how_often_its_jobs_are_tried_again() {
 }
 
 #[test]
+fn the_sdks_star_brings_what_the_sdk_exports_and_hides_nothing_else() {
+    let function = "@remote(a2, 'GET', PATH)\ndef f(): ...\n";
+    let ours = "from one import *\n";
+    let theirs = "from runpod_flash import *\n";
+    for stars in [format!("{ours}{theirs}"), format!("{theirs}{ours}")] {
+        let one = format!("{IMPORT}a2 = LiveLoadBalancer(name='api')\nPATH = '/a'\n");
+        let tree = Tree::new([("one.py", one), ("app.py", format!("{stars}{function}"))]);
+        assert_eq!(summary(&tree.project("app.py")), [("api".to_owned(), vec!["GET /a f".to_owned()])], "{stars}");
+    }
+    let told = common::refused(&format!("{theirs}{function}"));
+    assert!(told.contains("`a2` is not set before this line in `app.py`"), "{told}");
+}
+
+#[test]
 fn an_endpoint_may_be_declared_within_the_decorator() {
     check(&format!("{IMPORT}@remote(LiveLoadBalancer(name='api'), method='GET', path='/a')\ndef f(): ...\n"), "GET /a f");
 }

@@ -148,7 +148,7 @@ fn endpoints_are_checked_where_they_are_declared() {
     check("LiveLoadBalancer(name=1)", "the name of an endpoint is a text. Got: 1");
     check("LiveLoadBalancer(name=os.environ['N'])", "the endpoint's name cannot be told from the source: `os.environ['N']`");
     check("LiveLoadBalancer(name='a', workersMin=5)", "workersMin (5) cannot be greater than workersMax (1)");
-    check("LiveLoadBalancer(name='a', executionTimeoutMs=-1)", "executionTimeoutMs is a number of milliseconds. Got: -1");
+    check("LiveLoadBalancer(name='a', executionTimeoutMs=-1)", "executionTimeoutMs must be 0 or more");
     check("LiveLoadBalancer(name='a', executionTimeoutMs='1s')", "executionTimeoutMs is a number of milliseconds. Got: '1s'");
     check("LiveLoadBalancer(name='a', workersMax='many')", "workersMax is a number of workers. Got: 'many'");
     check("LiveLoadBalancer(name='a', cancel_on_disconnect='no')", "cancel_on_disconnect is True or False. Got: 'no'");
@@ -175,6 +175,24 @@ fn two_functions_on_one_route_and_two_endpoints_of_one_name_are_refused() {
     assert!(told.contains("error: endpoint 'api' is declared twice\n   at: app.py:7"), "{told}");
     assert!(told.contains("error: Route conflict detected: POST /api/process defined twice\n   at: app.py:6"), "{told}");
     assert!(told.contains("function 'f' (app.py:4) has this route, and function 'g' (app.py:6) asks for it again"), "{told}");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_and_what_is_warned_of_after_it() {
+    let told = refused(&format!(
+        "{IMPORT}import os\napi = LiveLoadBalancer(name='api', nope=3)\nother = LiveLoadBalancer(name='other')\nidle = LiveLoadBalancer(name='x y')\n\
+         @remote(other, 'GET', 'a')\ndef f(): ...\n@remote(api, 'GET', os.environ['P'])\ndef g(): ...\n\
+         @remote(api, 'GET', '/a')\ndef h(): ...\n@remote(api, 'GET', '/a')\ndef i(): ...\n"
+    ));
+    let heads: Vec<&str> = told.lines().filter(|line| line.starts_with("error: ") || line.starts_with("warning: ")).collect();
+    let expected = [
+        "error: path must start with '/'. Got: a",
+        "error: the path of function 'g' cannot be told from the source: `os.environ['P']`",
+        "error: endpoint name 'x y' has the character ' '",
+        "error: Route conflict detected: GET /a defined twice",
+        "warning: LiveLoadBalancer has no field 'nope' (Did you mean 'name'?)",
+    ];
+    assert_eq!(heads, expected, "{told}");
 }
 
 #[test]
@@ -276,10 +294,17 @@ fn functions_in_branches_are_taken_refused_or_warned_of() {
         "if 0:",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:",
         "import typing as t\nif t.TYPE_CHECKING:",
-        "try:\n    pass\nexcept E:",
+        "if 0:\n  try:\n    pass\n  except E:\n   if True:",
     ] {
         let told = warned(&within(branch));
         assert!(told.starts_with("warning: function 'f' is not served\n"), "{branch}: {told}");
+        assert!(told.contains("why: it is not defined when its module is imported"), "{branch}: {told}");
+    }
+    for branch in ["try:\n    import nope\nexcept ImportError:", "try:\n    pass\nexcept E:\n  if True:"] {
+        let told = warned(&within(branch));
+        assert!(told.starts_with("warning: function 'f' is not served\n"), "{branch}: {told}");
+        assert!(told.contains("why: whether it is defined when its module is imported cannot be told from the source"), "{branch}: {told}");
+        assert!(told.ends_with("try: move it out of the branch, to the module's level"), "{branch}: {told}");
     }
     let told = refused(&within("class Api:"));
     assert!(told.contains("function 'Api.f' is decorated with @remote inside of a class"), "{told}");

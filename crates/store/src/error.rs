@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::shape::Unlike;
+
 /// Shorthand.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -25,6 +27,14 @@ pub enum Error {
         found: u32,
         /// Ours.
         known: u32,
+    },
+    /// It is a database, but not as this release makes it.
+    #[error("the server's state `{}` is not as this version of flash makes it", path.display())]
+    Unlike {
+        /// The file.
+        path: PathBuf,
+        /// What is not.
+        what: Unlike,
     },
     /// It is no database, or a damaged one.
     #[error("the server's state `{}` is damaged", path.display())]
@@ -58,6 +68,7 @@ impl Error {
             Self::Open { why, .. } | Self::Damaged { why, .. } | Self::Other(why) => why.clone(),
             Self::OtherRelease { found, known, .. } if found > known => "an older release might lose what it does not know".into(),
             Self::OtherRelease { .. } => "its tables are from before the first release, and nothing makes those of this one of them".into(),
+            Self::Unlike { what, .. } => what.why.clone(),
             Self::Removed { .. } => "what would be written now would be lost with the server's end; what is deployed serves on".into(),
             Self::Full => "SQLite found no room for a write; what was there before is whole".into(),
             Self::Locked => "it stayed locked for 5 s, by a backup or an open SQLite shell".into(),
@@ -70,6 +81,7 @@ impl Error {
             Self::Open { path, .. } => format!("see that `{}` can be written by this user", path.display()),
             Self::OtherRelease { found, known, .. } if found > known => "run the newer `flash`, or choose another FLASH_HOME".into(),
             Self::OtherRelease { path, .. } => format!("move it away and deploy anew: mv {} {0}.old", path.display()),
+            Self::Unlike { path, what } => what.remedy(path, "deploy anew"),
             Self::Damaged { path, .. } => {
                 format!("put a backup in its place, or move it away and deploy anew: mv {} {0}.damaged", path.display())
             }

@@ -35,6 +35,7 @@ use tokio::runtime::Handle;
 pub use clock::Clock;
 pub use error::{Error, Result};
 use inbox::{Command, Inbox, Lane, Patience};
+pub use payload::Large;
 use payload::{Payloads, Stored};
 use reader::Readers;
 pub use record::{
@@ -254,7 +255,7 @@ impl Jobs {
     pub async fn purge(&self, endpoint: &str) -> Result<usize> {
         let (mut purged, mut upto) = (0, None);
         loop {
-            let name = endpoint.to_owned();
+            let (name, begun) = (endpoint.to_owned(), Instant::now());
             let asked = self.ask(Lane::Care, Patience::Refuse, 0, move |rows| {
                 let upto = upto.unwrap_or_else(|| rows.memory.last_sequence());
                 rows.purge(&name, upto, CHUNK).map(|purged| Ok((purged, upto)))
@@ -264,6 +265,8 @@ impl Jobs {
             if some == 0 {
                 return Ok(purged);
             }
+            // Others write meanwhile, and the log is brought into the database.
+            tokio::time::sleep(begun.elapsed()).await;
         }
     }
 
@@ -331,23 +334,26 @@ impl Jobs {
     /// Where it cannot be read.
     pub async fn get(&self, id: &str) -> Result<Option<Job>> {
         let id = id.to_owned();
-        self.blocking(move |shared| {
-            // Between the row and its file the job may be deleted: then it is looked for once more, and not there.
-            for last in [false, true] {
-                let Some((mut job, output)) = shared.readers.read(|connection| reader::job(connection, &id))? else { return Ok(None) };
-                match output.map(|output| shared.body(output)).transpose() {
-                    Ok(output) => job.output = output,
-                    Err(_) if !last => continue,
-                    Err(error) => return Err(Error::of_file(&error)),
-                }
-                return Ok(Some(job));
+        let read = move |shared: &Shared| {
+            let Some((mut job, large)) = shared.look(&id)? else { return Ok(None) };
+            if let Some(large) = large {
+                job.output = Some(large.read().map_err(|error| Error::of_file(&error))?);
             }
-            Ok(None)
-        })
-        .await?
+            Ok(Some(job))
+        };
+        self.blocking(read).await?
     }
 
-    /// A job's input; `None` where there is no job of this id.
+    /// As [`Jobs::get`], but for a large output, which is not read yet.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn look(&self, id: &str) -> Result<Option<(Job, Option<Large>)>> {
+        let id = id.to_owned();
+        self.blocking(move |shared| shared.look(&id)).await?
+    }
+
+    /// A job's input; `None` where there is no job of this id, or its input is lost.
     ///
     /// # Errors
     /// Where it cannot be read.
@@ -355,7 +361,10 @@ impl Jobs {
         let id = id.to_owned();
         let read = move |shared: &Shared| {
             let stored = shared.readers.read(|connection| reader::input(connection, &id))?;
-            stored.map(|stored| shared.body(stored)).transpose().map_err(|error| Error::of_file(&error))
+            match stored.map(|stored| shared.body(stored)).transpose() {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                read => read.map_err(|error| Error::of_file(&error)),
+            }
         };
         self.blocking(read).await?
     }
@@ -509,6 +518,31 @@ impl Jobs {
 }
 
 impl Shared {
+    fn look(&self, id: &str) -> Result<Option<(Job, Option<Large>)>> {
+        // Between the row and its file the job may be deleted: then it is looked for once more, and not there.
+        for last in [false, true] {
+            let Some((mut job, output)) = self.readers.read(|connection| reader::job(connection, id))? else { return Ok(None) };
+            let (name, bytes) = match output {
+                Some(Stored::File { name, bytes }) => (name, bytes),
+                Some(Stored::Inline(body)) => {
+                    job.output = Some(body);
+                    return Ok(Some((job, None)));
+                }
+                None => return Ok(Some((job, None))),
+            };
+            match self.payloads.large(&name, bytes) {
+                Ok(large) => return Ok(Some((job, Some(large)))),
+                Err(_) if !last => {}
+                Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) => {
+                    job.lost = Some(format!("the job has completed, but its output is lost: {error}"));
+                    return Ok(Some((job, None)));
+                }
+                Err(error) => return Err(Error::of_file(&error)),
+            }
+        }
+        Ok(None)
+    }
+
     fn body(&self, stored: Stored) -> std::io::Result<Bytes> {
         match stored {
             Stored::Inline(body) => Ok(body),

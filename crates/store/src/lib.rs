@@ -7,11 +7,13 @@ mod error;
 pub mod jobs;
 mod record;
 mod schema;
+mod shape;
 mod sqlite;
 
 pub use error::{Error, Result};
 pub use flash_queue::Timestamp;
 pub use record::{App, Begun, Build, Deployment, Endpoint, Environment, Event, Key, NewDeployment, State};
+pub use shape::Unlike;
 pub use sqlite::Sqlite;
 
 /// A store. Each method is one transaction: it is done and on the disk when it returns, or nothing of it is.

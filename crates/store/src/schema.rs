@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::shape::{self, Unlike};
+
 /// Schemas that were never released. Their files are refused, as nobody tests what would become of them.
 const UNRELEASED: u32 = 1;
 
@@ -88,20 +90,21 @@ INSERT INTO owners SELECT id, app, environment, name FROM endpoints;
 /// The schema of this release.
 pub(crate) const VERSION: u32 = UNRELEASED + MIGRATIONS.len() as u32;
 
-/// Whether a file of this schema can be brought up to ours; a new one has 0.
-pub(crate) fn is_known(version: u32) -> bool {
-    version == 0 || (UNRELEASED + 1..=VERSION).contains(&version)
+/// The schema of a file, where it is another release's.
+pub(crate) fn other_release(connection: &Connection) -> rusqlite::Result<Option<u32>> {
+    let version = u32::try_from(shape::number(connection)?).ok();
+    Ok(version.filter(|version| (1..=UNRELEASED).contains(version) || *version > VERSION))
 }
 
-/// The schema of a file.
-pub(crate) fn version(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+/// What is not as our tables are.
+pub(crate) fn unlike(connection: &Connection) -> rusqlite::Result<Option<Unlike>> {
+    shape::unlike(connection, UNRELEASED as i32, MIGRATIONS)
 }
 
 /// Brings a file's schema up to ours, each step whole or not at all.
 pub(crate) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    let done = version(connection)?.saturating_sub(UNRELEASED);
-    for (done, step) in MIGRATIONS.iter().enumerate().skip(done as usize) {
+    let done = shape::number(connection)? - UNRELEASED as i32;
+    for (done, step) in MIGRATIONS.iter().enumerate().skip(done.max(0) as usize) {
         let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", UNRELEASED + done as u32 + 1)?;

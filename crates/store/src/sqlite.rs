@@ -35,15 +35,30 @@ impl Sqlite {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(refused)?;
         drop(file);
         let connection = prepare(path).map_err(|error| told(path, error))?;
-        let found = schema::version(&connection).map_err(|error| told(path, error))?;
-        if !schema::is_known(found) {
+        if let Some(found) = schema::other_release(&connection).map_err(|error| told(path, error))? {
             return Err(Error::OtherRelease { path: path.to_owned(), found, known: schema::VERSION });
         }
         let mut connection = checked(connection, path)?;
+        if let Some(what) = schema::unlike(&connection).map_err(|error| told(path, error))? {
+            return Err(Error::Unlike { path: path.to_owned(), what });
+        }
         schema::migrate(&mut connection).map_err(|error| told(path, error))?;
         let log = PathBuf::from(format!("{}-wal", path.display()));
         let files = [path.to_owned(), log].into_iter().filter_map(|file| Some((file.clone(), identity(&file)?))).collect();
         Ok(Self { path: path.to_owned(), files, connection: Mutex::new(connection) })
+    }
+
+    /// The same of a file that has been written, as `trace` shows, which only a server makes that has a state: one without a byte is damaged, not
+    /// new. One that is not there at all was moved away.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_again(path: &Path, trace: &Path) -> Result<Self> {
+        if fs::metadata(path).is_ok_and(|found| found.len() == 0) {
+            let why = format!("it is empty, and `{}` is of a server that had written it", trace.display());
+            return Err(Error::Damaged { path: path.to_owned(), why });
+        }
+        Self::open(path)
     }
 
     /// SQLite would write into a file that has no name any more, and say that it is done.

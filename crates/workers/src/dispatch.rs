@@ -166,6 +166,8 @@ pub enum Submitted<R> {
 pub struct Swept<R> {
     /// Whose deadline has passed.
     pub expired: Vec<R>,
+    /// Whose deadline has passed while they waited for a slot.
+    pub unserved: Vec<R>,
     /// Workers with something to send.
     pub told: Vec<WorkerId>,
     /// Workers that went on for longer than the grace, with nothing else in flight (or nothing else within a second grace): to be
@@ -529,11 +531,11 @@ impl<R: Answered> Dispatcher<R> {
 
     /// Looks for deadlines that have passed.
     pub fn sweep(&mut self, now: Instant) -> Swept<R> {
-        let mut swept = Swept { expired: Vec::new(), told: Vec::new(), stuck: Vec::new() };
+        let mut swept = Swept { expired: Vec::new(), unserved: Vec::new(), told: Vec::new(), stuck: Vec::new() };
         let waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting {
             if waiting.errand.deadline.is_past(now) {
-                swept.expired.push(waiting.reply);
+                swept.unserved.push(waiting.reply);
             } else {
                 self.waiting.push_back(waiting);
             }

@@ -26,6 +26,16 @@ pub struct Report {
     pub line: Option<String>,
     /// The traceback, trimmed to the user's own code.
     pub traceback: Option<String>,
+    /// What else is wrong, where that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Report>,
+}
+
+impl Report {
+    /// All that is wrong.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
+    }
 }
 
 /// Why a worker does not start.

@@ -247,7 +247,9 @@ impl Shared {
         if self.dispatcher.waiting() == 0 {
             return None;
         }
-        given_up.extend(self.dispatcher.sweep(now).expired.into_iter().map(|reply| (reply, Outcome::Expired)));
+        let swept = self.dispatcher.sweep(now);
+        given_up.extend(swept.expired.into_iter().map(|reply| (reply, Outcome::Expired)));
+        given_up.extend(swept.unserved.into_iter().map(|reply| (reply, Outcome::Unserved)));
         Some(now + watch::SWEEP)
     }
 }

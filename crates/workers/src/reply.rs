@@ -20,6 +20,8 @@ pub enum Outcome {
     Answered(Answer),
     /// It took longer than the endpoint's timeout.
     Expired,
+    /// That passed while it waited for a slot of a worker: no function was called.
+    Unserved,
     /// The worker died after it had begun, in this way where that is known.
     Lost(Option<ExitStatus>),
     /// Too many requests wait already.

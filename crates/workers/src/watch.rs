@@ -90,6 +90,9 @@ impl Watch {
         for reply in swept.expired {
             reply.give(Outcome::Expired);
         }
+        for reply in swept.unserved {
+            reply.give(Outcome::Unserved);
+        }
         self.tell(inner, page, now);
         if spent && !self.silence.lasted.is_zero() && self.is_told() {
             process.kill();

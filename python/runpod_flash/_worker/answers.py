@@ -14,6 +14,7 @@ import json
 import math
 import pathlib
 import re
+import reprlib
 import types
 import uuid
 from collections import deque
@@ -45,6 +46,10 @@ class _Stranger(Exception):
     """A value of a type that JSON has no form for; `args[0]` is the value."""
 
 
+class _StrangeKey(Exception):
+    """A key of a dict whose form in JSON could be no key; `args[0]` is the key."""
+
+
 def invalid(errors: list[dict[str, Any]]) -> Rejected:
     """422 with pydantic's errors, each with its `loc` complete. Whatever the input was, it is answered."""
     try:
@@ -66,7 +71,8 @@ def failure(error: BaseException) -> tuple[int, list[tuple[str, str]] | None, by
     """The answer that `error` itself asks for: status, headers (lower case, content type among them), body.
 
     That is an exception with `status_code`, `detail` and `headers`, as FastAPI's `HTTPException` has them, its
-    `RequestValidationError`, or one of ours. None for any other, and where the detail is not JSON: it is a failure of the function.
+    `RequestValidationError`, or one of ours. None for any other, and where the status is no answer's or the detail not JSON: it is a
+    failure of the function.
     Never raises. Headers of None make a plain JSON answer.
     """
     if type(error) is Rejected:
@@ -82,16 +88,15 @@ def failure(error: BaseException) -> tuple[int, list[tuple[str, str]] | None, by
 def _asked(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | None:
     if any(base.__module__ == "fastapi.exceptions" and base.__name__ == "RequestValidationError" for base in type(error).__mro__):
         return 422, [JSON_HEADER], invalid(error.errors()).body  # type: ignore[attr-defined]
-    status = getattr(error, "status_code", None)
+    status, detail = _said(error)
     headers = getattr(error, "headers", None)
-    detail = getattr(error, "detail", PydanticUndefined)
-    if type(status) is not int or not 100 <= status <= 599 or detail is PydanticUndefined:
+    if status is None or status not in responses.STATUSES:
         return None
     if headers is not None and not isinstance(headers, Mapping):
         return None
     fields = [(str(name).lower(), str(value)) for name, value in (headers or {}).items()]
     fields = [field for field in fields if field[0] != "content-length"]
-    if status < 200 or status in (204, 205, 304):
+    if status in (204, 205, 304):
         return status, fields, b""
     try:
         body = _dumps({"detail": detail}).encode()
@@ -102,12 +107,24 @@ def _asked(error: BaseException) -> tuple[int, list[tuple[str, str]], bytes] | N
     return status, fields, body
 
 
+def _said(error: BaseException) -> tuple[int | None, Any]:
+    """The `status_code` and the `detail` of an exception that has both; None for any other."""
+    status: Any = getattr(error, "status_code", None)
+    detail = getattr(error, "detail", PydanticUndefined)
+    # `http.HTTPStatus.NOT_FOUND` is a status, and True is none.
+    if not issubclass(type(status), int) or type(status) is bool or detail is PydanticUndefined:
+        return None, None
+    return int.__int__(status), detail
+
+
 def untold(function: str, error: BaseException) -> str:
-    """What the log says of an exception that asks for an answer whose `detail` is no JSON; empty for any other. Never raises."""
+    """What the log says of an exception that asks for an answer that cannot be sent; empty for any other. Never raises."""
     try:
-        status, detail = getattr(error, "status_code", None), getattr(error, "detail", PydanticUndefined)
-        if type(status) is not int or not 100 <= status <= 599 or detail is PydanticUndefined:
+        status, detail = _said(error)
+        if status is None:
             return ""
+        if status not in responses.STATUSES:
+            return f"`{function}` raised a `{responses.type_name(error)}` that cannot be sent\n{responses.of_no_answer(status)}\n"
         try:
             _dumps(detail).encode()
         except (TypeError, ValueError, RecursionError) as problem:
@@ -172,10 +189,11 @@ def checking_encoder(function: str, adapter: TypeAdapter[Any], annotation: str) 
 
 
 def _unlike(function: str, result: object, annotation: str, error: Exception) -> Unserialisable:
+    why, remedy = _not_awaited(result) or (error, "return what the annotation says, or change or remove the annotation")
     return Unserialisable(
         f"`{function}` returned a `{type(result).__qualname__}` that is not the `{annotation}` it is annotated with\n"
-        f"  why: {error}\n"
-        "  try: return what the annotation says, or change or remove the annotation"
+        f"  why: {why}\n"
+        f"  try: {remedy}"
     )
 
 
@@ -204,19 +222,34 @@ def _is_plain(value: Any) -> bool:
 
 def _encode_any(function: str, result: object) -> bytes:
     responses.pass_on(function, result)
+    remedy = "return dicts, lists, strings, finite numbers, dates, dataclasses or pydantic models"
     try:
         return _dumps(_jsonable(result)).encode()
     except _Stranger as error:
         why = f"a `{responses.type_name(error.args[0])}` has no form in JSON"
+        if hint := _not_awaited(error.args[0]):
+            why, remedy = hint
+    except _StrangeKey as error:
+        why = f"a key of it is a `{responses.type_name(error.args[0])}`, `{reprlib.repr(error.args[0])}`; in JSON keys are strings"
     except RecursionError:
         why = "it is nested too deeply, or contains itself"
     except Exception as error:
         why = str(error)
     raise Unserialisable(
-        f"`{function}` returned a `{responses.type_name(result)}` that cannot be sent as JSON\n"
-        f"  why: {why}\n"
-        "  try: return dicts, lists, strings, finite numbers, dates, dataclasses or pydantic models"
+        f"`{function}` returned a `{responses.type_name(result)}` that cannot be sent as JSON\n  why: {why}\n  try: {remedy}"
     )
+
+
+def _not_awaited(value: object) -> tuple[str, str] | None:
+    """Why a value is no result and how to mend that, where somebody has forgotten to await it."""
+    kind = type(value)
+    if not hasattr(kind, "__await__"):
+        return None
+    call = "it"
+    if isinstance(value, types.CoroutineType):
+        call = f"{value.__qualname__}(...)"
+        value.close()  # else Python warns that nobody has awaited it, of a line of ours
+    return f"it is a `{responses.type_name(value)}`, which gives its result once it is awaited", f"return await {call}, in an `async def`"
 
 
 def _dumps(value: Any) -> str:
@@ -244,7 +277,12 @@ def _jsonable(value: Any, lenient: bool = False) -> Any:
     if isinstance(value, dict):
         pairs = {}
         for key, item in value.items():
-            pairs[_jsonable(key, lenient)] = _jsonable(item, lenient)
+            form = _jsonable(key, lenient)
+            if isinstance(form, (dict, list)):
+                if not lenient:
+                    raise _StrangeKey(key)
+                form = str(key)
+            pairs[form] = _jsonable(item, lenient)
         return pairs
     if isinstance(value, (list, tuple, set, frozenset, deque, types.GeneratorType)):
         items = []

@@ -10,6 +10,10 @@ import traceback
 
 from . import imports
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 #: The longest text shown of a line, in characters.
 _LONGEST_LINE = 120
@@ -36,6 +40,16 @@ def raised_at(error: BaseException) -> tuple[str, int, str | None] | None:
                 return file, line, line_of(file, line)
     except BaseException:  # noqa: S110 - an exception's class is the user's, and looking at it may raise anything
         pass
+    return None
+
+
+def called_from(frame: FrameType | None) -> tuple[str, int, str | None] | None:
+    """The innermost file of the project among a frame and its callers, the line and its text; None where there is none."""
+    while frame is not None:
+        file, line = frame.f_code.co_filename, frame.f_lineno
+        if _is_of_project(file):
+            return file, line, line_of(file, line)
+        frame = frame.f_back
     return None
 
 

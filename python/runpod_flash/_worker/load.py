@@ -6,15 +6,16 @@ import importlib
 import os
 import sys
 import threading
+from contextlib import contextmanager
 
 from .._errors import CalledWhileImporting
 from . import failures, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
-    from typing import Any, TypedDict
+    from typing import Any, NoReturn, TypedDict
 
     from typing_extensions import NotRequired
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
         name: str
         file: str
         import_base: str
+        #: All folders that its own imports begin at, `import_base` among them; that one alone where it is left out.
+        import_path: NotRequired[list[str]]
 
     class Declared(TypedDict):
         """A function, as the scan found it."""
@@ -81,12 +84,26 @@ _is_deployed = False
 
 class CannotLoad(Exception):
     """The modules do not import or are not what the scan promised. `report`: error, why, try, where it is, the line there, and a traceback,
-    each of the last three or None."""
+    each of the last three or None; and `others` of the same kind, where there are any."""
 
     def __init__(self, what: str, why: str, remedy: str, *, at: _Place | None = None, trace: str | None = None) -> None:
         super().__init__(what)
         where, line = at or (None, None)
-        self.report = {"error": what, "why": why, "try": remedy, "at": where, "line": line, "traceback": trace}
+        self.report: dict[str, Any] = {"error": what, "why": why, "try": remedy, "at": where, "line": line, "traceback": trace}
+
+
+#: So many functions that cannot be served are told one by one: what is told has to fit into a packet.
+_MOST_TOLD = 20
+
+
+def _all_of(failed: list[CannotLoad]) -> CannotLoad:
+    """All that is wrong, as one: the first, with the others."""
+    first, *others = failed
+    told = [other.report for other in others[: _MOST_TOLD - 1]]
+    if more := len(others) - len(told):
+        told.append(CannotLoad(f"{more} further functions cannot be served", "for reasons of their own", "mend those above first").report)
+    first.report["others"] = told
+    return first
 
 
 def routes(config: Config) -> list[Route | Job]:
@@ -99,39 +116,56 @@ def routes(config: Config) -> list[Route | Job]:
         from .. import _overlay
 
         _overlay.stand_before(overlay)
-    from .inputs import Job
-    from .routes import Route
-
     state.variables = config.get("env", {})
     os.environ.update(state.variables)
     found: list[Route | Job] = []
+    failed: list[CannotLoad] = []
     for declared in config["functions"]:
-        module = _import(declared["module"])
-        stub = _resolve(module, declared)
-        local = getattr(stub, "__flash_local__", False)  # it is the function itself, whatever wraps it
-        function = stub if local else getattr(stub, "__wrapped__", None)
-        promised = getattr(stub, "__remote_config__", None)
-        if not callable(function) or promised is None:
-            raise _not_as_scanned(declared, "it is not decorated with `@remote` any more", stub)
-        method, path = declared.get("method"), declared.get("path")
-        if (promised["method"], promised["path"]) != (method, path):
-            raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
         try:
-            if method is None or path is None:
-                found.append(Job(function, config["inline"]))
-            else:
-                found.append(route := Route(function, method, path))
-                _warn_of_wrapped(route, function, declared)
-            _warn_of_missing(function, promised["dependencies"], promised["system_dependencies"])
-        except Exception as error:
-            why, remedy = _said(error)
-            raise CannotLoad(
-                f"`{declared['qualname']}` cannot serve {'jobs' if method is None else f'{method} {path}'}",
-                why,
-                remedy or "change its signature",
-                at=_place(declared, function),
-            ) from error
+            module = _import(declared["module"])
+        except CannotLoad as problem:
+            # A module is not run a second time for its next function.
+            raise _all_of([*failed, problem]) from problem.__cause__
+        try:
+            found.append(_made(module, declared, config["inline"]))
+        except CannotLoad as problem:
+            failed.append(problem)
+    if failed:
+        raise _all_of(failed) from failed[0].__cause__
     return found
+
+
+def _made(module: ModuleType, declared: Declared, inline: bool) -> Route | Job:
+    """The route of a function, or what its jobs call."""
+    from .inputs import Job
+    from .routes import Route
+
+    stub = _resolve(module, declared)
+    local = getattr(stub, "__flash_local__", False)  # it is the function itself, whatever wraps it
+    function = stub if local else getattr(stub, "__wrapped__", None)
+    promised = getattr(stub, "__remote_config__", None)
+    if not callable(function) or promised is None:
+        raise _not_as_scanned(declared, "it is not decorated with `@remote` any more", stub)
+    method, path = declared.get("method"), declared.get("path")
+    if (promised["method"], promised["path"]) != (method, path):
+        raise _not_as_scanned(declared, f"it serves {promised['method']} {promised['path']} when imported", function)
+    try:
+        made: Route | Job
+        if method is None or path is None:
+            made = Job(function, inline)
+        else:
+            made = Route(function, method, path)
+            _warn_of_wrapped(made, function, declared)
+        _warn_of_missing(function, promised["dependencies"], promised["system_dependencies"])
+        return made
+    except Exception as error:
+        why, remedy = _said(error)
+        raise CannotLoad(
+            f"`{declared['qualname']}` cannot serve {'jobs' if method is None else f'{method} {path}'}",
+            why,
+            remedy or "change its signature",
+            at=_place(declared, function),
+        ) from error
 
 
 def start(found: list[Route | Job]) -> None:
@@ -188,10 +222,9 @@ def _warn_of_missing(function: Callable[..., object], dependencies: list[str] | 
 
 
 def _import(module: Module) -> ModuleType:
-    if module["import_base"] not in sys.path:
-        sys.path.insert(0, module["import_base"])
+    _find_from(module)
     try:
-        with state.imports():
+        with state.imports(), _exit_told(module):
             imported = importlib.import_module(module["name"])
     except BaseException as error:
         what = f"cannot import module '{module['name']}'"
@@ -224,6 +257,58 @@ def _import(module: Module) -> ModuleType:
             "rename the file",
         )
     return imported
+
+
+#: Sends the report of what ends this process while it imports modules; set where somebody waits for it.
+last_words: Callable[[dict[str, Any]], None] | None = None
+
+
+@contextmanager
+def _exit_told(module: Module) -> Iterator[None]:
+    """Has `os._exit` tell where it was called: it ends the process, and leaves nothing that would."""
+    real, importer = os._exit, os.getpid()
+    importing = True
+
+    def _exit(status: int) -> NoReturn:
+        if importing and last_words is not None and os.getpid() == importer:  # a forked child may end as it likes
+            place = failures.called_from(sys._getframe(1))
+            file, line, text = (module["file"], None, None) if place is None else place
+            shown = _shown(file, module)
+            what = f"cannot import module '{module['name']}'"
+            why = f"os._exit({status!r}) was called while it was imported"
+            at = (shown if line is None else f"{shown}:{line}", text)
+            last_words(CannotLoad(what, why, _remedy(SystemExit(), shown), at=at).report)
+        real(status)
+
+    os._exit = _exit
+    try:
+        yield
+    finally:
+        importing = False
+        if os._exit is _exit:
+            os._exit = real
+
+
+#: What stands at the end of `sys.path` for modules that are imported from elsewhere.
+_at_the_end: set[str] = set()
+
+
+def _find_from(module: Module) -> None:
+    """Has imports look in the module's folders: up to its base before all that is installed, and in the further ones after that, so that a
+    project's `docs` or `redis`, say, stands for nothing that a script beside them never meant."""
+    base = module["import_base"]
+    path = module.get("import_path") or [base]
+    end = path.index(base) + 1
+    for folder in reversed(path[:end]):
+        if folder in _at_the_end:
+            _at_the_end.remove(folder)
+            sys.path.remove(folder)
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    for folder in path[end:]:
+        if folder not in sys.path:
+            sys.path.append(folder)
+            _at_the_end.add(folder)
 
 
 def _remedy(error: BaseException, file: str) -> str:

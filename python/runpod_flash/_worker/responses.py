@@ -8,11 +8,18 @@ for an answer goes to the host as a whole. Background tasks run once the answer 
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 #: Bytes of a body that are gathered at most: some never end.
 LONGEST = 64 << 20
+#: What an answer's status may be. One below is no answer yet, and its caller would wait on; HTTP has none above.
+STATUSES = range(200, 600)
+#: Parts of an exception, by the base class: its own attributes may be anything.
+_CONTEXT: Any = vars(BaseException)["__context__"]
+_CAUSE: Any = vars(BaseException)["__cause__"]
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", None)  # before Python 3.11 there is none
 
 
 class Unserialisable(Exception):
@@ -65,7 +72,21 @@ async def sent(error: BaseException) -> BaseException:
     try:
         return await _gather(*error.args)
     except BaseException as failure:
-        return failure
+        return apart(failure)
+
+
+def apart(failure: BaseException) -> BaseException:
+    """`failure`, without what of ours was being handled when it was raised: a response on its way is none of its causes. Never raises."""
+    parts, seen = [failure], {id(failure)}
+    for part in parts:
+        context, cause = _CONTEXT.__get__(part), _CAUSE.__get__(part)
+        if type(context) in (Answered, Unsent):
+            context = _CONTEXT.__set__(part, None)
+        within = _GROUP.exceptions.__get__(part) if _GROUP and issubclass(type(part), _GROUP) else ()
+        further = [other for other in (context, cause, *within) if other is not None and id(other) not in seen]
+        seen.update(map(id, further))
+        parts += further
+    return failure
 
 
 def sent_now(error: BaseException) -> BaseException:
@@ -127,12 +148,16 @@ async def _gather(response: Any, function: str) -> Answered:
 
 
 def _check_status(function: str, response: object, status: int) -> None:
-    if not 200 <= status <= 999:
-        raise Unserialisable(
-            f"`{function}` returned a `{type_name(response)}` that cannot be sent\n"
-            f"  why: its status is {status}, and an answer's is from 200 to 999\n"
-            "  try: give it a status of HTTP"
-        )
+    if int.__int__(status) not in STATUSES:
+        raise Unserialisable(f"`{function}` returned a `{type_name(response)}` that cannot be sent\n{of_no_answer(status)}")
+
+
+def of_no_answer(status: int) -> str:
+    """Why an answer with this status cannot be sent, and what helps."""
+    return (
+        f"  why: its status is {int.__int__(status)}, and an answer's is from {STATUSES[0]} to {STATUSES[-1]}\n"
+        "  try: give it a status of HTTP, as 400 where the caller is wrong and 503 where something else is"
+    )
 
 
 def _headers(raw: Any) -> list[tuple[str, str]]:

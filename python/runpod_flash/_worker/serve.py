@@ -450,7 +450,7 @@ class Worker:
         except BaseException as error:
             if self.is_child:
                 _fail(error)
-            self.stderr._emit(output.running.get(), failures.trimmed(error))
+            self.stderr._emit(output.running.get(), failures.trimmed(responses.apart(error)))
         self.finish_output(output.running.get())
 
     @staticmethod

@@ -26,7 +26,7 @@ from . import failures, frames, generators, imports, output, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from . import load
@@ -197,6 +197,7 @@ def _work(wire: socket.socket, page: memoryview, config: Config | None, held: He
         else:
             assert config is not None, "a worker of the base zygote is told what to import"
             held.watch(reload=config["reload"])
+            load.last_words = _before_the_end(wire.sendall)
             routes = load.routes(config)
         if config["host"] is None:  # else live calls may say what classes are made of
             load.start(routes)
@@ -205,6 +206,16 @@ def _work(wire: socket.socket, page: memoryview, config: Config | None, held: He
         wire.sendall(frames.encode_json(frames.FAILED, error.report))
         os._exit(0)
     worker.run(wire, page, config, routes, held.imports)
+
+
+def _before_the_end(send: Callable[[bytes], object]) -> Callable[[dict[str, Any]], None]:
+    """Says why modules cannot be loaded, where the process ends right after it."""
+
+    def say(report: dict[str, Any]) -> None:
+        output.flush()
+        send(frames.encode_json(frames.FAILED, report))
+
+    return say
 
 
 def _describe(wire: socket.socket, config: Config, held: Held) -> None:
@@ -217,6 +228,7 @@ def _describe(wire: socket.socket, config: Config, held: Held) -> None:
             _, routes = held.loaded
         else:
             held.watch(reload=config["reload"])
+            load.last_words = _before_the_end(wire.sendall)
             routes = load.routes(config)
         from . import openapi
         from .routes import Route
@@ -234,6 +246,7 @@ def _import_project(control: socket.socket, config: Config, held: Held) -> None:
 
     before = load.Surroundings()
     held.watch(reload=config["reload"])
+    load.last_words = _before_the_end(control.send)
     try:
         held.loaded = config, load.routes(config)
     except load.CannotLoad as error:

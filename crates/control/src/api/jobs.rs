@@ -66,7 +66,10 @@ pub(super) async fn find(control: Shared, Names(named): Names<Named>) -> Result<
 
 pub(super) async fn cancel(control: Shared, Names(named): Names<Named>) -> Result<Json<JobDetail>, Refusal> {
     let id = named.text("job");
-    let job = control.engines.cancelled(id).await?.ok_or_else(|| unknown(id))?;
+    let job = match control.engines.cancelled(id).await?.ok_or_else(|| unknown(id))? {
+        (job, None) => job,
+        (_, Some(_)) => found(&control.engines, id).await?, // it has completed, and stays so
+    };
     detail(&control.engines, job).await.map(Json)
 }
 

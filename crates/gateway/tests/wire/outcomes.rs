@@ -69,6 +69,23 @@ async fn a_request_past_its_deadline_is_a_504_and_its_late_answer_goes_nowhere()
 }
 
 #[tokio::test]
+async fn a_request_that_waited_for_a_slot_until_its_deadline_is_told_so() {
+    let trial = Trial::starting(Settings { timeout: Duration::from_millis(200), ..one_slot() }, json!({ "functions": [] })).await;
+    while trial.post(steps([&[Answer]])).await.status != 200 {} // the worker may take its time to start
+    let sent = [trial.send(steps([&[Begin, Hold]])).await, trial.send(steps([&[Begin, Hold]])).await];
+    let mut details = Vec::new();
+    for sent in sent {
+        let answer = sent.answer().await;
+        assert_eq!(answer.status, 504);
+        details.push(answer.json()["detail"].as_str().unwrap_or_default().to_owned());
+    }
+    details.sort_unstable();
+    let waited = "Execution timeout on trial after 0.2s: the request had not begun, for no worker had a free slot; \
+                  raise workersMax, max_concurrency or executionTimeoutMs";
+    assert_eq!(details, ["Execution timeout on trial after 0.2s", waited]);
+}
+
+#[tokio::test]
 async fn where_no_worker_can_start_requests_and_ping_are_told_so() {
     let config = json!({ "functions": [], "start": Script(vec![vec![Die]]) });
     let trial = Trial::starting(pool_settings(), config).await;

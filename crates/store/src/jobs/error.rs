@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::shape::Unlike;
+
 /// Shorthand.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -31,6 +33,14 @@ pub enum Error {
         found: u32,
         /// Ours.
         known: u32,
+    },
+    /// It is a database, but not as this release makes it.
+    #[error("the queue's file `{}` is not as this version of flash makes it", path.display())]
+    Unlike {
+        /// The file.
+        path: PathBuf,
+        /// What is not.
+        what: Unlike,
     },
     /// It is no database, or a damaged one.
     #[error("the queue's file `{}` is damaged", path.display())]
@@ -105,6 +115,7 @@ impl Error {
         match self {
             Self::InUse { .. } => "two servers would run the same jobs; a lock on `jobs.lock` tells that the other one runs".into(),
             Self::Open { why, .. } | Self::Damaged { why, .. } | Self::Disk { why } | Self::Other { why } => why.clone(),
+            Self::Unlike { what, .. } => what.why.clone(),
             Self::Newer { .. } => "an older release might lose what it does not know".into(),
             Self::Full => "there was no room for a write; what was accepted before is whole".into(),
             Self::Busy { .. } => "the disk is slower than what comes".into(),
@@ -122,6 +133,7 @@ impl Error {
             Self::InUse { .. } => "stop the other server, or choose another FLASH_HOME".into(),
             Self::Open { path, .. } => format!("see that `{}` can be written by this user", path.display()),
             Self::Newer { .. } => "run the newer `flash`, or choose another FLASH_HOME".into(),
+            Self::Unlike { path, what } => what.remedy(path, "begin with an empty queue"),
             Self::Damaged { path, .. } => {
                 format!("put a backup in its place, or move it away and begin with an empty queue: mv {} {0}.damaged", path.display())
             }

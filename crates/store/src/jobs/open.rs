@@ -1,6 +1,7 @@
 //! Opening the queue: one server alone, a whole database, and what a server before it has left.
 
 use std::fs::{self, TryLockError};
+use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,9 @@ use super::shown::Shown;
 use super::writer::{Writer, follow_log};
 use super::{Settings, Shared, connect, schema};
 
+/// Stands in the lock's file once there was a whole database.
+const WHOLE: &[u8] = b"jobs.db was whole\n";
+
 pub(super) fn open(home: &Path, mut settings: Settings) -> Result<Shared> {
     let path = home.join("jobs.db");
     let refused = |why: std::io::Error| Error::Open { path: path.clone(), why: why.to_string() };
@@ -33,7 +37,15 @@ pub(super) fn open(home: &Path, mut settings: Settings) -> Result<Shared> {
         Err(TryLockError::WouldBlock) => return Err(Error::InUse { home: home.to_owned() }),
         Err(TryLockError::Error(why)) => return Err(refused(why)),
     }
-    drop(private(&path).map_err(refused)?);
+    let is_there = path.exists();
+    let file = private(&path).map_err(refused)?;
+    let length = |file: &fs::File| file.metadata().map(|found| found.len()).map_err(refused);
+    // SQLite would take it for a new one. It is new where no server had one before, and one that was killed in its first moments leaves it so.
+    let was_whole = length(&lock)? > 0;
+    if is_there && was_whole && length(&file)? == 0 {
+        return Err(Error::Damaged { path, why: "it is empty, and was not before".into() });
+    }
+    drop(file);
     let payloads = Payloads::open(&home.join("payloads")).map_err(refused)?;
     // What was made just now stays when the power is cut.
     fs::File::open(home).and_then(|folder| folder.sync_all()).map_err(refused)?;
@@ -44,11 +56,16 @@ pub(super) fn open(home: &Path, mut settings: Settings) -> Result<Shared> {
         other => other,
     };
     let mut connection = connect(&path, settings.synchronous).map_err(failed)?;
-    let found = schema::version(&connection).map_err(failed)?;
-    if found > schema::VERSION {
+    if let Some(found) = schema::newer(&connection).map_err(failed)? {
         return Err(Error::Newer { path, found, known: schema::VERSION });
     }
+    if let Some(what) = schema::unlike(&connection).map_err(failed)? {
+        return Err(Error::Unlike { path, what });
+    }
     schema::migrate(&mut connection).map_err(failed)?;
+    if !was_whole {
+        (&lock).write_all(WHOLE).and_then(|()| lock.sync_all()).map_err(refused)?;
+    }
     let last = last_time(&connection).map_err(failed)?;
     settings.clock = settings.clock.not_before(last);
     let memory = void(&mut connection, &settings.clock).map_err(failed)?;

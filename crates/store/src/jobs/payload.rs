@@ -37,6 +37,27 @@ impl Stored {
     }
 }
 
+/// An output that is in a file, which stays readable as long as this is there.
+#[derive(Debug)]
+pub struct Large {
+    /// From its first byte on.
+    pub file: File,
+    /// How many there are.
+    pub bytes: u64,
+}
+
+impl Large {
+    /// All of it. Blocks.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    pub fn read(mut self) -> io::Result<Bytes> {
+        let mut body = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or_default());
+        io::Read::read_to_end(&mut self.file, &mut body)?;
+        Ok(body.into())
+    }
+}
+
 /// The folder of large payloads.
 #[derive(Debug)]
 pub(super) struct Payloads {
@@ -75,6 +96,17 @@ impl Payloads {
     /// Blocks.
     pub(super) fn read(&self, name: &str) -> io::Result<Bytes> {
         fs::read(self.folder.join(name)).map(Bytes::from)
+    }
+
+    /// Opens a file that has so many bytes. Blocks.
+    pub(super) fn large(&self, name: &str, bytes: u64) -> io::Result<Large> {
+        let file = File::open(self.folder.join(name))?;
+        let found = file.metadata()?.len();
+        if found != bytes {
+            let why = format!("its file has {found} bytes in the place of {bytes}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(Large { file, bytes })
     }
 
     /// Removes a file that no row names. What stays there for an error goes with the next start.

@@ -71,6 +71,7 @@ pub(super) fn job(connection: &Connection, id: &str) -> rusqlite::Result<Option<
             ended: time(4)?,
             worker: row.get(LIFE_COLUMNS + 5)?,
             output: None,
+            lost: None,
             input_bytes: row.get(LIFE_COLUMNS + 7)?,
             attempts: Vec::new(),
         };

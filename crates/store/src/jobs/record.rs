@@ -260,6 +260,8 @@ pub struct Job {
     pub worker: Option<String>,
     /// Its result, where it has completed.
     pub output: Option<Bytes>,
+    /// Why its result is not there, where it has completed: that does not change.
+    pub lost: Option<String>,
     /// How long its input is.
     pub input_bytes: u64,
     /// The attempts that failed, the oldest first.
@@ -277,7 +279,7 @@ impl Job {
         self.ended.map(|end| self.begun.map_or(Duration::ZERO, |begun| end.since(begun)))
     }
 
-    /// Why it has failed, or ran out of time.
+    /// Why it has failed, ran out of time, or has no result though it has completed.
     pub fn error(&self) -> Option<&str> {
         match self.life.state {
             State::Failed => self.attempts.last().map(|attempt| &*attempt.error),
@@ -286,7 +288,8 @@ impl Job {
                 Some(attempt) if attempt.ended == Ended::TimedOut && Some(attempt.at) == self.ended => &attempt.error,
                 _ => "the job's time to live was over before it completed",
             }),
-            State::Ready | State::Delayed | State::Leased | State::Completed | State::Cancelled => None,
+            State::Completed => self.lost.as_deref(),
+            State::Ready | State::Delayed | State::Leased | State::Cancelled => None,
         }
     }
 }

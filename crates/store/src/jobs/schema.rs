@@ -3,6 +3,8 @@
 use flash_queue::State;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::shape::{self, Unlike};
+
 /// One step each; the number of those that a file has gone through is its `user_version`. What has been released is not changed again.
 const MIGRATIONS: &[&str] = &[
     "
@@ -106,14 +108,19 @@ INSERT INTO counts SELECT endpoint, 7, sum(max(failures - (state = 4), 0)) FROM 
 /// The schema of this release.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 
-/// The schema of a file.
-pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+/// The schema of a file, where it is a newer release's.
+pub(super) fn newer(connection: &Connection) -> rusqlite::Result<Option<u32>> {
+    Ok(u32::try_from(shape::number(connection)?).ok().filter(|version| *version > VERSION))
+}
+
+/// What is not as our tables are.
+pub(super) fn unlike(connection: &Connection) -> rusqlite::Result<Option<Unlike>> {
+    shape::unlike(connection, 0, MIGRATIONS)
 }
 
 /// Brings a file's schema up to ours, each step whole or not at all.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    for (done, step) in MIGRATIONS.iter().enumerate().skip(version(connection)? as usize) {
+    for (done, step) in MIGRATIONS.iter().enumerate().skip(shape::number(connection)?.max(0) as usize) {
         let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", done as u32 + 1)?;

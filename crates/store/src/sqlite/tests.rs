@@ -215,6 +215,31 @@ fn a_file_of_another_release_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_file_that_is_not_as_this_release_makes_it_is_refused_with_what_to_do() {
+    let check = |change: &str, why: &str, remedy: Option<&str>| {
+        let place = place();
+        let path = place.directory.path().join("state.db");
+        place.store.lock().execute_batch(change).unwrap();
+        drop(place.store);
+        let before = fs::read(&path).unwrap();
+        let Err(error) = Sqlite::open(&path) else { panic!("it was opened after {change}") };
+        assert!(error.to_string().ends_with("is not as this version of flash makes it"), "{error}");
+        assert_eq!(error.why(), why);
+        let number = "PRAGMA user_version = ";
+        assert!(remedy.map_or(!error.remedy().contains(number), |remedy| error.remedy().contains(remedy)), "{}", error.remedy());
+        assert_eq!(fs::read(&path).unwrap(), before);
+    };
+    let back = format!("'PRAGMA user_version = {}'", schema::VERSION);
+    let tables = "`apps`, `builds`, `deployments`, `endpoints`, `environments`, `events`, `keys`, `owners`";
+    let why = format!("its `user_version` is 0, as that of an empty file, and yet it has tables: {tables}");
+    check("PRAGMA user_version = 0", &why, Some(&back));
+    check("PRAGMA user_version = -1", "its `user_version` is -1, which no version of flash writes", Some(&back));
+    check("PRAGMA user_version = -1; DROP TABLE keys", "its `user_version` is -1, which no version of flash writes", None);
+    check("DROP TABLE keys", "it has no table `keys`, which all of its schema's number (2) have", None);
+    check("ALTER TABLE keys DROP COLUMN hash", "it has no column `hash` in table `keys`, which all of its schema's number (2) have", None);
+}
+
+#[test]
 fn a_file_that_was_written_is_opened_again() {
     let place = place();
     deploy(&place.store, &new("shop", "production", "a", &["api"]));
@@ -231,6 +256,20 @@ fn what_is_no_database_is_left_alone() {
     fs::write(&path, &text).unwrap();
     assert!(matches!(Sqlite::open(&path), Err(Error::Damaged { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn a_file_that_lost_its_bytes_is_no_new_one() {
+    let place = place();
+    let (path, trace) = (place.directory.path().join("state.db"), place.directory.path().join("token"));
+    drop(place.store);
+    fs::write(&path, "").unwrap();
+    let Err(error) = Sqlite::open_again(&path, &trace) else { panic!("it was opened") };
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.why().contains("token"), "{}", error.why());
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    fs::rename(&path, path.with_extension("damaged")).unwrap();
+    assert!(Sqlite::open_again(&path, &trace).is_ok(), "it was moved away, as the error says");
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl Sent {
 
     /// Whether its time was over before its answer came.
     pub async fn has_expired(self) -> bool {
-        matches!(self.outcome().await, Outcome::Expired)
+        matches!(self.outcome().await, Outcome::Expired | Outcome::Unserved)
     }
 }
 

@@ -113,6 +113,71 @@ async fn a_damaged_or_newer_file_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn an_emptied_file_is_refused_and_one_that_was_never_filled_is_not() {
+    let queue = Queue { home: tempfile::tempdir().unwrap(), time: Arc::default(), jobs: None };
+    let path = queue.home.path().join("jobs.db");
+    // A server that was killed in its first moments leaves that.
+    std::fs::write(&path, "").unwrap();
+    drop(queue.open().unwrap());
+    for wal in [None, Some("")] {
+        std::fs::write(&path, "").unwrap();
+        if let Some(content) = wal {
+            std::fs::write(path.with_extension("db-wal"), content).unwrap();
+        }
+        for _ in 0..2 {
+            let error = queue.open().err();
+            assert!(matches!(&error, Some(Error::Damaged { why, .. }) if why == "it is empty, and was not before"), "{error:?}");
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    }
+    // As its message says.
+    std::fs::rename(&path, queue.home.path().join("aside")).unwrap();
+    drop(queue.open().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_write_between_the_steps_of_a_purge() {
+    let queue = Queue::with(|settings| settings.synchronous = Synchronous::Off);
+    let steps = 24;
+    let fill: Vec<_> = (0..steps * CHUNK)
+        .map(|number| {
+            let jobs = queue.jobs().clone();
+            tokio::spawn(async move { jobs.submit(new(&format!("j{number}"))).await.unwrap() })
+        })
+        .collect();
+    for one in fill {
+        one.await.unwrap();
+    }
+    let jobs = queue.jobs().clone();
+    let purge = tokio::spawn(async move { jobs.purge("e").await.unwrap() });
+    let mut others = 0;
+    while !purge.is_finished() {
+        queue.submit_with(&format!("o{others}"), |new| new.endpoint = "other".into()).await;
+        others += 1;
+    }
+    assert_eq!(purge.await.unwrap(), steps * CHUNK);
+    assert!(others > 3 * steps, "{others}: each has waited for a step");
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_as_this_release_makes_it_is_refused_with_what_to_do() {
+    let queue = Queue { home: tempfile::tempdir().unwrap(), time: Arc::default(), jobs: None };
+    let path = queue.home.path().join("jobs.db");
+    drop(queue.open().unwrap());
+    let back = format!("'PRAGMA user_version = {}'", schema::VERSION);
+    for number in [0, -1] {
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", number).unwrap();
+        let error = queue.open().err().expect("its number is not ours");
+        assert!(error.to_string().ends_with("is not as this version of flash makes it"), "{error}");
+        assert!(error.why().starts_with(&format!("its `user_version` is {number}, ")), "{}", error.why());
+        assert!(error.remedy().contains(&back), "{}", error.remedy());
+    }
+    Connection::open(&path).unwrap().execute_batch(&format!("PRAGMA user_version = {}; DROP TABLE webhooks", schema::VERSION)).unwrap();
+    let error = queue.open().err().expect("a table is gone");
+    assert!(error.why().starts_with("it has no table `webhooks`"), "{}", error.why());
+}
+
+#[tokio::test]
 async fn the_log_stays_within_its_bound_while_much_is_written() {
     let queue = Queue::with(|settings| settings.synchronous = Synchronous::Off);
     let input = Bytes::from(vec![b'7'; 60_000]);

@@ -85,6 +85,43 @@ async fn a_job_whose_input_is_lost_fails_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_job_whose_output_is_lost_says_so_and_stays_so() {
+    let queue = Queue::with(small());
+    queue.submit("a").await;
+    let large = Bytes::from(vec![b'7'; 1000]);
+    queue.finish(queue.claim_one().await.lease, Outcome::Completed(large.clone())).await.unwrap();
+    let (_, found) = queue.jobs().look("a").await.unwrap().unwrap();
+    let file = queue.home.path().join("payloads").join(&queue.files()[0]);
+    for (damage, expected) in [(Some(&b"777"[..]), "its file has 3 bytes in the place of 1000"), (None, "No such file")] {
+        match damage {
+            Some(content) => std::fs::write(&file, content).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        for _ in 0..2 {
+            let job = queue.job("a").await;
+            assert_eq!((job.life.state, &job.output), (State::Completed, &None));
+            let error = job.error().unwrap();
+            assert!(error.starts_with(&format!("the job has completed, but its output is lost: {expected}")), "{error}");
+        }
+    }
+    assert_eq!(found.unwrap().bytes, 1000);
+}
+
+#[tokio::test]
+async fn what_was_found_before_its_job_is_deleted_can_be_read() {
+    let queue = Queue::with(small());
+    queue.submit("a").await;
+    let large = Bytes::from(vec![b'7'; 1000]);
+    queue.finish(queue.claim_one().await.lease, Outcome::Completed(large.clone())).await.unwrap();
+    let (job, found) = queue.jobs().look("a").await.unwrap().unwrap();
+    assert_eq!(job.output, None);
+    queue.pass(Duration::from_secs(8 * 24 * 3600));
+    assert_eq!(queue.jobs().retain().await.unwrap().removed, 1);
+    queue.files_become(0).await;
+    assert_eq!(found.unwrap().read().unwrap(), large);
+}
+
+#[tokio::test]
 async fn a_job_whose_input_cannot_be_read_for_a_while_is_tried_again() {
     let queue = Queue::with(small());
     queue.submit_with("a", |new| new.input = Bytes::from(vec![b'7'; 1000])).await;
