@@ -235,8 +235,8 @@ fn a_file_that_is_not_as_this_release_makes_it_is_refused_with_what_to_do() {
     check("PRAGMA user_version = 0", &why, Some(&back));
     check("PRAGMA user_version = -1", "its `user_version` is -1, which no version of flash writes", Some(&back));
     check("PRAGMA user_version = -1; DROP TABLE keys", "its `user_version` is -1, which no version of flash writes", None);
-    check("DROP TABLE keys", "it has no table `keys`, which all of its schema's number (2) have", None);
-    check("ALTER TABLE keys DROP COLUMN hash", "it has no column `hash` in table `keys`, which all of its schema's number (2) have", None);
+    check("DROP TABLE keys", "it has no table `keys`, which all of its schema's number (3) have", None);
+    check("ALTER TABLE keys DROP COLUMN hash", "it has no column `hash` in table `keys`, which all of its schema's number (3) have", None);
 }
 
 #[test]
