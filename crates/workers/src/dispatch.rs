@@ -202,6 +202,9 @@ struct Partial {
 struct Slot<R> {
     /// Upper half of the request's number, so that a late frame of the slot's former request is not taken for the present one's.
     generation: u16,
+    /// The generation of the request of which the worker's page says that it is not to begin; 0 where there was none. It says so until
+    /// another one takes its cell, so that number is not given again.
+    revoked: u16,
     in_flight: Option<InFlight<R>>,
 }
 
@@ -297,7 +300,7 @@ impl<R: Answered> Dispatcher<R> {
     /// A worker is ready; `context` is the first thing it is told, if there is one. Returns true when requests were waiting for it.
     pub fn joined(&mut self, id: WorkerId, pid: u32, context: Option<&[u8]>) -> bool {
         let count = self.limits.slots + self.limits.ahead;
-        let slots = (0..count).map(|_| Slot { generation: 0, in_flight: None }).collect();
+        let slots = (0..count).map(|_| Slot { generation: 0, revoked: 0, in_flight: None }).collect();
         let free = (0..count as u16).rev().collect();
         self.lanes.push(Lane {
             id,
@@ -523,6 +526,7 @@ impl<R: Answered> Dispatcher<R> {
         if in_flight.in_line {
             // It comes before the worker reads this.
             in_flight.revoked = Revoked::Told;
+            lane.is_not_given_again(request);
             lane.dropped.push(request);
         }
         wire::encode(&mut lane.out, Kind::Cancel, request, &[cancel as u8]);
@@ -682,7 +686,11 @@ impl<R: Answered> Lane<R> {
         let slot = self.free.pop().expect("a lane with a free slot was chosen");
         let state = &mut self.slots[usize::from(slot)];
         // Number 0 means "no request": generations begin at 1.
-        state.generation = state.generation.checked_add(1).unwrap_or(1);
+        let following = |generation: u16| generation.checked_add(1).unwrap_or(1);
+        state.generation = following(state.generation);
+        if state.generation == state.revoked {
+            state.generation = following(state.generation);
+        }
         let request = number(state.generation, slot);
         let Waiting { ticket, errand, mut reply, deaths, moves } = waiting;
         if let Some(tag) = reply.tag() {
@@ -706,6 +714,12 @@ impl<R: Answered> Lane<R> {
         let (reply, revoked) = (Some(reply), Revoked::No);
         state.in_flight =
             Some(InFlight { errand, ticket, reply, deaths, moves, revoked, in_line, due: None, expired: false, partial: None });
+    }
+
+    /// The number of a request that the worker's page is to revoke.
+    fn is_not_given_again(&mut self, request: u32) {
+        let slot = &mut self.slots[(request & 0xFFFF) as usize];
+        slot.revoked = slot.generation;
     }
 
     fn in_flight(&mut self, request: u32) -> Option<&mut InFlight<R>> {

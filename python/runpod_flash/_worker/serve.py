@@ -625,6 +625,7 @@ class Worker:
         else:
             context.run(run, *arguments)
             self.dropped.discard(request)  # told to drop it a moment too late
+        self.stopped.discard(request)
         self.threaded.discard(request)
 
     def run_queued_here(self, request: int, *rest: Any) -> None:

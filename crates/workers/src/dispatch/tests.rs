@@ -439,6 +439,25 @@ fn a_request_that_the_worker_sends_back_goes_to_another() {
 }
 
 #[test]
+fn what_a_page_revokes_is_no_other_requests_number_however_many_come_after() {
+    let mut trial = Trial::with(1, 8, &[FIRST]);
+    trial.submit("revoked");
+    let (_, revoked) = trial.sent(FIRST)[0];
+    trial.silence(FIRST);
+    assert_eq!(trial.dispatcher.revoke(FIRST, none_begun), [revoked]);
+    assert_eq!(trial.dispatcher.take_back(FIRST, none_begun, Duration::ZERO).0, 1);
+    trial.send_back(FIRST, revoked);
+    trial.dispatcher.heard(FIRST).expect("it was asked");
+    trial.dispatcher.pump();
+    for _ in 0..2 * usize::from(u16::MAX) {
+        let (_, request) = *trial.sent(FIRST).last().expect("it was sent");
+        assert_ne!(request, revoked);
+        trial.answer(FIRST, request);
+        trial.submit("another");
+    }
+}
+
+#[test]
 fn the_time_that_a_request_lay_with_a_silent_worker_is_not_its_loss_but_not_for_ever() {
     let mut trial = Trial::with(8, 8, &[FIRST]);
     trial.submit("a");
