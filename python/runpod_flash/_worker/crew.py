@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 #: Threads at most.
 THREADS = 40
-#: Shares of those that run, taken together, with which Python's lock is as good as taken, and no more begins.
-ENOUGH = 0.9
+#: Shares of those that run, taken together, above which no more begins. As many as there are threads: a function that is quick but for one
+#: call in a hundred, which waits, would else have that one counted as computing, and hold up the others.
+ENOUGH = float(THREADS)
 #: Share of its time that a function computes, below which it begins whatever the others do.
 LITTLE = 0.1
 #: How often the line is looked through, in seconds. A function of which nothing is known waits no longer than that.
