@@ -1,4 +1,4 @@
-"""Where a `def` runs: what waits side by side with others, what computes one after the other, and on the main thread while it is short."""
+"""Where a `def` runs: each side by side with others, and on the main thread while it is short and does nothing but compute."""
 
 from __future__ import annotations
 

@@ -25,14 +25,12 @@ BLOCKING = 0.020
 
 
 class Pace:
-    """What is known of a `def`'s running time, and so whether it may run inline, and beside how many others."""
+    """What is known of a `def`'s running time, and so whether it may run inline."""
 
-    __slots__ = ("allowed", "computes", "inline", "limit", "streak")
+    __slots__ = ("allowed", "inline", "limit", "streak")
 
     def __init__(self, allowed: bool) -> None:
         self.allowed = allowed
-        #: For what share of its time it computes, from 0 to 1; the rest it waits. `None` as long as that is not known.
-        self.computes: float | None = None
         #: How long a call may take that is quick, in seconds.
         self.limit = QUICK
         self.inline = False
@@ -49,15 +47,11 @@ class Pace:
             self.streak += 1
             self.inline = self.streak >= PROBATION
 
-    def note_computing(self, share: float) -> None:
-        """In one call, without others in threads, it was so much. A race loses one of many."""
-        self.computes = share if self.computes is None else self.computes + (share - self.computes) / 8
-
 
 class Handler(Pace):
     """A route, ready to be called."""
 
-    __slots__ = ("bind", "encode", "function", "is_async", "name", "quick", "unsent")
+    __slots__ = ("bind", "computes", "encode", "function", "is_async", "name", "quick", "unsent")
 
     def __init__(self, route, allow_inline: bool) -> None:  # type: ignore[no-untyped-def]
         super().__init__(allow_inline)
@@ -67,10 +61,12 @@ class Handler(Pace):
         self.encode: Callable[[object], bytes] = route.encode
         self.is_async: bool = inspect.iscoroutinefunction(route.function)
         self.name: str = route.name
+        #: For what share of its time it computes, from 0 to 1; the rest it waits. `None` as long as that is not known.
+        self.computes: float | None = None
         #: Headers that its answers asked for and could not have, as far as that was told.
         self.unsent: set[str] = set()
 
     def note_computing(self, share: float) -> None:
-        super().note_computing(share)
-        assert self.computes is not None, "it has just been noted"
+        """In one call, without others in threads, it was on a core for such a share of its time. A race loses one of many."""
+        self.computes = share if self.computes is None else self.computes + (share - self.computes) / 8
         self.limit = TURN if self.computes >= COMPUTING else QUICK

@@ -99,7 +99,7 @@ class Jobs:
         elif method.inline:
             contextvars.copy_context().run(self._run, request, call)
         else:
-            worker.enqueue(method, request, self._run_in_thread, (request, call))
+            worker.enqueue(request, self._run_in_thread, (request, call))
 
     def _run_in_thread(self, request: int, call: Call) -> None:
         self._run(request, call)

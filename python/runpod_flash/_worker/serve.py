@@ -4,7 +4,7 @@ One thread does nearly everything. It runs an asyncio loop whose selector is our
 runs the quick `def`s of it on the spot and sends their answers with one system call, then makes tasks of the `async def`s, each of
 which takes its first step at once. A batch that takes longer than a quick `def` sends what it has answered so far, so that those callers
 can go on. asyncio sees only its own descriptors and timers, and of those tasks the ones that had to wait. A
-`def` that has not proved to be quick runs in a thread (`handlers.Pace`, `crew.Crew`).
+`def` that has not proved to be quick runs in one of `THREADS` threads (`handlers.Pace`).
 
 Invariants
 - A `def` never sees a running event loop: the loop is hidden while `def`s run on the main thread.
@@ -29,10 +29,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from time import perf_counter, thread_time
 
 from . import failures, frames, headers, output, responses, state, zygote
-from .crew import Crew
 from .handlers import BLOCKING, QUICK, Handler, Pace
 
 TYPE_CHECKING = False
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 #: How the names of threads begin that last as long as the worker: Python's first one, and those for `def`s.
 _LASTING = ("MainThread", "flash-")
+#: Threads for `def`s that block.
+THREADS = 40
 #: Requests in flight that the host may have here; the page has a cell for each, then the inline cell.
 SLOTS = 128
 #: Index of the cell that holds the `def` that runs on the main thread now: a host that sees it unchanged for long sends nothing more.
@@ -170,7 +172,9 @@ class Worker:
         #: Whether this is a process that a function forked.
         self.is_child = False
         self.sending = threading.RLock()  # a `__del__` may print while its thread sends
-        self.crew = Crew(self)
+        self.queue: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        self.idle = threading.Semaphore(0)
+        self.threads = 0
         #: Requests that wait for a thread or run in one, and those of them that nobody waits for any more.
         self.threaded: set[int] = set()
         self.dropped: set[int] = set()
@@ -288,7 +292,7 @@ class Worker:
                 elif type(handler) is not Handler:
                     self.jobs.start(request, handler, payload[7:])  # type: ignore[union-attr]  # there are some
                 else:
-                    self.enqueue(handler, request, self.run_in_thread, (handler, request, None, payload[7:]))
+                    self.enqueue(request, self.run_in_thread, (handler, request, None, payload[7:]))
                 return
             head, body = payload[7 : 7 + length], payload[7 + length :]
             if flags & frames.MORE:
@@ -347,7 +351,7 @@ class Worker:
         elif handler.inline:
             self.run_inline(handler, request, head, body)
         else:
-            self.enqueue(handler, request, self.run_in_thread, (handler, request, head, body))
+            self.enqueue(request, self.run_in_thread, (handler, request, head, body))
 
     def run_inline(self, handler: Handler, request: int, head: Head | None, body: Body) -> None:
         page = self.page
@@ -397,11 +401,15 @@ class Worker:
         after = None
         try:
             arguments = self.bind(handler, head, body)
-            started = perf_counter()
+            is_alone = len(self.threaded) == 1
+            started, used = perf_counter(), thread_time()
             try:
                 result = handler.function(**arguments)
             finally:
                 elapsed = perf_counter() - started
+            # Among others it would wait for Python's lock.
+            if is_alone and len(self.threaded) == 1:
+                handler.note_computing((thread_time() - used) / elapsed)
             payload = handler.encode(result)
         except BaseException as error:
             if self.is_child:
@@ -531,7 +539,7 @@ class Worker:
         if pace.inline:
             self.call_here(request, prepared, pace)
         else:
-            self.enqueue(pace, request, self.call_here, (request, prepared, pace))
+            self.enqueue(request, self.call_here, (request, prepared, pace))
 
     def call_here(self, request: int, prepared: Prepared, pace: Pace) -> None:
         output.running.set(request)
@@ -613,11 +621,29 @@ class Worker:
         if self.loop._ready or self.loop._scheduled:  # type: ignore[attr-defined]
             self.scheduled = True
 
-    def enqueue(self, pace: Pace, request: int, run: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    def enqueue(self, request: int, run: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         output.running.set(request)
         self.threaded.add(request)
-        self.crew.add(pace, request, contextvars.copy_context(), run, arguments)
+        self.queue.put((request, contextvars.copy_context(), run, arguments))
         output.running.set(0)
+        if not self.idle.acquire(blocking=False) and self.threads < THREADS:
+            try:
+                threading.Thread(target=self.thread, name=f"flash-{self.threads + 1}", daemon=True).start()
+                self.threads += 1
+            except RuntimeError:  # the system allows no more: it waits for one that there is
+                if not self.threads:
+                    self.page[INLINE_CELL] = request
+                    self.run_queued(*self.queue.get_nowait())
+
+    def thread(self) -> None:
+        while True:
+            try:
+                item = self.queue.get_nowait()
+            except Empty:
+                self.idle.release()
+                item = self.queue.get()
+            self.run_queued(*item)
+            del item  # nothing of a request outlives it
 
     def run_queued(self, request: int, context: contextvars.Context, run: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         if request in self.dropped:
@@ -627,11 +653,6 @@ class Worker:
             self.dropped.discard(request)  # told to drop it a moment too late
         self.stopped.discard(request)
         self.threaded.discard(request)
-
-    def run_queued_here(self, request: int, *rest: Any) -> None:
-        """The same on the main thread."""
-        self.page[INLINE_CELL] = request
-        self.run_queued(request, *rest)
 
     def cancel(self, request: int, *, anyway: bool) -> None:
         """Nobody waits for `request` any more. What has not begun is dropped; a task that has is cancelled if `anyway`."""
