@@ -13,6 +13,7 @@
 //! Where requests are short a worker gets some before it has slots for them (`ahead.rs`).
 
 mod ahead;
+mod lane;
 mod revoke;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use bytes::{Bytes, BytesMut};
 use flash_wire::{self as wire, AnswerHead, Kind, RequestHead};
 
 use ahead::Pace;
+use lane::{Lane, Slot, number};
 use revoke::Revoked;
 pub(crate) use revoke::{Pulse, Suspect};
 
@@ -199,48 +201,6 @@ struct Partial {
     pieces: BytesMut,
 }
 
-struct Slot<R> {
-    /// Upper half of the request's number, so that a late frame of the slot's former request is not taken for the present one's.
-    generation: u16,
-    /// The generation of the request of which the worker's page says that it is not to begin; 0 where there was none. It says so until
-    /// another one takes its cell, so that number is not given again.
-    revoked: u16,
-    in_flight: Option<InFlight<R>>,
-}
-
-struct Lane<R> {
-    id: WorkerId,
-    pid: u32,
-    slots: Vec<Slot<R>>,
-    free: Vec<u16>,
-    /// How many it runs at a time; the other slots are for those that are sent ahead.
-    at_once: usize,
-    /// The requests that were sent ahead, in the order in which it begins them.
-    line: VecDeque<u32>,
-    pace: Pace,
-    /// Those in line that nobody waits for any more, until its page says so.
-    dropped: Vec<u32>,
-    accepting: bool,
-    /// It gets no more requests, whatever it answers.
-    retired: bool,
-    stalled: bool,
-    /// It was sent a PING, and has not answered it.
-    pinged: bool,
-    /// It has not for long: it gets nothing new.
-    silent: bool,
-    /// It is not waited for any more than what it has begun needs.
-    given_up: bool,
-    /// Slots whose request was taken back: the worker is to free them.
-    returned: usize,
-    /// Requests that it has answered.
-    answered: u64,
-    out: BytesMut,
-    /// Rests of large bodies; each gets one chunk in turn when the buffer is empty.
-    rests: VecDeque<(u32, Bytes)>,
-    /// The tags of the requests that it was sent last, the newest last.
-    tags: VecDeque<(u32, u64)>,
-}
-
 struct Waiting<R> {
     ticket: Ticket,
     errand: Errand,
@@ -253,9 +213,6 @@ struct Waiting<R> {
 
 /// A request that this many workers have died with is lost, though none had begun it: it may be what kills them.
 const MOST_DEATHS: u8 = 5;
-
-/// Of so many requests that a worker was sent last the tags are known: some print long after their answer.
-const KNOWN_TAGS: usize = 1024;
 
 /// Requests and workers of one endpoint. `R` is whom to answer.
 pub struct Dispatcher<R> {
@@ -300,7 +257,7 @@ impl<R: Answered> Dispatcher<R> {
     /// A worker is ready; `context` is the first thing it is told, if there is one. Returns true when requests were waiting for it.
     pub fn joined(&mut self, id: WorkerId, pid: u32, context: Option<&[u8]>) -> bool {
         let count = self.limits.slots + self.limits.ahead;
-        let slots = (0..count).map(|_| Slot { generation: 0, revoked: 0, in_flight: None }).collect();
+        let slots = (0..count).map(|_| Slot { generation: 0, withheld: 0, in_flight: None }).collect();
         let free = (0..count as u16).rev().collect();
         self.lanes.push(Lane {
             id,
@@ -526,7 +483,7 @@ impl<R: Answered> Dispatcher<R> {
         if in_flight.in_line {
             // It comes before the worker reads this.
             in_flight.revoked = Revoked::Told;
-            lane.is_not_given_again(request);
+            lane.withhold(request);
             lane.dropped.push(request);
         }
         wire::encode(&mut lane.out, Kind::Cancel, request, &[cancel as u8]);
@@ -660,106 +617,6 @@ impl<R: Answered> Dispatcher<R> {
 pub struct Unexpected {
     /// The number in the frame.
     pub request: u32,
-}
-
-fn number(generation: u16, slot: u16) -> u32 {
-    u32::from(generation) << 16 | u32::from(slot)
-}
-
-impl<R: Answered> Lane<R> {
-    fn in_flight_count(&self) -> usize {
-        self.slots.len() - self.free.len() - self.returned - self.line.len()
-    }
-
-    /// Whether it can begin one more now.
-    fn has_slot(&self) -> bool {
-        self.is_open() && !self.free.is_empty() && self.in_flight_count() < self.at_once
-    }
-
-    /// Whether it takes more now.
-    fn is_open(&self) -> bool {
-        self.accepting && !self.stalled && !self.silent
-    }
-
-    fn send(&mut self, waiting: Waiting<R>) {
-        let in_line = self.in_flight_count() >= self.at_once;
-        let slot = self.free.pop().expect("a lane with a free slot was chosen");
-        let state = &mut self.slots[usize::from(slot)];
-        // Number 0 means "no request": generations begin at 1.
-        let following = |generation: u16| generation.checked_add(1).unwrap_or(1);
-        state.generation = following(state.generation);
-        if state.generation == state.revoked {
-            state.generation = following(state.generation);
-        }
-        let request = number(state.generation, slot);
-        let Waiting { ticket, errand, mut reply, deaths, moves } = waiting;
-        if let Some(tag) = reply.tag() {
-            if self.tags.len() == KNOWN_TAGS {
-                self.tags.pop_front();
-            }
-            self.tags.push_back((request, tag));
-        }
-        if in_line {
-            self.line.push_back(request);
-        } else {
-            reply.given(self.id, self.pid);
-        }
-        let rest = match &errand.work {
-            Work::Route(route, head) => wire::encode_request(&mut self.out, request, *route, head, &errand.body),
-            Work::Call => wire::encode_call(&mut self.out, request, &errand.body),
-        };
-        if !rest.is_empty() {
-            self.rests.push_back((request, rest));
-        }
-        let (reply, revoked) = (Some(reply), Revoked::No);
-        state.in_flight =
-            Some(InFlight { errand, ticket, reply, deaths, moves, revoked, in_line, due: None, expired: false, partial: None });
-    }
-
-    /// The number of a request that the worker's page is to revoke.
-    fn is_not_given_again(&mut self, request: u32) {
-        let slot = &mut self.slots[(request & 0xFFFF) as usize];
-        slot.revoked = slot.generation;
-    }
-
-    fn in_flight(&mut self, request: u32) -> Option<&mut InFlight<R>> {
-        let slot = self.slots.get_mut((request & 0xFFFF) as usize)?;
-        if u32::from(slot.generation) != request >> 16 {
-            return None;
-        }
-        slot.in_flight.as_mut()
-    }
-
-    fn free(&mut self, request: u32) -> Option<R> {
-        let in_flight = self.vacate(request)?;
-        self.answered += 1;
-        in_flight.reply
-    }
-
-    fn vacate(&mut self, request: u32) -> Option<InFlight<R>> {
-        let slot = (request & 0xFFFF) as u16;
-        let in_flight = self.slots[usize::from(slot)].in_flight.take()?;
-        self.returned -= usize::from(in_flight.revoked == Revoked::Done);
-        self.stalled = false; // it answers again
-        if !self.accepting && !self.retired {
-            let overdue = |slot: &Slot<R>| slot.in_flight.as_ref().is_some_and(|other| other.expired);
-            self.accepting = !self.slots.iter().any(overdue);
-        }
-        self.rests.retain(|(other, _)| *other != request);
-        if in_flight.in_line {
-            self.line.retain(|other| *other != request);
-        }
-        self.free.push(slot);
-        self.move_up();
-        Some(in_flight)
-    }
-
-    fn find(&self, ticket: Ticket) -> Option<u32> {
-        self.slots.iter().enumerate().find_map(|(slot, state)| {
-            let in_flight = state.in_flight.as_ref()?;
-            (in_flight.ticket == ticket).then(|| number(state.generation, slot as u16))
-        })
-    }
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl<R: Answered> Dispatcher<R> {
             let in_flight = lane.in_flight(*request).filter(|in_flight| in_flight.revoked == Revoked::No && in_flight.reply.is_some());
             let Some(in_flight) = in_flight.filter(|_| !begun(*request)) else { return false };
             in_flight.revoked = Revoked::Told;
-            lane.is_not_given_again(*request);
+            lane.withhold(*request);
             true
         });
         revoked

@@ -97,7 +97,7 @@ impl<R: Answered> Dispatcher<R> {
                 && !begun(request)
             {
                 in_flight.revoked = Revoked::Told;
-                state.revoked = state.generation;
+                state.withheld = state.generation;
                 revoked.push(request);
             }
         }
