@@ -198,17 +198,22 @@ impl Waiting {
     }
 }
 
-/// The id of an endpoint, or of one that was removed and has jobs; and how many wait, where that is known.
+/// The id of an endpoint, or of one that was removed and has jobs; and how many wait, where that is known. What is an id is no other endpoint's name,
+/// unless an app or an environment is named with it.
 fn find(client: &Client, named: &str, place: &Place) -> Result<(String, Option<u64>), Failure> {
     let (app, environment) = (place.app.as_deref(), place.env.as_deref());
-    if let Some(found) = seek(&client.endpoints("")?, named, app, environment)? {
-        return Ok((found.id.clone(), found.jobs.map(|jobs| jobs.in_queue)));
+    let found =
+        seek(&client.endpoints("")?, named, app, environment)?.map(|found| (found.id.clone(), found.jobs.map(|jobs| jobs.in_queue)));
+    if let Some(found) = &found
+        && (found.0 == named || app.is_some() || environment.is_some())
+    {
+        return Ok(found.clone());
     }
     let page: JobPage = client.get(&format!("/jobs?endpoint={}&limit=1", segment(named)))?;
-    if page.jobs.is_empty() {
-        endpoint(client, named, app, environment).map(|found| (found.id, None))
-    } else {
-        Ok((named.to_owned(), None))
+    match found {
+        _ if !page.jobs.is_empty() => Ok((named.to_owned(), None)),
+        Some(found) => Ok(found),
+        None => endpoint(client, named, app, environment).map(|found| (found.id, None)),
     }
 }
 

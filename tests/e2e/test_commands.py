@@ -323,6 +323,9 @@ def test_jobs_that_wait_stay_with_the_endpoint_that_took_them(tmp_path: Path) ->
         assert [found["id"] for found in other.json("status")] == ["r-other"]
         assert ask("r-other/health")["jobs"]["inQueue"] == 0 and other.json("jobs", "list", "r-other") == []
         assert ask("r-other/runsync", {"input": {}})["output"] == "another's"
+        # As `undeploy` has it, whatever is called so meanwhile.
+        assert [job["id"] for job in other.json("jobs", "list", "r")] == [mine]
+        assert [job["endpoint"] for job in other.json("jobs", "list", "r", "--app", "other")] == ["r-other"]
         project.flash("deploy", "--env", "staging")
         assert ask("r-shop/runsync", {"input": {}})["output"] == "mine"
         project.flash("deploy", "--env", "production")
