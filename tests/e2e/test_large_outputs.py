@@ -40,6 +40,14 @@ def memory(flash: Server) -> int:
     return 1024 * int(status.partition("\nRssAnon:")[2].split(None, 1)[0])
 
 
+def ask_and_stall(flash: Server, path: str, stack: ExitStack) -> None:
+    """Callers that ask, and read no more than that there is an answer, until the stack is left."""
+    for _ in range(STALLED):
+        stalled = stack.enter_context(socket.create_connection(("127.0.0.1", flash.port)))
+        stalled.sendall(f"GET /v2/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert stalled.recv(15) == b"HTTP/1.1 200 OK"
+
+
 def test_callers_that_do_not_read_keep_no_memory(server: Callable[..., Server], tmp_path: Path) -> None:
     flash = deployed(server(), tmp_path / "project", SOURCE)
     job = run(flash, "large", function="repeat", input={"count": SIZE})
@@ -48,10 +56,7 @@ def test_callers_that_do_not_read_keep_no_memory(server: Callable[..., Server], 
     assert get(flash, f"large/status/{job}") == answer
     before = memory(flash)
     with ExitStack() as stack:
-        for _ in range(STALLED):
-            stalled = stack.enter_context(socket.create_connection(("127.0.0.1", flash.port)))
-            stalled.sendall(f"GET /v2/large/status/{job} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-            assert stalled.recv(15) == b"HTTP/1.1 200 OK"
+        ask_and_stall(flash, f"large/status/{job}", stack)
         grown = memory(flash) - before
         assert grown < STALLED * 4 * MEBI, f"{grown / MEBI:.0f} MiB"
         assert get(flash, f"large/status/{job}") == answer, "others are answered meanwhile"
@@ -79,10 +84,7 @@ def test_large_parts_are_not_copied_for_each_who_asks(server: Callable[..., Serv
     assert get(flash, path) == expected
     before = memory(flash)
     with ExitStack() as stack:
-        for _ in range(STALLED):
-            stalled = stack.enter_context(socket.create_connection(("127.0.0.1", flash.port)))
-            stalled.sendall(f"GET /v2/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-            assert stalled.recv(15) == b"HTTP/1.1 200 OK"
+        ask_and_stall(flash, path, stack)
         grown = memory(flash) - before
         assert grown < STALLED * MEBI, f"{grown / MEBI:.0f} MiB"
         assert get(flash, path) == expected
